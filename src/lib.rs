@@ -1,0 +1,12 @@
+//! wxfaq answers the followers of WeChat official accounts (公众号) from a question bank (题库), and serves the same
+//! bank to H5 pages, apps and mini-programs.
+//!
+//! The deciding code is pure: [`bank`], [`wechat`], [`matching`] and [`dialog`] are functions from values to values,
+//! without clock, network or database. [`bot`] carries one message through them; [`store`] and [`web`] move bytes;
+//! [`app`] puts everything together. ARCHITECTURE.md shows the picture, `tests/it/architecture.rs` holds it.
+
+pub mod bank;
+pub mod dialog;
+pub mod matching;
+pub mod store;
+pub mod wechat;

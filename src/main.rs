@@ -1,0 +1,3 @@
+//! The `wxfaq` command.
+
+fn main() {}

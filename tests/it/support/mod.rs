@@ -1,0 +1,1 @@
+//! What several subjects need: servers, folders, the binary.
