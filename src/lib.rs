@@ -6,6 +6,7 @@
 //! [`app`] puts everything together. ARCHITECTURE.md shows the picture, `tests/it/architecture.rs` holds it.
 
 pub mod bank;
+pub mod config;
 pub mod dialog;
 pub mod matching;
 pub mod store;
