@@ -1,1 +1,298 @@
-//! Conversation.
+//! Conversation: what to say next.
+//!
+//! [`plan`] decides what an inbound message asks for; when it asks a question the caller searches and [`conclude`] turns
+//! the matches into a reply. Both are pure: session in, [`Outcome`] with reply and next session out. The words come from
+//! [`templates`]. What a follower wrote never becomes part of a template, a link or a list.
+
+pub mod choice;
+pub mod cut;
+mod say;
+pub mod session;
+pub mod templates;
+
+pub use session::Session;
+pub use templates::{TemplateError, Templates};
+
+use crate::bank::EntryId;
+use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
+use crate::wechat::message::MediaKind;
+use crate::wechat::{Event, Inbound, Reply};
+use choice::Choice;
+use say::Say;
+use std::sync::Arc;
+
+/// Most candidates one list can page through.
+pub const MAX_OFFER: usize = 20;
+/// What a text is when WeChat cannot show us the message; it is no question.
+const UNSUPPORTED_TEXT: &str = "【收到不支持的消息类型，暂无法显示】";
+/// Begins the `bizmsgmenuid` of a link to an entry.
+const ENTRY_LINK: &str = "entry:";
+/// The `bizmsgmenuid` of a link to the next page.
+const MORE_LINK: &str = "more";
+
+/// What a conversation is held with; one per message.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// The bank.
+    pub index: &'a Index,
+    /// The words.
+    pub templates: &'a Templates,
+    /// Who asks, where, when.
+    pub scope: Scope<'a>,
+    /// Where answering and listing begin.
+    pub thresholds: Thresholds,
+    /// Entries on one page of a list.
+    pub max_suggestions: usize,
+    /// Longest text reply, in bytes.
+    pub max_bytes: usize,
+}
+
+/// What a message asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// Decided without a search.
+    Say(Outcome),
+    /// A question: search this text, then [`conclude`].
+    Search(String),
+}
+
+/// A reply with the session after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub reply: Reply,
+    /// `None`: the follower is to be forgotten.
+    pub session: Option<Session>,
+    /// What happened, for logs and counts.
+    pub told: Told,
+}
+
+/// What an [`Outcome`] tells the follower.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// A direct answer.
+    Answer(EntryId, Score),
+    /// A list of so many entries.
+    List(usize),
+    /// An entry chosen from a list, by tap or by a menu button.
+    Choice(EntryId),
+    /// The next part of a long answer.
+    Part,
+    /// The bank does not know.
+    NotFound,
+    /// A greeting.
+    Greeting,
+    /// How to go on: the message could not be taken as it was.
+    Hint,
+    /// Nothing; WeChat is only told that we heard.
+    Nothing,
+}
+
+impl Told {
+    /// A short name for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Answer(..) => "answer",
+            Self::List(_) => "suggest",
+            Self::Choice(_) => "choice",
+            Self::Part => "more",
+            Self::NotFound => "none",
+            Self::Greeting => "greeting",
+            Self::Hint => "hint",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// The text of `inbound` that may be a question: typed, or heard by WeChat. `None`: it has none.
+pub fn question(inbound: &Inbound) -> Option<&str> {
+    match inbound {
+        Inbound::Text { content, .. } if content != UNSUPPORTED_TEXT => Some(content.trim()),
+        Inbound::Voice {
+            recognition: Some(text),
+            ..
+        } => Some(text.trim()),
+        _ => None,
+    }
+}
+
+/// Decides what `inbound` asks for, given the follower's `session` (a fresh one when there is none).
+pub fn plan(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
+    let say = Say { desk };
+    let outcome = match inbound {
+        Inbound::Event { event, .. } => return plan_event(event, session, desk),
+        Inbound::Text {
+            menu_id: Some(id),
+            content,
+            ..
+        } => match tapped(id, &session, desk) {
+            Some(outcome) => outcome,
+            None => return plan_text(content.trim(), session, desk),
+        },
+        Inbound::Text { .. } | Inbound::Voice { .. } => match question(inbound) {
+            Some(text) => return plan_text(text, session, desk),
+            None if matches!(inbound, Inbound::Voice { .. }) => say.unsupported("voice", session),
+            None => say.unsupported("other", session),
+        },
+        Inbound::Media { kind, .. } => say.unsupported(kind_name(kind), session),
+        Inbound::Other { .. } => Outcome {
+            reply: Reply::Acknowledge,
+            session: Some(session),
+            told: Told::Nothing,
+        },
+    };
+    Plan::Say(outcome)
+}
+
+/// Turns the matches of a [`Plan::Search`] into a reply. A new question leaves the old list.
+pub fn conclude(matches: &Matches, desk: Desk<'_>) -> Outcome {
+    let say = Say { desk };
+    match (matches.decide(desk.thresholds), matches.hits.first()) {
+        (Decision::Answer, Some(best)) => {
+            let told = Told::Answer(best.entry.id.clone(), best.score);
+            say.entry(&best.entry, Session::default(), told)
+        }
+        (Decision::Suggest, _) => {
+            // The first page shows what reached the threshold; 更多 goes on with what came near.
+            let shown = matches.hits.iter().take(desk.max_suggestions);
+            let shown = shown.filter(|hit| hit.score.get() >= desk.thresholds.suggest).count();
+            let offer = matches
+                .hits
+                .iter()
+                .filter(|hit| hit.score.get() >= desk.thresholds.suggest / 2.0);
+            let offer: Vec<EntryId> = offer.take(MAX_OFFER).map(|hit| hit.entry.id.clone()).collect();
+            say.list(
+                Session {
+                    offer,
+                    ..Session::default()
+                },
+                shown,
+            )
+        }
+        _ => say.not_found(),
+    }
+}
+
+fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
+    let say = Say { desk };
+    if text.is_empty() {
+        return Plan::Say(say.empty(session));
+    }
+    match Choice::parse(text) {
+        Some(Choice::More) if session.has_more() => return Plan::Say(more(session, desk)),
+        Some(Choice::More) if !session.is_fresh() => return Plan::Say(say.no_more(session)),
+        Some(Choice::Nth(n)) if session.shown > 0 => return Plan::Say(nth(n, session, desk)),
+        Some(Choice::Last) if session.shown > 0 => return Plan::Say(nth(session.shown, session, desk)),
+        _ => {}
+    }
+    match retyped(text, &session, desk) {
+        Some(id) => Plan::Say(chosen(id.as_str(), session, desk)),
+        None => Plan::Search(text.to_owned()),
+    }
+}
+
+fn plan_event(event: &Event, session: Session, desk: Desk<'_>) -> Plan {
+    let say = Say { desk };
+    Plan::Say(match event {
+        Event::Subscribe { .. } => say.greeting(),
+        Event::Unsubscribe | Event::Revoked => Outcome {
+            reply: Reply::Acknowledge,
+            session: None,
+            told: Told::Nothing,
+        },
+        Event::Click { key } => match keyed(key, desk) {
+            Some(entry) => say.entry(&entry, session, Told::Choice(entry.id.clone())),
+            None => say.menu_unknown(session),
+        },
+        Event::Scan { scene } => match keyed(scene, desk) {
+            Some(entry) => say.entry(&entry, session, Told::Choice(entry.id.clone())),
+            None => Outcome {
+                reply: Reply::Acknowledge,
+                session: Some(session),
+                told: Told::Nothing,
+            },
+        },
+        Event::Other { .. } => Outcome {
+            reply: Reply::Acknowledge,
+            session: Some(session),
+            told: Told::Nothing,
+        },
+    })
+}
+
+/// The entry that a menu button or QR code stands for: its key is the entry's id or, exactly, one of its phrasings.
+fn keyed(key: &str, desk: Desk<'_>) -> Option<Arc<crate::bank::Entry>> {
+    let by_id = desk.index.entry(key).filter(|entry| desk.scope.admits(entry)).cloned();
+    by_id.or_else(|| {
+        let matches = desk.index.search(key, desk.scope, 1);
+        matches
+            .hits
+            .into_iter()
+            .next()
+            .filter(|hit| hit.score == Score::EXACT)
+            .map(|hit| hit.entry)
+    })
+}
+
+/// What a tapped line asks for; `None` when the line is not one of ours.
+fn tapped(menu_id: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
+    if menu_id == MORE_LINK {
+        let say = Say { desk };
+        return Some(if session.has_more() {
+            more(session.clone(), desk)
+        } else {
+            say.no_more(session.clone())
+        });
+    }
+    Some(chosen(menu_id.strip_prefix(ENTRY_LINK)?, session.clone(), desk))
+}
+
+/// The shown entry whose question, or another phrasing, `text` repeats.
+fn retyped(text: &str, session: &Session, desk: Desk<'_>) -> Option<EntryId> {
+    if session.shown == 0 {
+        return None;
+    }
+    let normalize = |text: &str| desk.index.analyzer().normalize(text);
+    let wanted = normalize(text);
+    let shown = session.offer.iter().take(session.shown);
+    let mut same = shown.filter(|id| {
+        desk.index
+            .entry(id.as_str())
+            .is_some_and(|entry| normalize(&entry.question) == wanted)
+    });
+    same.next().filter(|_| !wanted.is_empty()).cloned()
+}
+
+fn nth(n: usize, session: Session, desk: Desk<'_>) -> Outcome {
+    match session.offer.iter().take(session.shown).nth(n.wrapping_sub(1)).cloned() {
+        Some(id) => chosen(id.as_str(), session, desk),
+        None => Say { desk }.choose_again(session),
+    }
+}
+
+fn chosen(id: &str, session: Session, desk: Desk<'_>) -> Outcome {
+    let say = Say { desk };
+    match desk.index.entry(id).filter(|entry| desk.scope.admits(entry)) {
+        Some(entry) => say.entry(entry, session, Told::Choice(entry.id.clone())),
+        None => say.gone(session),
+    }
+}
+
+/// The next part of a long answer, else the next page of the list.
+fn more(mut session: Session, desk: Desk<'_>) -> Outcome {
+    let say = Say { desk };
+    match session.rest.take() {
+        Some(rest) => say.text(&rest, session, Told::Part),
+        None => say.list(session, desk.max_suggestions),
+    }
+}
+
+fn kind_name(kind: &MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image { .. } => "image",
+        MediaKind::Video { .. } | MediaKind::ShortVideo { .. } => "video",
+        MediaKind::Location { .. } => "location",
+        MediaKind::Link { .. } => "link",
+        MediaKind::File { .. } => "file",
+    }
+}

@@ -1,0 +1,72 @@
+//! What is remembered of one follower between two messages.
+
+use crate::bank::EntryId;
+use serde::{Deserialize, Serialize};
+
+/// The state of one conversation. A fresh one is the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// The entries of the list that numbers refer to, best first; empty: no list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offer: Vec<EntryId>,
+    /// So many of them have been shown; at most the list's length.
+    #[serde(default)]
+    pub shown: usize,
+    /// What is left of a long answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
+}
+
+impl Session {
+    /// Whether nothing is remembered.
+    pub fn is_fresh(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether 更多 has something to show.
+    pub fn has_more(&self) -> bool {
+        self.rest.is_some() || self.shown < self.offer.len()
+    }
+
+    /// Reads a stored session; `None` when it is not one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let session: Self = serde_json::from_slice(bytes).ok()?;
+        (session.shown <= session.offer.len()).then_some(session)
+    }
+
+    /// For the store.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_survives_the_store() {
+        let id = EntryId::parse("a").unwrap();
+        let session = Session {
+            offer: vec![id],
+            shown: 1,
+            rest: Some("…".into()),
+        };
+        assert_eq!(Session::from_bytes(&session.to_bytes()), Some(session));
+    }
+
+    #[test]
+    fn nonsense_is_no_session() {
+        for bytes in [
+            &b""[..],
+            b"{",
+            b"7",
+            b"{\"shown\":3}",
+            b"{\"offer\":[\"../x\"]}",
+            b"\xff",
+        ] {
+            assert_eq!(Session::from_bytes(bytes), None);
+        }
+    }
+}

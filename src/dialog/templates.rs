@@ -1,0 +1,399 @@
+//! The words followers read: `templates/reply/*.txt`, in minijinja, each with one struct as its only input.
+//!
+//! [`Templates::load`] compiles the embedded templates and an operator's overrides, and renders each with sample values
+//! before it is accepted, so that a typing error is found when it is made and not when a follower asks. Rendering is
+//! bounded in steps ([`FUEL`]) and output ([`MAX_OUTPUT_BYTES`]); unknown names are errors; templates can reach neither
+//! files nor the environment.
+
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io;
+
+/// Most steps of one rendering; a list of ten takes some hundreds.
+pub const FUEL: u64 = 50_000;
+/// Longest rendered text, in bytes: above the longest answer.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Embedded templates: file name and source.
+const EMBEDDED: [(&str, &str); 12] = [
+    (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
+    (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
+    (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
+    (Greeting::NAME, include_str!("../../templates/reply/greeting.txt")),
+    (Continued::NAME, include_str!("../../templates/reply/continued.txt")),
+    (NoMore::NAME, include_str!("../../templates/reply/no_more.txt")),
+    (
+        ChooseAgain::NAME,
+        include_str!("../../templates/reply/choose_again.txt"),
+    ),
+    (Gone::NAME, include_str!("../../templates/reply/gone.txt")),
+    (Empty::NAME, include_str!("../../templates/reply/empty.txt")),
+    (Unsupported::NAME, include_str!("../../templates/reply/unsupported.txt")),
+    (
+        MenuUnknown::NAME,
+        include_str!("../../templates/reply/menu_unknown.txt"),
+    ),
+    (
+        MiniprogramLink::NAME,
+        include_str!("../../templates/reply/miniprogram.txt"),
+    ),
+];
+
+/// A template's input.
+pub trait Page: Serialize {
+    /// The template's file name.
+    const NAME: &'static str;
+    /// Values that reach every branch of a sensible template.
+    fn samples() -> Vec<Self>
+    where
+        Self: Sized;
+}
+
+macro_rules! pages_without_values {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Serialize)]
+        pub struct $name {}
+
+        impl Page for $name {
+            const NAME: &'static str = $file;
+            fn samples() -> Vec<Self> {
+                vec![Self {}]
+            }
+        }
+    )*};
+}
+
+pages_without_values! {
+    /// The bank does not know.
+    NotFound = "not_found.txt";
+    /// To a new follower.
+    Greeting = "greeting.txt";
+    /// Ends a part of a long answer; begins with its own line break, if it wants one.
+    Continued = "continued.txt";
+    /// 更多 after the last part.
+    NoMore = "no_more.txt";
+    /// The chosen entry has left the bank meanwhile.
+    Gone = "gone.txt";
+    /// A message without words.
+    Empty = "empty.txt";
+    /// A menu button whose key is neither an entry's id nor a question.
+    MenuUnknown = "menu_unknown.txt";
+}
+
+/// The answer to a question.
+#[derive(Serialize)]
+pub struct Answer<'a> {
+    /// The entry's wording of the question.
+    pub question: &'a str,
+    /// Its answer.
+    pub answer: &'a str,
+}
+
+impl Page for Answer<'_> {
+    const NAME: &'static str = "answer.txt";
+    fn samples() -> Vec<Self> {
+        vec![Self {
+            question: "怎么开户",
+            answer: "带上身份证。",
+        }]
+    }
+}
+
+/// Several entries fit; the follower chooses by number or by tap.
+#[derive(Serialize)]
+pub struct Suggestions {
+    /// At least one, best first.
+    pub items: Vec<Suggestion>,
+    /// Whether this is the list's first page.
+    pub first: bool,
+    /// Whether 更多 shows another page.
+    pub more: bool,
+    /// 更多 as a link.
+    pub more_link: String,
+}
+
+/// One line of [`Suggestions`].
+#[derive(Serialize)]
+pub struct Suggestion {
+    /// What to reply to choose it; counts on over the pages, from 1.
+    pub number: usize,
+    /// The entry's question.
+    pub question: String,
+    /// The question as a link that chooses it when tapped.
+    pub link: String,
+}
+
+impl Page for Suggestions {
+    const NAME: &'static str = "suggestions.txt";
+    fn samples() -> Vec<Self> {
+        let item = |number| Suggestion {
+            number,
+            question: "怎么开户".into(),
+            link: "怎么开户".into(),
+        };
+        let page = |first, more| Self {
+            items: vec![item(1), item(2)],
+            first,
+            more,
+            more_link: "更多".into(),
+        };
+        vec![
+            page(true, true),
+            page(true, false),
+            page(false, true),
+            page(false, false),
+        ]
+    }
+}
+
+/// The number is none of the list's.
+#[derive(Serialize)]
+pub struct ChooseAgain {
+    /// Entries shown so far.
+    pub count: usize,
+}
+
+impl Page for ChooseAgain {
+    const NAME: &'static str = "choose_again.txt";
+    fn samples() -> Vec<Self> {
+        vec![Self { count: 5 }]
+    }
+}
+
+/// A message in a kind that cannot be answered.
+#[derive(Serialize)]
+pub struct Unsupported {
+    /// `voice`, `image`, `video`, `location`, `link`, `file` or `other`.
+    pub kind: &'static str,
+}
+
+impl Page for Unsupported {
+    const NAME: &'static str = "unsupported.txt";
+    fn samples() -> Vec<Self> {
+        ["voice", "image", "video", "location", "link", "file", "other"]
+            .map(|kind| Self { kind })
+            .into()
+    }
+}
+
+/// A mini-program's page, as a link in a text.
+#[derive(Serialize)]
+#[expect(missing_docs, reason = "as in `bank::Answer::Miniprogram`")]
+pub struct MiniprogramLink<'a> {
+    pub title: &'a str,
+    pub appid: &'a str,
+    pub pagepath: &'a str,
+    pub url: &'a str,
+}
+
+impl Page for MiniprogramLink<'_> {
+    const NAME: &'static str = "miniprogram.txt";
+    fn samples() -> Vec<Self> {
+        let page = |url| Self {
+            title: "查询",
+            appid: "wx0000000000000000",
+            pagepath: "pages/a",
+            url,
+        };
+        vec![page(""), page("https://example.com/")]
+    }
+}
+
+/// What is wrong with a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}:{line}: {reason}")]
+pub struct TemplateError {
+    /// The template's file name.
+    pub name: String,
+    /// From 1.
+    pub line: usize,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Compiled templates, every one tried with sample values.
+pub struct Templates {
+    environment: Environment<'static>,
+}
+
+impl Templates {
+    /// Names of all templates.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        EMBEDDED.iter().map(|(name, _)| *name)
+    }
+
+    /// The embedded templates, with `overrides` (file name to source) in their place.
+    ///
+    /// # Errors
+    /// A name that is no template's, a syntax error, an unknown variable, a rendering beyond the limits: every one of
+    /// them, by file and line.
+    pub fn load(overrides: &BTreeMap<String, String>) -> Result<Self, Vec<TemplateError>> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_fuel(Some(FUEL));
+        let mut errors = Vec::new();
+        for name in overrides
+            .keys()
+            .filter(|name| !Self::names().any(|known| known == *name))
+        {
+            let known = Self::names().collect::<Vec<_>>().join(", ");
+            errors.push(TemplateError {
+                name: name.clone(),
+                line: 1,
+                reason: format!("no such template; there are {known}"),
+            });
+        }
+        for (name, embedded) in EMBEDDED {
+            let source = overrides.get(name).map_or(embedded, String::as_str);
+            if let Err(error) = environment.add_template_owned(name, source.trim_end_matches('\n').to_owned()) {
+                errors.push(TemplateError::from_engine(name, &error));
+            }
+        }
+        let templates = Self { environment };
+        if errors.is_empty() {
+            errors = templates.try_all();
+        }
+        if errors.is_empty() { Ok(templates) } else { Err(errors) }
+    }
+
+    /// Renders one template.
+    ///
+    /// # Errors
+    /// Only for values far from the samples, as beyond the limits.
+    pub fn render<P: Page>(&self, page: &P) -> Result<String, TemplateError> {
+        let fail = |error: &minijinja::Error| TemplateError::from_engine(P::NAME, error);
+        let template = self.environment.get_template(P::NAME).map_err(|error| fail(&error))?;
+        let mut output = Capped {
+            bytes: Vec::new(),
+            left: MAX_OUTPUT_BYTES,
+        };
+        template
+            .render_captured_to(Serde(page), &mut output)
+            .map_err(|error| fail(&error))?;
+        Ok(String::from_utf8_lossy(&output.bytes).into_owned())
+    }
+
+    fn try_all(&self) -> Vec<TemplateError> {
+        let mut errors = Vec::new();
+        self.try_one::<Answer<'_>>(&mut errors);
+        self.try_one::<Suggestions>(&mut errors);
+        self.try_one::<NotFound>(&mut errors);
+        self.try_one::<Greeting>(&mut errors);
+        self.try_one::<Continued>(&mut errors);
+        self.try_one::<NoMore>(&mut errors);
+        self.try_one::<ChooseAgain>(&mut errors);
+        self.try_one::<Gone>(&mut errors);
+        self.try_one::<Empty>(&mut errors);
+        self.try_one::<Unsupported>(&mut errors);
+        self.try_one::<MenuUnknown>(&mut errors);
+        self.try_one::<MiniprogramLink<'_>>(&mut errors);
+        errors
+    }
+
+    fn try_one<P: Page>(&self, errors: &mut Vec<TemplateError>) {
+        errors.extend(P::samples().iter().find_map(|sample| self.render(sample).err()));
+    }
+}
+
+impl TemplateError {
+    fn from_engine(name: &str, error: &minijinja::Error) -> Self {
+        let reason = match (error.kind(), error.detail()) {
+            (ErrorKind::OutOfFuel, _) => format!("needs more than {FUEL} steps"),
+            (ErrorKind::WriteFailure, _) => format!("gives more than {MAX_OUTPUT_BYTES} bytes"),
+            (kind, None) => kind.to_string(),
+            (kind, Some(detail)) => format!("{kind}: {detail}"),
+        };
+        Self {
+            name: name.into(),
+            line: error.line().unwrap_or(1),
+            reason,
+        }
+    }
+}
+
+/// Collects bytes up to a limit, then fails.
+struct Capped {
+    bytes: Vec<u8>,
+    left: usize,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or(io::ErrorKind::WriteZero)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, source: &str) -> Result<Templates, Vec<TemplateError>> {
+        Templates::load(&BTreeMap::from([(name.to_owned(), source.to_owned())]))
+    }
+
+    fn refusal(name: &str, source: &str) -> String {
+        with(name, source).err().expect("a refusal")[0].to_string()
+    }
+
+    #[test]
+    fn the_embedded_templates_pass_their_own_check() {
+        let templates = Templates::load(&BTreeMap::new()).unwrap();
+        let page = &Suggestions::samples()[0];
+        assert_eq!(
+            templates.render(page).unwrap(),
+            "您是不是想问：\n1. 怎么开户\n2. 怎么开户\n\n回复数字或点击问题查看答案，回复“更多”看其他问题。"
+        );
+    }
+
+    #[test]
+    fn an_override_replaces_its_template() {
+        let templates = with("empty.txt", "说点什么吧\n").unwrap();
+        assert_eq!(templates.render(&Empty {}).unwrap(), "说点什么吧");
+    }
+
+    #[test]
+    fn a_broken_template_is_refused_with_file_and_line() {
+        assert!(
+            refusal("suggestions.txt", "一\n{% for item in items %}\n{{ item.link }}")
+                .starts_with("suggestions.txt:3: ")
+        );
+        assert!(refusal("empty.txt", "\n{{ nobody }}").starts_with("empty.txt:2: undefined value"));
+        assert!(refusal("other.txt", "x").starts_with("other.txt:1: no such template"));
+    }
+
+    #[test]
+    fn endless_and_swollen_templates_are_refused() {
+        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+        assert!(
+            refusal("empty.txt", endless).contains("steps"),
+            "{}",
+            refusal("empty.txt", endless)
+        );
+        let swollen = "{% set text = 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' %}{% for a in range(5000) %}{{ text }}{% endfor %}";
+        assert!(
+            refusal("empty.txt", swollen).contains("bytes"),
+            "{}",
+            refusal("empty.txt", swollen)
+        );
+    }
+
+    #[test]
+    fn values_are_never_template_source() {
+        let templates = Templates::load(&BTreeMap::new()).unwrap();
+        let page = Answer {
+            question: "q",
+            answer: "{{ 1 + 1 }}{% raw %}",
+        };
+        assert_eq!(templates.render(&page).unwrap(), "{{ 1 + 1 }}{% raw %}");
+    }
+}
