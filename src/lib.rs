@@ -6,8 +6,10 @@
 //! [`app`] puts everything together. ARCHITECTURE.md shows the picture, `tests/it/architecture.rs` holds it.
 
 pub mod bank;
+pub mod bot;
 pub mod config;
 pub mod dialog;
 pub mod matching;
 pub mod store;
+pub mod web;
 pub mod wechat;

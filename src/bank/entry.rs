@@ -249,6 +249,13 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The name of its kind in files.
+    pub fn kind(&self) -> &'static str {
+        "text"
+    }
+}
+
 /// One article of [`Answer::News`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Article {

@@ -1,0 +1,81 @@
+//! HTTP: the only room that knows axum.
+//!
+//! [`router`] holds what the world may reach (webhook and JSON API), [`ops::router`] what only the operator may (health
+//! and metrics), [`listener`] accepts connections for both. A handler extracts, calls one thing, and converts.
+
+mod client;
+mod error;
+pub mod listener;
+pub mod ops;
+mod search_api;
+mod webhook;
+
+pub use error::ApiError;
+pub use webhook::Gate;
+
+use crate::bot::Bot;
+use crate::config::Network;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::routing::{any, get};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Messages handled at once; beyond it WeChat is told `success` at once. One takes well under a millisecond.
+const MAX_MESSAGES: usize = 1_024;
+/// Searches handled at once; beyond it the API answers 503, long before messages suffer.
+const MAX_SEARCHES: usize = 64;
+
+/// What handlers share.
+pub struct Web {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub bot: Arc<Bot>,
+    /// Accounts by id; replaced as a whole at a reload.
+    pub gates: ArcSwap<BTreeMap<String, Gate>>,
+    /// What a reload may change beside the accounts.
+    pub policy: ArcSwap<Policy>,
+    /// Stands in for unknown accounts, so that they are refused no faster than a wrong signature.
+    decoy: Gate,
+    messages: Semaphore,
+    searches: Semaphore,
+}
+
+/// Settings of the doors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Accepted distance of WeChat's timestamp from our clock, in seconds; 0: any.
+    pub timestamp_window: u64,
+    /// Whether the search API needs no key.
+    pub api_public: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// For a request's body to arrive.
+    pub body_timeout: Duration,
+}
+
+impl Web {
+    /// Shared state for [`router`]. `decoy` is an account nobody has the Token of.
+    pub fn new(bot: Arc<Bot>, gates: BTreeMap<String, Gate>, decoy: Gate, policy: Policy) -> Arc<Self> {
+        Arc::new(Self {
+            bot,
+            gates: ArcSwap::from_pointee(gates),
+            policy: ArcSwap::from_pointee(policy),
+            decoy,
+            messages: Semaphore::new(MAX_MESSAGES),
+            searches: Semaphore::new(MAX_SEARCHES),
+        })
+    }
+}
+
+/// Webhook and JSON API.
+pub fn router(web: Arc<Web>) -> Router {
+    Router::new()
+        .route("/wechat", any(webhook::only_account))
+        .route("/wechat/{account}", any(webhook::one_account))
+        .route("/api/v1/search", get(search_api::search))
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .fallback(|| async { ApiError::NotFound })
+        .with_state(web)
+}
