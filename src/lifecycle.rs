@@ -1,0 +1,119 @@
+//! Beginning and end of the daemon: signals, the service manager, descriptors.
+//!
+//! SIGTERM or SIGINT begins a stop, a second one exits at once; SIGHUP asks for a reload. Under systemd the listening
+//! socket may be handed over, so that a restart refuses nobody; `READY=1`, `STOPPING=1` and the watchdog are spoken.
+
+use crate::config::Listen;
+use crate::web::listener::Socket;
+use listenfd::ListenFd;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit status after a second SIGTERM or SIGINT.
+const IMPATIENT_EXIT: i32 = 130;
+
+/// Descriptors systemd holds for us. Taken before threads start, since it clears the environment.
+pub struct Inherited(ListenFd);
+
+impl Inherited {
+    /// Takes what is there.
+    pub fn take() -> Self {
+        Self(ListenFd::from_env())
+    }
+
+    /// The first inherited socket, of either kind.
+    fn socket(&mut self) -> io::Result<Option<Socket>> {
+        if let Ok(Some(listener)) = self.0.take_tcp_listener(0) {
+            listener.set_nonblocking(true)?;
+            return Ok(Some(Socket::Tcp(TcpListener::from_std(listener)?)));
+        }
+        if let Ok(Some(listener)) = self.0.take_unix_listener(0) {
+            listener.set_nonblocking(true)?;
+            return Ok(Some(Socket::Unix(UnixListener::from_std(listener)?)));
+        }
+        Ok(None)
+    }
+}
+
+/// The socket for `listen`, or the inherited one when there is one.
+///
+/// # Errors
+/// The address is taken, not ours, or not permitted.
+pub async fn open_socket(listen: &Listen, inherited: Option<&mut Inherited>) -> io::Result<Socket> {
+    if let Some(inherited) = inherited
+        && let Some(socket) = inherited.socket()?
+    {
+        return Ok(socket);
+    }
+    match listen {
+        Listen::Tcp(address) => Ok(Socket::Tcp(TcpListener::bind(address).await?)),
+        Listen::Unix(path) => {
+            if is_stale(path).await {
+                std::fs::remove_file(path)?;
+            }
+            let listener = UnixListener::bind(path)?;
+            // The proxy in front runs as another user; the folder decides who gets this far.
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+            Ok(Socket::Unix(listener))
+        }
+    }
+}
+
+/// Whether `path` is a socket nobody listens on any more.
+async fn is_stale(path: &std::path::Path) -> bool {
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    tokio::net::UnixStream::connect(path).await.err().is_some_and(refused)
+}
+
+/// Allows as many descriptors as this process may have; shells commonly give 1024.
+pub fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "limit of open descriptors not raised");
+    }
+}
+
+/// Cancels `stop` at the first SIGTERM or SIGINT and exits at the second.
+///
+/// # Errors
+/// The system refuses to tell us of signals.
+pub fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let mut next = async || tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
+        next().await;
+        tracing::info!("stopping; a second signal exits at once");
+        notify(&[NotifyState::Stopping]);
+        stop.cancel();
+        next().await;
+        std::process::exit(IMPATIENT_EXIT);
+    });
+    Ok(())
+}
+
+/// Tells the service manager; without one nothing happens.
+pub fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "service manager not notified");
+    }
+}
+
+/// Feeds the watchdog while `is_well` says so, twice as often as asked for; returns at once when nobody asks.
+pub async fn feed_watchdog(is_well: impl AsyncFn() -> bool) {
+    let Some(period) = sd_notify::watchdog_enabled().filter(|period| *period > Duration::ZERO) else { return };
+    let mut every = tokio::time::interval(period / 2);
+    loop {
+        every.tick().await;
+        if is_well().await {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Logs and metrics: set up once, before anything else happens.
+//!
+//! Log lines go to standard error through a bounded queue: when whoever reads them is slow or gone, lines are dropped
+//! and counted, and no reply waits. Metrics are Prometheus', rendered by the ops listener.
+
+use crate::config::Log;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal;
+use std::time::Duration;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+/// Lines that may wait to be written.
+const QUEUED_LINES: usize = 8_192;
+/// Upper bounds of latency histograms, in seconds: from a cached reply to WeChat's limit.
+const SECONDS: [f64; 14] = [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 1.0, 5.0];
+
+/// What is wrong with the log settings.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is no filter.
+    #[error("log.level = {0:?} is not accepted; accepted: error, warn, info, debug, trace, or a filter")]
+    Level(String),
+    /// Something else has taken the place already.
+    #[error("logs or metrics are set up twice")]
+    Twice,
+}
+
+/// Keeps logs flowing; lines still queued are written when it is dropped.
+pub struct Logs {
+    _guard: WorkerGuard,
+    dropped: ErrorCounter,
+}
+
+impl Logs {
+    /// Begins to write logs to standard error.
+    pub fn start(log: &Log) -> Result<Self, TelemetryError> {
+        let filter = EnvFilter::try_new(&log.level).map_err(|_| TelemetryError::Level(log.level.clone()))?;
+        let (writer, guard) =
+            NonBlockingBuilder::default().buffered_lines_limit(QUEUED_LINES).lossy(true).finish(std::io::stderr());
+        let dropped = writer.error_counter();
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(writer)
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal());
+        let set = match (log.json, std::env::var_os("JOURNAL_STREAM").is_some()) {
+            (true, _) => builder.json().flatten_event(true).try_init(),
+            // The journal keeps the time itself.
+            (false, true) => builder.without_time().try_init(),
+            (false, false) => builder.try_init(),
+        };
+        set.map_err(|_| TelemetryError::Twice)?;
+        Ok(Self { _guard: guard, dropped })
+    }
+
+    /// Counts dropped lines.
+    pub fn dropped(&self) -> ErrorCounter {
+        self.dropped.clone()
+    }
+}
+
+/// Begins to record metrics.
+pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .map_err(|_| TelemetryError::Twice)?
+        .install_recorder()
+        .map_err(|_| TelemetryError::Twice)
+}
+
+/// Keeps the recorder's memory bounded and the count of dropped lines current; runs until dropped.
+pub async fn upkeep(handle: PrometheusHandle, dropped: ErrorCounter) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        handle.run_upkeep();
+        metrics::counter!("wxfaq_log_lines_dropped_total").absolute(dropped.dropped_lines() as u64);
+    }
+}
