@@ -3,6 +3,15 @@
 //! [`parse`] is the entry point. Unknown kinds are [`Inbound::Other`], never an error; an error means that the bytes
 //! are not a message at all. Follows 公众号开发文档 › 接收普通消息 and 接收事件推送.
 
+use sha2::{Digest, Sha256};
+
+use super::signature::hex;
+use super::xml::Fields;
+pub use super::xml::ParseError;
+
+/// The longest id, WeChat's or ours, in bytes. An openid has 28.
+const MAX_ID_BYTES: usize = 128;
+
 /// What every message and event carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -141,26 +150,443 @@ impl Inbound {
     }
 }
 
-/// Why correctly signed bytes are not a message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason} at byte {offset}")]
-pub struct ParseError {
-    /// Where reading stopped.
-    pub offset: u64,
-    /// What is wrong.
-    pub reason: String,
-}
-
 impl Inbound {
     /// Recognises repeats of one message, together with account and openid: the MsgId, or for an event its time, name
-    /// and key.
+    /// and key, or for a message without MsgId (WeChat's debugging tools send such) its time and content.
+    ///
+    /// At most 128 of the characters `A-Z a-z 0-9 . _ : -`; what is longer or holds others is hashed.
     pub fn dedup_id(&self) -> String {
-        todo!()
+        let time = self.head().create_time;
+        match self {
+            Self::Event { event, .. } => {
+                let (name, key) = event.name_and_key();
+                bounded(format!("event:{time}:{name}:{key}"))
+            }
+            Self::Text { msg_id, .. }
+            | Self::Voice { msg_id, .. }
+            | Self::Media { msg_id, .. }
+            | Self::Other { msg_id, .. }
+                if !msg_id.is_empty() =>
+            {
+                bounded(format!("message:{msg_id}"))
+            }
+            message => format!("message:{time}:{}", hashed(&message.content())),
+        }
+    }
+
+    /// What distinguishes two messages without MsgId of one second.
+    fn content(&self) -> String {
+        match self {
+            Self::Text { content, .. } => content.clone(),
+            Self::Voice { media_id, .. } => media_id.clone(),
+            Self::Media { kind, .. } => match kind {
+                MediaKind::Image { media_id, .. }
+                | MediaKind::Video { media_id, .. }
+                | MediaKind::ShortVideo { media_id, .. } => media_id.clone(),
+                MediaKind::Location {
+                    latitude, longitude, ..
+                } => format!("{latitude},{longitude}"),
+                MediaKind::Link { url, .. } => url.clone(),
+                MediaKind::File { title } => title.clone(),
+            },
+            Self::Event { .. } => String::new(),
+            Self::Other { msg_type, .. } => msg_type.clone(),
+        }
     }
 }
 
+impl Event {
+    /// The name in lowercase, and the key; both as far as they distinguish events.
+    fn name_and_key(&self) -> (String, &str) {
+        match self {
+            Self::Subscribe { scene } => ("subscribe".to_owned(), scene.as_deref().unwrap_or_default()),
+            Self::Unsubscribe => ("unsubscribe".to_owned(), ""),
+            Self::Scan { scene } => ("scan".to_owned(), scene),
+            Self::Click { key } => ("click".to_owned(), key),
+            Self::Revoked => ("revoked".to_owned(), ""),
+            Self::Other { event, key } => (event.to_ascii_lowercase(), key),
+        }
+    }
+}
+
+/// `id` itself where it is short and plain, else a hash of it.
+fn bounded(id: String) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"._:-".contains(&c);
+    if id.len() <= MAX_ID_BYTES && id.bytes().all(plain) {
+        id
+    } else {
+        format!("hash:{}", hashed(&id))
+    }
+}
+
+/// 128 bits of SHA-256, in hexadecimal: enough that no two ids meet by chance.
+fn hashed(text: &str) -> String {
+    hex(&Sha256::digest(text)[..16])
+}
+
 /// Parses the clear XML of one message.
+///
+/// # Errors
+/// The bytes are no document of the protocol, an address, time or kind is missing or malformed, or a field the bot acts
+/// on comes twice.
 pub fn parse(xml: &[u8]) -> Result<Inbound, ParseError> {
-    let _ = xml;
-    todo!()
+    Inbound::from_fields(&Fields::parse(xml)?)
+}
+
+impl Inbound {
+    /// Reduces the fields of one message to what the bot acts on. Errors as those of [`parse`].
+    pub fn from_fields(fields: &Fields<'_>) -> Result<Self, ParseError> {
+        let head = Head {
+            account: identity(fields, "ToUserName")?,
+            openid: identity(fields, "FromUserName")?,
+            create_time: create_time(fields)?,
+        };
+        let msg_type = fields.required("MsgType")?;
+        let kind = msg_type.to_ascii_lowercase();
+        if kind == "event" {
+            return Ok(Self::Event {
+                head,
+                event: event(fields)?,
+            });
+        }
+        let msg_id = match fields.text("MsgId")? {
+            Some(msg_id) => msg_id.to_owned(),
+            // Old pages of the documentation spell it so.
+            None => text(fields, "MsgID")?,
+        };
+        match kind.as_str() {
+            "text" => {
+                let menu_id = fields
+                    .text("bizmsgmenuid")?
+                    .filter(|id| !id.is_empty())
+                    .map(str::to_owned);
+                Ok(Self::Text {
+                    head,
+                    msg_id,
+                    content: text(fields, "Content")?,
+                    menu_id,
+                })
+            }
+            "voice" => {
+                let recognition = fields
+                    .text("Recognition")?
+                    .filter(|words| !words.is_empty())
+                    .map(str::to_owned);
+                Ok(Self::Voice {
+                    head,
+                    msg_id,
+                    media_id: text(fields, "MediaId")?,
+                    recognition,
+                })
+            }
+            kind => match media(fields, kind)? {
+                Some(kind) => Ok(Self::Media { head, msg_id, kind }),
+                None => Ok(Self::Other {
+                    head,
+                    msg_id,
+                    msg_type: msg_type.to_owned(),
+                }),
+            },
+        }
+    }
+}
+
+/// The text of `name`, empty when absent.
+fn text(fields: &Fields<'_>, name: &str) -> Result<String, ParseError> {
+    Ok(fields.text(name)?.unwrap_or_default().to_owned())
+}
+
+/// An openid or an account's original id. WeChat's consist of letters, digits, `-` and `_`; `.`, `@` and `*` occur in
+/// ids of other kinds and in documentation. Anything else could mean something where the id is written.
+fn identity(fields: &Fields<'_>, name: &str) -> Result<String, ParseError> {
+    let id = fields.required(name)?;
+    let permitted = |c: u8| c.is_ascii_alphanumeric() || b"-_.@*".contains(&c);
+    if id.len() > MAX_ID_BYTES || !id.bytes().all(permitted) {
+        return Err(ParseError::new(fields.offset(name), format!("{name} is no id")));
+    }
+    Ok(id.to_owned())
+}
+
+/// `CreateTime`, not before 1970.
+fn create_time(fields: &Fields<'_>) -> Result<i64, ParseError> {
+    let time = fields
+        .required("CreateTime")?
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds >= 0);
+    time.ok_or_else(|| ParseError::new(fields.offset("CreateTime"), "CreateTime is no Unix time"))
+}
+
+/// The message's media, or `None` for a kind that has none we know. `kind` in lowercase.
+fn media(fields: &Fields<'_>, kind: &str) -> Result<Option<MediaKind>, ParseError> {
+    Ok(Some(match kind {
+        "image" => MediaKind::Image {
+            pic_url: text(fields, "PicUrl")?,
+            media_id: text(fields, "MediaId")?,
+        },
+        "video" => MediaKind::Video {
+            media_id: text(fields, "MediaId")?,
+            thumb_media_id: text(fields, "ThumbMediaId")?,
+        },
+        "shortvideo" => MediaKind::ShortVideo {
+            media_id: text(fields, "MediaId")?,
+            thumb_media_id: text(fields, "ThumbMediaId")?,
+        },
+        "location" => MediaKind::Location {
+            latitude: degrees(fields, "Location_X")?,
+            longitude: degrees(fields, "Location_Y")?,
+            label: text(fields, "Label")?,
+        },
+        "link" => MediaKind::Link {
+            title: text(fields, "Title")?,
+            description: text(fields, "Description")?,
+            url: text(fields, "Url")?,
+        },
+        "file" => MediaKind::File {
+            title: text(fields, "Title")?,
+        },
+        _ => return Ok(None),
+    }))
+}
+
+/// A finite number.
+fn degrees(fields: &Fields<'_>, name: &str) -> Result<f64, ParseError> {
+    let degrees = fields
+        .required(name)?
+        .parse()
+        .ok()
+        .filter(|degrees: &f64| degrees.is_finite());
+    degrees.ok_or_else(|| ParseError::new(fields.offset(name), format!("{name} is no number")))
+}
+
+fn event(fields: &Fields<'_>) -> Result<Event, ParseError> {
+    let event = fields.required("Event")?;
+    let key = fields.text("EventKey")?.unwrap_or_default();
+    Ok(match event.to_ascii_lowercase().as_str() {
+        // Following after a payment has `last_trade_no_…` here, which is no scene.
+        "subscribe" => Event::Subscribe {
+            scene: key.strip_prefix("qrscene_").map(str::to_owned),
+        },
+        "unsubscribe" => Event::Unsubscribe,
+        "scan" => Event::Scan { scene: key.to_owned() },
+        "click" => Event::Click { key: key.to_owned() },
+        "user_authorization_revoke" | "user_info_modified" => Event::Revoked,
+        _ => Event::Other {
+            event: event.to_owned(),
+            key: key.to_owned(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message of `fields` after the head.
+    fn message(fields: &str) -> Result<Inbound, ParseError> {
+        let head = "<ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1700000000</CreateTime>";
+        parse(format!("<xml>{head}{fields}</xml>").as_bytes())
+    }
+
+    fn head() -> Head {
+        Head {
+            account: "gh_1".to_owned(),
+            openid: "o1".to_owned(),
+            create_time: 1_700_000_000,
+        }
+    }
+
+    fn event_of(fields: &str) -> Event {
+        match message(&format!("<MsgType>event</MsgType>{fields}")) {
+            Ok(Inbound::Event { event, .. }) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_text_keeps_its_id_content_and_tapped_line() {
+        let fields = "<MsgType>text</MsgType><Content>满意</Content><MsgId>7</MsgId><bizmsgmenuid>101</bizmsgmenuid>";
+        let text = Inbound::Text {
+            head: head(),
+            msg_id: "7".to_owned(),
+            content: "满意".to_owned(),
+            menu_id: Some("101".to_owned()),
+        };
+        assert_eq!(message(fields), Ok(text));
+    }
+
+    #[test]
+    fn a_text_with_an_empty_tapped_line_was_typed() {
+        let typed = message("<MsgType>TEXT</MsgType><Content/><MsgId>7</MsgId><bizmsgmenuid/>").unwrap();
+        assert!(matches!(typed, Inbound::Text { menu_id: None, content, .. } if content.is_empty()));
+    }
+
+    #[test]
+    fn an_empty_recognition_is_none() {
+        let voice = |recognition: &str| {
+            message(&format!(
+                "<MsgType>voice</MsgType><MediaId>m</MediaId><MsgID>9</MsgID>{recognition}"
+            ))
+            .unwrap()
+        };
+        assert!(matches!(voice("<Recognition/>"), Inbound::Voice { recognition: None, msg_id, .. } if msg_id == "9"));
+        let spoken = voice("<Recognition>怎么退款</Recognition>");
+        assert!(matches!(spoken, Inbound::Voice { recognition: Some(words), .. } if words == "怎么退款"));
+    }
+
+    #[test]
+    fn a_location_needs_numbers() {
+        let location = |x: &str| {
+            message(&format!(
+                "<MsgType>location</MsgType><Location_X>{x}</Location_X><Location_Y>113.35</Location_Y><Label>广州</Label>"
+            ))
+        };
+        let kind = MediaKind::Location {
+            latitude: 23.13,
+            longitude: 113.35,
+            label: "广州".to_owned(),
+        };
+        assert_eq!(
+            location("23.13"),
+            Ok(Inbound::Media {
+                head: head(),
+                msg_id: String::new(),
+                kind
+            })
+        );
+        assert!(location("NaN").is_err());
+        assert!(location("").is_err());
+    }
+
+    #[test]
+    fn unknown_kinds_and_events_are_kept_as_sent() {
+        let other = Inbound::Other {
+            head: head(),
+            msg_id: "9".to_owned(),
+            msg_type: "miniProgramPage".to_owned(),
+        };
+        assert_eq!(message("<MsgType>miniProgramPage</MsgType><MsgId>9</MsgId>"), Ok(other));
+        let event = Event::Other {
+            event: "brandNew".to_owned(),
+            key: String::new(),
+        };
+        assert_eq!(event_of("<Event>brandNew</Event>"), event);
+    }
+
+    #[test]
+    fn events_are_told_apart_without_case() {
+        let cases = [
+            ("<Event>Subscribe</Event><EventKey/>", Event::Subscribe { scene: None }),
+            (
+                "<Event>subscribe</Event><EventKey>qrscene_42</EventKey>",
+                Event::Subscribe {
+                    scene: Some("42".to_owned()),
+                },
+            ),
+            (
+                "<Event>subscribe</Event><EventKey>last_trade_no_4</EventKey>",
+                Event::Subscribe { scene: None },
+            ),
+            ("<Event>unsubscribe</Event>", Event::Unsubscribe),
+            (
+                "<Event>scan</Event><EventKey>42</EventKey>",
+                Event::Scan { scene: "42".to_owned() },
+            ),
+            (
+                "<Event>CLICK</Event><EventKey>faq</EventKey>",
+                Event::Click { key: "faq".to_owned() },
+            ),
+            ("<Event>user_authorization_revoke</Event>", Event::Revoked),
+        ];
+        for (fields, event) in cases {
+            assert_eq!(event_of(fields), event, "{fields}");
+        }
+    }
+
+    #[test]
+    fn malformed_heads_are_refused() {
+        for (fields, reason) in [
+            (
+                "<MsgType>text</MsgType><FromUserName>o2</FromUserName>",
+                "second FromUserName",
+            ),
+            ("<MsgType>text</MsgType><MsgType>event</MsgType>", "second MsgType"),
+            (
+                "<MsgType>text</MsgType><Content>1</Content><Content>2</Content>",
+                "second Content",
+            ),
+            ("<MsgType/>", "MsgType is missing or empty"),
+            ("<MsgType>event</MsgType>", "Event is missing or empty"),
+        ] {
+            assert_eq!(message(fields).unwrap_err().reason, reason, "{fields}");
+        }
+        for (openid, time) in [
+            ("", "1"),
+            ("o 1", "1"),
+            ("o\n1", "1"),
+            ("o{1}", "1"),
+            ("o1", "-1"),
+            ("o1", "1.5"),
+            ("o1", ""),
+        ] {
+            let xml = format!(
+                "<xml><ToUserName>gh_1</ToUserName><FromUserName><![CDATA[{openid}]]></FromUserName>\
+                 <CreateTime>{time}</CreateTime><MsgType>text</MsgType></xml>"
+            );
+            assert!(parse(xml.as_bytes()).is_err(), "{openid:?} {time}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_recognised_by_its_id_alone() {
+        let id = |fields: &str| message(&format!("<MsgType>text</MsgType>{fields}")).unwrap().dedup_id();
+        assert_eq!(id("<MsgId>7</MsgId><Content>a</Content>"), "message:7");
+        assert_ne!(id("<Content>a</Content>"), id("<Content>b</Content>"));
+        assert_eq!(id("<Content>a</Content>"), id("<Content>a</Content><Idx>1</Idx>"));
+    }
+
+    #[test]
+    fn an_event_is_recognised_by_time_name_and_key() {
+        let id = |fields: &str| {
+            message(&format!("<MsgType>event</MsgType>{fields}"))
+                .unwrap()
+                .dedup_id()
+        };
+        assert_eq!(
+            id("<Event>CLICK</Event><EventKey>faq</EventKey>"),
+            "event:1700000000:click:faq"
+        );
+        assert_eq!(id("<Event>LOCATION</Event>"), "event:1700000000:location:");
+        assert_ne!(
+            id("<Event>CLICK</Event><EventKey>支付</EventKey>"),
+            id("<Event>CLICK</Event><EventKey>退款</EventKey>")
+        );
+    }
+
+    #[test]
+    fn long_and_odd_ids_are_hashed_to_plain_ones() {
+        for key in ["k".repeat(200), "支付".to_owned(), "a b".to_owned(), "{tag}".to_owned()] {
+            let event = Event::Click { key };
+            let id = Inbound::Event { head: head(), event }.dedup_id();
+            assert!(id.starts_with("hash:") && id.len() == 37, "{id}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(
+            fields in prop::collection::vec(("MsgType|Event|EventKey|Content|MsgId|Location_X", "\\PC{0,8}|event|text|location"), 0..8)
+        ) {
+            let mut xml = String::new();
+            for (name, value) in fields {
+                xml.extend(["<", &name, "><![CDATA[", &value, "]]></", &name, ">"]);
+            }
+            if let Ok(inbound) = message(&xml) {
+                let id = inbound.dedup_id();
+                prop_assert!(id.is_ascii() && id.len() <= MAX_ID_BYTES);
+            }
+        }
+    }
 }

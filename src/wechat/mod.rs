@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod message;
 pub mod reply;
 pub mod signature;
+pub mod xml;
 
 pub use envelope::{Credentials, Delivery, Mode, Query, Refusal, Seal};
 pub use message::{Event, Head, Inbound};
