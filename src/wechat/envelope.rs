@@ -2,46 +2,20 @@
 //!
 //! [`Credentials::open`] and [`Credentials::verify_url`] are the entry points. The account's configured [`Mode`]
 //! decides what is accepted, never the request. Follows 公众号开发文档 › 接入指南, 消息加解密说明.
+//!
+//! Who does not know the Token gets no further than the signatures, which are all computed and compared before the first
+//! refusal; what such a sender can measure is their own request's length.
 
-/// How an account's messages travel; set in WeChat's console and, equally, in our configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// 明文模式: clear; the signature does not cover the body.
-    Plain,
-    /// 兼容模式: clear and encrypted side by side; only the encrypted part counts.
-    Compatible,
-    /// 安全模式: encrypted only.
-    Safe,
-}
+use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
+
+pub use super::credentials::{CredentialError, CredentialParts, Credentials, Mode};
+use super::crypto::{self, AesKey, DecryptError};
 use super::message::{Inbound, ParseError};
-
-/// What an account's operator and WeChat both know. `Debug` shows no secret.
-#[derive(Clone)]
-pub struct Credentials {/* appid, mode, (token, key) current and previous */}
-
-/// What is wrong with configured credentials.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {reason}")]
-pub struct CredentialError {
-    /// The configuration key.
-    pub field: &'static str,
-    /// What is wrong and what is allowed; never quotes the secret.
-    pub reason: String,
-}
-
-/// The parts of [`Credentials`], as configured.
-#[derive(Clone, Copy)]
-#[expect(missing_docs, reason = "fields carry the configuration's own names")]
-pub struct CredentialParts<'a> {
-    pub appid: &'a str,
-    pub mode: Mode,
-    pub token: &'a str,
-    pub previous_token: Option<&'a str>,
-    pub encoding_aes_key: Option<&'a str>,
-    pub previous_encoding_aes_key: Option<&'a str>,
-}
+use super::signature;
+use super::xml::{Fields, Value, push_cdata};
 
 /// The signed query string of a request, decoded. A parameter that comes twice, or is not UTF-8 after decoding, makes
 /// parsing fail.
@@ -75,6 +49,7 @@ pub enum Refusal {
 }
 
 /// An accepted POST.
+#[derive(Debug)]
 pub struct Delivery {
     /// The message, or why the (correctly signed) bytes are none: then log it and answer `success`.
     pub inbound: Result<Inbound, ParseError>,
@@ -86,45 +61,542 @@ pub struct Delivery {
     pub seal: Seal,
 }
 
-/// How the answer to one delivery travels: in clear, or encrypted with the Token and key that opened it.
+/// How the answer to one delivery travels: in clear, or encrypted with the Token and key that opened it. `Debug` shows
+/// no secret.
 #[derive(Clone)]
-pub struct Seal {/* clear, or token, key, appid, nonce */}
+pub struct Seal(Option<Envelope>);
 
-impl Credentials {
-    /// # Errors
-    /// Empty or well-known Token, a key that does not decode to 32 bytes, a mode that needs a key without one.
-    pub fn new(parts: CredentialParts<'_>) -> Result<Self, CredentialError> {
-        let _ = parts;
-        todo!()
-    }
-
-    /// The `echostr` to answer a GET with.
-    ///
-    /// `now` is Unix seconds; `window` the accepted distance of `timestamp` from it in seconds, 0: any.
-    pub fn verify_url<'q>(&self, query: &'q Query, now: i64, window: u64) -> Result<&'q str, Refusal> {
-        let _ = (query, now, window);
-        todo!()
-    }
-
-    /// Opens a POST. `body` is at most 64 KiB; `now` and `window` as in [`Credentials::verify_url`].
-    pub fn open(&self, query: &Query, body: &[u8], now: i64, window: u64) -> Result<Delivery, Refusal> {
-        let _ = (query, body, now, window);
-        todo!()
-    }
+#[derive(Clone)]
+struct Envelope {
+    token: String,
+    key: AesKey,
+    appid: String,
+    nonce: String,
 }
 
 impl Query {
-    /// Parses a raw query string; unknown parameters are ignored.
+    /// Parses a raw query string (`application/x-www-form-urlencoded`, decoded once); unknown parameters are ignored.
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
-        let _ = raw;
-        todo!()
+        let mut query = Self::default();
+        for pair in raw.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // An unknown name that is not UTF-8 is one more unknown name.
+            let slot = match decoded(name).as_deref() {
+                Ok("signature") => &mut query.signature,
+                Ok("timestamp") => &mut query.timestamp,
+                Ok("nonce") => &mut query.nonce,
+                Ok("echostr") => &mut query.echostr,
+                Ok("msg_signature") => &mut query.msg_signature,
+                Ok("encrypt_type") => &mut query.encrypt_type,
+                _ => continue,
+            };
+            let value = decoded(value).map_err(|_| Refusal::Query)?.into_owned();
+            if slot.replace(value).is_some() {
+                return Err(Refusal::Query);
+            }
+        }
+        Ok(query)
+    }
+}
+
+/// A name or value of a query string, decoded.
+fn decoded(text: &str) -> Result<Cow<'_, str>, std::str::Utf8Error> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        return Ok(Cow::Owned(percent_decode_str(&spaced).decode_utf8()?.into_owned()));
+    }
+    percent_decode_str(text).decode_utf8()
+}
+
+impl Credentials {
+    /// The `echostr` to answer a GET with, unchanged.
+    ///
+    /// `now` is Unix seconds; `window` the accepted distance of `timestamp` from it in seconds, 0: any. The signature
+    /// does not cover `echostr`: one that is not made of base64's characters, as WeChat's digits are, is refused, so that
+    /// a captured address cannot make us say anything else.
+    pub fn verify_url<'q>(&self, query: &'q Query, now: i64, window: u64) -> Result<&'q str, Refusal> {
+        self.vouch(query, None, now, window)?;
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
+        let echostr = query
+            .echostr
+            .as_deref()
+            .filter(|text| !text.is_empty() && text.bytes().all(harmless));
+        echostr.ok_or(Refusal::Query)
+    }
+
+    /// Opens a POST. `body` is at most 64 KiB; `now` and `window` as in [`Credentials::verify_url`].
+    ///
+    /// In plain mode a request that claims to be encrypted, or a body that is only an envelope, is refused. In the other
+    /// modes `encrypt_type` must be `aes` and both signatures must hold; clear fields beside the envelope count for
+    /// nothing. The current Token and key are tried first, then the previous ones.
+    pub fn open(&self, query: &Query, body: &[u8], now: i64, window: u64) -> Result<Delivery, Refusal> {
+        match self.mode {
+            Mode::Plain => self.open_plain(query, body, now, window),
+            Mode::Compatible | Mode::Safe => self.open_encrypted(query, body, now, window),
+        }
+    }
+
+    fn open_plain(&self, query: &Query, body: &[u8], now: i64, window: u64) -> Result<Delivery, Refusal> {
+        let fields = Fields::parse(body);
+        self.vouch(query, None, now, window)?;
+        let only_envelope = fields
+            .as_ref()
+            .is_ok_and(|fields| has(fields, "Encrypt") && !has(fields, "MsgType"));
+        if only_envelope || !matches!(query.encrypt_type.as_deref(), None | Some("raw")) {
+            return Err(Refusal::Envelope);
+        }
+        Ok(Delivery::new(
+            &fields,
+            body,
+            query.signature.clone().unwrap_or_default(),
+            Seal(None),
+        ))
+    }
+
+    fn open_encrypted(&self, query: &Query, body: &[u8], now: i64, window: u64) -> Result<Delivery, Refusal> {
+        let outer = Fields::parse(body);
+        let encrypted = outer
+            .as_ref()
+            .ok()
+            .and_then(|fields| fields.text("Encrypt").transpose());
+        let signed_text = encrypted
+            .as_ref()
+            .and_then(|text| text.as_ref().ok())
+            .copied()
+            .unwrap_or_default();
+        let address = self.vouch(query, None, now, window);
+        let content = self.vouch(query, Some(signed_text), now, window);
+        address?;
+        // A captured address with a body of the sender's own gets this far.
+        if query.encrypt_type.as_deref() != Some("aes") || (outer.is_ok() && encrypted.is_none()) {
+            return Err(Refusal::Downgrade);
+        }
+        let encrypted = encrypted.and_then(Result::ok).ok_or(Refusal::Envelope)?;
+        let token = content?;
+        let (key, clear) = self.decrypt(encrypted)?;
+        let seal = Seal(Some(Envelope {
+            token: token.to_owned(),
+            key: key.clone(),
+            appid: self.appid.clone(),
+            nonce: query.nonce.clone().unwrap_or_default(),
+        }));
+        let signature = query.msg_signature.clone().unwrap_or_default();
+        Ok(Delivery::new(&Fields::parse(&clear), &clear, signature, seal))
+    }
+
+    /// The Token under which `signature`, and over `encrypted` also `msg_signature`, hold. Every Token is tried and
+    /// every comparison made, whatever is missing.
+    fn vouch(&self, query: &Query, encrypted: Option<&str>, now: i64, window: u64) -> Result<&str, Refusal> {
+        let [timestamp, nonce, plain, sealed] =
+            [&query.timestamp, &query.nonce, &query.signature, &query.msg_signature]
+                .map(|parameter| parameter.as_deref().unwrap_or_default());
+        let mut vouching = None;
+        for token in &self.tokens {
+            let mut holds = signature::verify([token, timestamp, nonce], plain);
+            if let Some(encrypted) = encrypted {
+                holds &= signature::verify([token, timestamp, nonce, encrypted], sealed);
+            }
+            vouching = vouching.or(holds.then_some(token.as_str()));
+        }
+        if query.signature.is_none() || timestamp.is_empty() || nonce.is_empty() {
+            return Err(Refusal::Query);
+        }
+        let token = vouching.ok_or(Refusal::Signature)?;
+        if window > 0 {
+            let timestamp: i64 = timestamp.parse().map_err(|_| Refusal::Query)?;
+            if timestamp.abs_diff(now) > window {
+                return Err(Refusal::Stale);
+            }
+        }
+        Ok(token)
+    }
+
+    /// The clear text and the key that opened it. With several keys failing, the current one's failure is reported.
+    fn decrypt(&self, encrypted: &str) -> Result<(&AesKey, Vec<u8>), Refusal> {
+        let mut refusal = None;
+        for key in &self.keys {
+            match crypto::decrypt(key, encrypted, &self.appid) {
+                Ok(clear) => return Ok((key, clear)),
+                Err(DecryptError::Malformed) => refusal = refusal.or(Some(Refusal::Envelope)),
+                Err(DecryptError::AppId) => refusal = refusal.or(Some(Refusal::AppId)),
+            }
+        }
+        Err(refusal.unwrap_or(Refusal::Envelope))
+    }
+}
+
+/// Whether there is a child `name`, of whatever shape.
+fn has(fields: &Fields<'_>, name: &str) -> bool {
+    fields.iter().any(|field| field.name == name)
+}
+
+impl Delivery {
+    /// `clear` are the bytes `fields` were read from.
+    fn new(fields: &Result<Fields<'_>, ParseError>, clear: &[u8], signature: String, seal: Seal) -> Self {
+        let mut hash = Sha256::new();
+        match fields {
+            Ok(fields) => digest(fields, &mut hash),
+            Err(_) => hash.update(clear),
+        }
+        let inbound = fields.as_ref().map_err(Clone::clone).and_then(Inbound::from_fields);
+        Self {
+            inbound,
+            signature,
+            fingerprint: hash.finalize().into(),
+            seal,
+        }
+    }
+}
+
+/// Feeds all fields to `hash`: by name, repeated ones in document order, each part with its length before it so that
+/// no two trees feed the same.
+fn digest(fields: &Fields<'_>, hash: &mut Sha256) {
+    let mut sorted: Vec<_> = fields.iter().collect();
+    sorted.sort_by_key(|field| field.name);
+    hash.update((sorted.len() as u64).to_be_bytes());
+    let feed = |kind: u8, text: &str, hash: &mut Sha256| {
+        hash.update([kind]);
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    };
+    for field in sorted {
+        feed(b'n', field.name, hash);
+        match &field.value {
+            Value::Text(text) => feed(b't', text, hash),
+            Value::Nested(fields) => {
+                hash.update([b'f']);
+                digest(fields, hash);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(if self.0.is_some() {
+            "Seal(encrypted)"
+        } else {
+            "Seal(clear)"
+        })
     }
 }
 
 impl Seal {
-    /// The response's body: `xml` itself, or its encrypted envelope. `random` are 16 fresh random bytes.
+    /// The response's body: `xml` itself, or its encrypted envelope. `now` is Unix seconds; `random` are 16 fresh random
+    /// bytes. `success` and the empty body travel in clear always and must not pass here.
     pub fn seal(&self, xml: String, now: i64, random: [u8; 16]) -> String {
-        let _ = (now, random);
-        xml
+        let Some(Envelope {
+            token,
+            key,
+            appid,
+            nonce,
+        }) = &self.0
+        else {
+            return xml;
+        };
+        let encrypted = crypto::encrypt(key, random, xml.as_bytes(), appid);
+        let timestamp = now.to_string();
+        let msg_signature = signature::sign([token, &timestamp, nonce, &encrypted]);
+        let mut sealed = String::with_capacity(encrypted.len() + 256);
+        sealed.push_str("<xml>");
+        push_cdata(&mut sealed, "Encrypt", &encrypted);
+        push_cdata(&mut sealed, "MsgSignature", &msg_signature);
+        sealed.extend(["<TimeStamp>", &timestamp, "</TimeStamp>"]);
+        push_cdata(&mut sealed, "Nonce", nonce);
+        sealed.push_str("</xml>");
+        sealed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::platform::{self, Answer, Request, deliver, text_xml};
+    use super::super::{CredentialParts, Head, Reply};
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+    const KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+    const OTHER_KEY: &str = "YTJkZmVjMzQ5NDU5NDY3MDhiZWI0NTdiMjFiY2I5MmU";
+    const SAFE: CredentialParts<'_> = CredentialParts {
+        appid: "wx1",
+        mode: Mode::Safe,
+        token: "Ab3",
+        previous_token: None,
+        encoding_aes_key: Some(KEY),
+        previous_encoding_aes_key: None,
+    };
+
+    fn credentials(parts: CredentialParts<'_>) -> Credentials {
+        Credentials::new(parts).unwrap()
+    }
+
+    fn request(sender: CredentialParts<'_>, content: &str) -> Request {
+        let head = Head {
+            account: "gh_1".to_owned(),
+            openid: "o1".to_owned(),
+            create_time: NOW,
+        };
+        deliver(&credentials(sender), &text_xml(&head, "7", content), NOW, "42", [7; 16])
+    }
+
+    fn open(receiver: CredentialParts<'_>, request: &Request, now: i64, window: u64) -> Result<Delivery, Refusal> {
+        credentials(receiver).open(&Query::parse(&request.query)?, request.body.as_bytes(), now, window)
+    }
+
+    #[test]
+    fn a_query_is_decoded_once_and_unknown_parameters_are_ignored() {
+        let query = Query::parse("nonce=a%2Bb+c%2520&openid=%ff&%74imestamp=1&x&=").unwrap();
+        let expected = Query {
+            nonce: Some("a+b c%20".to_owned()),
+            timestamp: Some("1".to_owned()),
+            ..Query::default()
+        };
+        assert_eq!(query, expected);
+    }
+
+    #[test]
+    fn repeated_or_undecodable_parameters_are_refused() {
+        for raw in [
+            "signature=a&signature=a",
+            "nonce=1&%6eonce=2",
+            "timestamp&timestamp",
+            "nonce=%ff",
+        ] {
+            assert_eq!(Query::parse(raw), Err(Refusal::Query), "{raw}");
+        }
+    }
+
+    #[test]
+    fn timestamps_outside_the_window_are_stale_on_both_sides() {
+        let request = request(SAFE, "1");
+        for (now, window, refused) in [
+            (NOW + 300, 300, false),
+            (NOW + 301, 300, true),
+            (NOW - 301, 300, true),
+            (i64::MIN, 300, true),
+            (0, 0, false),
+        ] {
+            assert_eq!(
+                open(SAFE, &request, now, window).err(),
+                refused.then_some(Refusal::Stale),
+                "{now} {window}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_configured_mode_decides_not_the_request() {
+        let plain = CredentialParts {
+            mode: Mode::Plain,
+            ..SAFE
+        };
+        let compatible = CredentialParts {
+            mode: Mode::Compatible,
+            ..SAFE
+        };
+        assert_eq!(
+            open(SAFE, &request(plain, "1"), NOW, 300).unwrap_err(),
+            Refusal::Downgrade
+        );
+        assert_eq!(
+            open(compatible, &request(plain, "1"), NOW, 300).unwrap_err(),
+            Refusal::Downgrade
+        );
+        assert_eq!(
+            open(plain, &request(SAFE, "1"), NOW, 300).unwrap_err(),
+            Refusal::Envelope
+        );
+        assert!(open(SAFE, &request(compatible, "1"), NOW, 300).is_ok());
+        let mut only_envelope = request(plain, "1");
+        only_envelope.body = "<xml><ToUserName>gh_1</ToUserName><Encrypt>AAAA</Encrypt></xml>".to_owned();
+        assert_eq!(open(plain, &only_envelope, NOW, 300).unwrap_err(), Refusal::Envelope);
+    }
+
+    #[test]
+    fn a_captured_address_does_not_carry_another_body() {
+        let captured = request(SAFE, "1").query;
+        let clear = request(
+            CredentialParts {
+                mode: Mode::Plain,
+                ..SAFE
+            },
+            "2",
+        )
+        .body;
+        let other = Request {
+            query: captured.clone(),
+            body: request(SAFE, "2").body,
+        };
+        assert_eq!(open(SAFE, &other, NOW, 300).unwrap_err(), Refusal::Signature);
+        let downgraded = Request {
+            query: captured,
+            body: clear,
+        };
+        assert_eq!(open(SAFE, &downgraded, NOW, 300).unwrap_err(), Refusal::Downgrade);
+    }
+
+    #[test]
+    fn without_the_token_every_request_has_a_wrong_signature() {
+        let stranger = CredentialParts { token: "guess", ..SAFE };
+        let plain = CredentialParts {
+            mode: Mode::Plain,
+            ..stranger
+        };
+        for forged in [request(stranger, "1"), request(plain, "1")] {
+            assert_eq!(open(SAFE, &forged, NOW, 300).unwrap_err(), Refusal::Signature);
+        }
+    }
+
+    #[test]
+    fn wrong_keys_and_appids_are_refused() {
+        let other_key = CredentialParts {
+            encoding_aes_key: Some(OTHER_KEY),
+            ..SAFE
+        };
+        let other_appid = CredentialParts { appid: "wx2", ..SAFE };
+        assert_eq!(
+            open(SAFE, &request(other_key, "1"), NOW, 300).unwrap_err(),
+            Refusal::Envelope
+        );
+        assert_eq!(
+            open(SAFE, &request(other_appid, "1"), NOW, 300).unwrap_err(),
+            Refusal::AppId
+        );
+    }
+
+    #[test]
+    fn the_reply_is_sealed_with_the_token_and_key_that_opened_the_message() {
+        let old = CredentialParts {
+            token: "Old",
+            encoding_aes_key: Some(OTHER_KEY),
+            ..SAFE
+        };
+        let rotating = CredentialParts {
+            previous_token: Some("Old"),
+            previous_encoding_aes_key: Some(OTHER_KEY),
+            ..SAFE
+        };
+        for sender in [SAFE, old, CredentialParts { token: "Old", ..SAFE }] {
+            let delivery = open(rotating, &request(sender, "1"), NOW, 300).unwrap();
+            let sealed = delivery.seal.seal("<xml><a>1</a></xml>".to_owned(), NOW, [1; 16]);
+            let answer = platform::open_reply(&credentials(sender), sealed.as_bytes());
+            assert_eq!(answer, Ok(Answer::Reply("<xml><a>1</a></xml>".to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_hostile_nonce_stays_inside_the_sealed_reply() {
+        let head = Head {
+            account: "gh_1".to_owned(),
+            openid: "o1".to_owned(),
+            create_time: NOW,
+        };
+        let sender = credentials(SAFE);
+        let request = deliver(
+            &sender,
+            &text_xml(&head, "7", "1"),
+            NOW,
+            "]]></Nonce><Encrypt>x",
+            [7; 16],
+        );
+        let delivery = open(SAFE, &request, NOW, 300).unwrap();
+        let xml = Reply::Text {
+            content: "1".to_owned(),
+        }
+        .to_xml(&head, NOW)
+        .unwrap();
+        let sealed = delivery.seal.seal(xml.clone(), NOW, [1; 16]);
+        assert_eq!(platform::open_reply(&sender, sealed.as_bytes()), Ok(Answer::Reply(xml)));
+    }
+
+    #[test]
+    fn signed_bytes_that_are_no_message_are_accepted_as_such() {
+        let plain = CredentialParts {
+            mode: Mode::Plain,
+            ..SAFE
+        };
+        let query = request(plain, "1").query;
+        for body in ["", "{}", "<!DOCTYPE xml><xml/>", "<xml><MsgType>text</MsgType></xml>"] {
+            let request = Request {
+                query: query.clone(),
+                body: body.to_owned(),
+            };
+            assert!(open(plain, &request, NOW, 300).unwrap().inbound.is_err(), "{body}");
+        }
+        let sender = credentials(SAFE);
+        let garbled = deliver(&sender, "no xml", NOW, "42", [7; 16]);
+        assert!(open(SAFE, &garbled, NOW, 300).unwrap().inbound.is_err());
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_contents_not_the_envelopes() {
+        let plain = CredentialParts {
+            mode: Mode::Plain,
+            ..SAFE
+        };
+        let fingerprint = |body: &str| {
+            let request = Request {
+                query: request(plain, "1").query,
+                body: body.to_owned(),
+            };
+            open(plain, &request, NOW, 300).unwrap().fingerprint
+        };
+        let sent = request(plain, "1").body;
+        assert_eq!(
+            open(SAFE, &request(SAFE, "1"), NOW, 300).unwrap().fingerprint,
+            fingerprint(&sent)
+        );
+        assert_eq!(
+            fingerprint("<xml><a>1</a><b/></xml>"),
+            fingerprint("<xml> <b></b><a><![CDATA[1]]></a></xml>")
+        );
+        let distinct = [
+            "<xml><a>1</a></xml>",
+            "<xml><a>2</a></xml>",
+            "<xml><a><a>1</a></a></xml>",
+            "<xml><b>1</b></xml>",
+            "{}",
+        ];
+        for (index, one) in distinct.iter().enumerate() {
+            for other in &distinct[..index] {
+                assert_ne!(fingerprint(one), fingerprint(other), "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_harmless_echoes_are_echoed() {
+        let parts = credentials(SAFE);
+        let echo = |echostr: &str| {
+            let query = Query::parse(&platform::verification(&parts, NOW, "42", echostr).query).unwrap();
+            parts.verify_url(&query, NOW, 300).map(str::to_owned)
+        };
+        assert_eq!(echo("4375120948345356249"), Ok("4375120948345356249".to_owned()));
+        assert_eq!(echo("<script>"), Err(Refusal::Query));
+        assert_eq!(echo(""), Err(Refusal::Query));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!("{:?}", open(SAFE, &request(SAFE, "1"), NOW, 300).unwrap().seal);
+        assert_eq!(shown, "Seal(encrypted)");
+    }
+
+    proptest! {
+        #[test]
+        fn opening_never_panics(query in "((signature|timestamp|nonce|msg_signature|encrypt_type)=[a-z0-9%+&=]{0,9}&){0,6}", body: Vec<u8>) {
+            if let Ok(query) = Query::parse(&query) {
+                let _ = credentials(SAFE).open(&query, &body, NOW, 300);
+                let _ = credentials(CredentialParts { mode: Mode::Plain, ..SAFE }).open(&query, &body, NOW, 300);
+            }
+        }
+
+        #[test]
+        fn whatever_is_sealed_opens_to_a_message_or_an_error(text: String) {
+            let request = deliver(&credentials(SAFE), &text, NOW, "42", [7; 16]);
+            prop_assert!(open(SAFE, &request, NOW, 300).is_ok());
+        }
     }
 }

@@ -4,13 +4,16 @@
 //! [`Reply::to_xml`] and [`Seal::seal`] make the body of the response. Pure: the caller passes clock and randomness.
 //! Follows 公众号开发文档 › 接收普通消息, 接收事件推送, 被动回复用户消息, 消息加解密.
 
+pub mod credentials;
 pub mod crypto;
 pub mod envelope;
 pub mod message;
+pub mod platform;
 pub mod reply;
 pub mod signature;
 pub mod xml;
 
-pub use envelope::{Credentials, Delivery, Mode, Query, Refusal, Seal};
+pub use credentials::{CredentialError, CredentialParts, Credentials, Mode};
+pub use envelope::{Delivery, Query, Refusal, Seal};
 pub use message::{Event, Head, Inbound};
 pub use reply::Reply;
