@@ -2,3 +2,4 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 
 mod support;
+mod vectors;

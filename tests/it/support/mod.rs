@@ -1,1 +1,3 @@
 //! What several subjects need: servers, folders, the binary.
+
+pub mod vectors;
