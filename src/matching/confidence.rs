@@ -1,6 +1,8 @@
 //! From scores to a decision.
 
-use super::Matches;
+use super::index::Candidate;
+use super::tokenizer::Analysis;
+use super::{Analyzer, Guard, Matches, Score};
 
 /// Where answering and showing begin. Both in 0–1; `suggest` ≤ `answer`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,4 +36,13 @@ impl Matches {
             _ => Decision::None,
         }
     }
+}
+
+pub(super) fn calibrate(raw: f64) -> Score {
+    Score::new(1.0 / (1.0 + (-raw + 8.0).exp()))
+}
+
+pub(super) fn guard(query: &Analysis, candidates: &[Candidate], analyzer: &Analyzer) -> Option<Guard> {
+    let _ = (query, candidates, analyzer);
+    None
 }

@@ -1,20 +1,369 @@
 //! Analysis: from text to terms, with the operator's dictionaries.
+//!
+//! [`Analyzer::analyze`] is the entry point; bank and queries pass through it alike. A text becomes a row of [`Unit`]s
+//! (one Chinese character, or one whole Latin or digit run), from which character uni- and bigrams and sounds are
+//! read, and a list of [`Word`]s. Synonyms are rewritten to the first member of their class before anything is read,
+//! so both sides meet in every field. Stop words are left out of the words only.
 
+use super::pinyin::{self, Syllable};
+use super::text;
 use crate::bank::Dictionaries;
+use jieba_rs::Jieba;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::LazyLock;
+
+/// Longest analysed query, in characters of the normalised text; what follows is ignored.
+pub const MAX_CHARS: usize = 500;
 
 /// Normalisation, segmentation and word lists, ready for use; immutable, shared behind an `Arc`.
-pub struct Analyzer {}
+pub struct Analyzer {
+    jieba: Jieba,
+    stopwords: FxHashSet<String>,
+    /// Normalised member to normalised first member of its class.
+    synonyms: FxHashMap<String, String>,
+    contrast: ContrastGroups,
+}
+
+/// The field `units`: a Chinese character by its code, a run by a 30-bit hash below a bit that says of what it is a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unit(pub u32);
+
+/// The field `bigrams`: two units side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bigram(pub u64);
+
+/// The field `words`: a word by the 64-bit hash of its text. Two words in one bank share a hash about never (10^-8 at
+/// a million words), and then a score is a little off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Word(pub u64);
+
+/// The field `sounds`: two syllables side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SoundBigram(pub u32);
+
+/// A member of a contrast group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it: positions in the operator's file")]
+pub struct Contrasted {
+    pub group: u16,
+    pub member: u16,
+}
+
+/// What one text consists of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Analysis {
+    /// As [`Analyzer::normalize`] gives it, with the operator's synonyms in place.
+    pub text: Box<str>,
+    /// In order, with repetitions.
+    pub units: Box<[Unit]>,
+    /// Where each unit begins in `text`; as many as units.
+    pub unit_starts: Box<[u32]>,
+    /// In order, without repetitions or stop words, long words followed by the words inside them.
+    pub words: Box<[Word]>,
+    /// Byte ranges of the words in `text`.
+    pub word_spans: Box<[(u32, u32)]>,
+    /// Members of contrast groups that the text names, sorted.
+    pub contrasts: Box<[Contrasted]>,
+}
+
+impl Bigram {
+    /// Of two neighbours.
+    pub fn new(first: Unit, second: Unit) -> Self {
+        Self(u64::from(first.0) << 32 | u64::from(second.0))
+    }
+}
+
+impl SoundBigram {
+    /// Of two neighbours.
+    pub fn new(first: Syllable, second: Syllable) -> Self {
+        Self((first.index() as u32) << 16 | second.index() as u32)
+    }
+}
+
+impl Word {
+    /// FNV-1a: the same on every machine, unlike the standard library's hasher.
+    pub fn new(text: &str) -> Self {
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(text.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
+    }
+}
+
+impl Unit {
+    const LETTERS: u32 = 1 << 31;
+    const DIGITS: u32 = 1 << 30;
+
+    /// Of one character or one run.
+    pub fn new(text: &str) -> Self {
+        let mut chars = text.chars();
+        match (chars.next(), chars.next()) {
+            (Some(c), None) if text::is_han(c) => Self(u32::from(c)),
+            (first, _) => {
+                let kind = if first.is_some_and(char::is_numeric) { Self::DIGITS } else { Self::LETTERS };
+                Self(kind | (Word::new(text).0 >> 34) as u32)
+            }
+        }
+    }
+
+    /// `None` for a run.
+    pub fn as_char(self) -> Option<char> {
+        if self.is_number() || self.is_latin() { None } else { char::from_u32(self.0) }
+    }
+
+    /// Whether it is a run of digits.
+    pub fn is_number(self) -> bool {
+        self.0 & Self::DIGITS != 0
+    }
+
+    /// Whether it is a run of letters.
+    pub fn is_latin(self) -> bool {
+        self.0 & Self::LETTERS != 0
+    }
+
+    /// How it sounds; empty for runs and signs.
+    pub fn readings(self) -> &'static [Syllable] {
+        self.as_char().map_or(&[], pinyin::readings)
+    }
+}
 
 impl Analyzer {
-    /// Takes 0.1–0.3 s: it loads jieba's dictionary.
+    /// Takes 0.1–0.3 s the first time in a process: it loads jieba's dictionary.
     pub fn new(dictionaries: &Dictionaries) -> Self {
-        let _ = dictionaries;
-        todo!()
+        static DEFAULT: LazyLock<Jieba> = LazyLock::new(Jieba::new);
+        let mut jieba = DEFAULT.clone();
+        for user in &dictionaries.user {
+            add_word(&mut jieba, &text::normalize(&user.word), user.frequency, user.tag.as_deref());
+        }
+        let groups = |groups: &[Vec<String>]| -> Vec<Vec<String>> {
+            groups.iter().map(|group| group.iter().map(|word| text::normalize(word)).collect()).collect()
+        };
+        let (synonyms, contrast) = (groups(&dictionaries.synonyms), groups(&dictionaries.contrast));
+        for word in synonyms.iter().chain(&contrast).flatten() {
+            add_word(&mut jieba, word, None, None);
+        }
+        let mut classes = FxHashMap::default();
+        for class in &synonyms {
+            for member in &class[1..] {
+                classes.entry(member.clone()).or_insert_with(|| class[0].clone());
+            }
+        }
+        Self {
+            stopwords: dictionaries.stopwords.iter().map(|word| text::normalize(word)).collect(),
+            contrast: ContrastGroups::new(&contrast, &classes),
+            synonyms: classes,
+            jieba,
+        }
     }
 
     /// The text that decides whether two questions are the same; also the key of the match cache. Never shown.
     pub fn normalize(&self, text: &str) -> String {
-        let _ = text;
-        todo!()
+        text::normalize(text)
+    }
+
+    /// The terms of a text; of a very long one those of its first [`MAX_CHARS`] characters.
+    pub fn analyze(&self, text: &str) -> Analysis {
+        self.analyze_normalized(&text::normalize(text))
+    }
+
+    /// As [`Analyzer::analyze`], for a text that is normalised already.
+    pub fn analyze_normalized(&self, normalized: &str) -> Analysis {
+        let end = normalized.char_indices().nth(MAX_CHARS).map_or(normalized.len(), |(at, _)| at);
+        let text = self.with_synonyms(&normalized[..end]);
+        let (unit_starts, units) = units(&text).map(|(at, unit)| (at as u32, Unit::new(unit))).unzip::<_, _, Vec<_>, Vec<_>>();
+        let (word_spans, words): (Vec<_>, Vec<_>) = self.words(&text).into_iter().unzip();
+        Analysis {
+            contrasts: self.contrast.named(&text).into(),
+            units: units.into(),
+            unit_starts: unit_starts.into(),
+            words: words.into(),
+            word_spans: word_spans.into(),
+            text: text.into(),
+        }
+    }
+
+    /// The words of a long text, sorted, each once: what an answer is matched by.
+    pub fn vocabulary(&self, text: &str) -> Box<[Word]> {
+        let normalized = text::normalize(text);
+        let mut words: Vec<Word> = self.words(&normalized).into_iter().map(|(_, word)| word).collect();
+        words.sort_unstable();
+        words.into()
+    }
+
+    /// Whether `word` is one the operator wants ignored.
+    pub fn is_stopword(&self, word: &str) -> bool {
+        self.stopwords.contains(word)
+    }
+
+    fn with_synonyms(&self, text: &str) -> String {
+        if self.synonyms.is_empty() {
+            return text.to_owned();
+        }
+        let tokens = self.jieba.cut(text, false);
+        tokens.into_iter().map(|token| self.synonyms.get(token.word).map_or(token.word, String::as_str)).collect()
+    }
+
+    fn words(&self, text: &str) -> Vec<((u32, u32), Word)> {
+        let mut found = Vec::new();
+        let mut seen = FxHashSet::default();
+        let mut keep = |start: usize, end: usize| {
+            let word = Word::new(&text[start..end]);
+            if !self.stopwords.contains(&text[start..end]) && seen.insert(word) {
+                found.push(((start as u32, end as u32), word));
+            }
+        };
+        let mut at = 0;
+        for token in self.jieba.cut(text, false) {
+            let (start, end) = (at, at + token.word.len());
+            at = end;
+            if !token.word.chars().any(char::is_alphanumeric) {
+                continue;
+            }
+            keep(start, end);
+            let parts: Vec<(usize, &str)> = units(token.word).collect();
+            let mixed = parts.iter().any(|(_, part)| part.len() > 1 && part.is_ascii());
+            let longest = if parts.len() > 2 { parts.len() - 1 } else { 0 };
+            for size in (1..=longest.min(3)).chain((longest == 0 && mixed && parts.len() == 2).then_some(1)) {
+                for window in parts.windows(size) {
+                    let (first, last) = (window[0], window[size - 1]);
+                    let inner = &token.word[first.0..last.0 + last.1.len()];
+                    let is_run = size == 1 && inner.is_ascii();
+                    if is_run || (size > 1 && self.jieba.has_word(inner)) {
+                        keep(start + first.0, start + first.0 + inner.len());
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Frequency 0 would make jieba ignore the word for ever, so the parser refuses it; an empty word would match anywhere.
+fn add_word(jieba: &mut Jieba, word: &str, frequency: Option<usize>, tag: Option<&str>) {
+    if !word.is_empty() {
+        jieba.add_word(word, frequency, tag);
+    }
+}
+
+/// The units of a normalised text with their byte offsets; spaces are left out.
+pub fn units(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    #[derive(PartialEq, Clone, Copy)]
+    enum Kind {
+        Space,
+        Single,
+        Digits,
+        Letters,
+    }
+    let kind = |c: char| match c {
+        ' ' => Kind::Space,
+        '.' | '%' => Kind::Digits,
+        _ if text::is_han(c) => Kind::Single,
+        _ if c.is_numeric() => Kind::Digits,
+        _ => Kind::Letters,
+    };
+    let mut rest = text.char_indices().peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let (start, c) = rest.next()?;
+            let first = kind(c);
+            let mut end = start + c.len_utf8();
+            while first != Kind::Single
+                && let Some((at, next)) = rest.next_if(|(_, next)| kind(*next) == first)
+            {
+                end = at + next.len_utf8();
+            }
+            if first != Kind::Space {
+                return Some((start, &text[start..end]));
+            }
+        }
+    })
+}
+
+/// Finds the members of contrast groups in a text.
+struct ContrastGroups {
+    /// By first character: members, longest first.
+    by_first: FxHashMap<char, Vec<(String, Contrasted)>>,
+}
+
+impl ContrastGroups {
+    fn new(groups: &[Vec<String>], synonyms: &FxHashMap<String, String>) -> Self {
+        let mut by_first: FxHashMap<char, Vec<(String, Contrasted)>> = FxHashMap::default();
+        for (group, members) in groups.iter().enumerate() {
+            for (member, word) in members.iter().enumerate() {
+                let word = synonyms.get(word).unwrap_or(word);
+                let Some(first) = word.chars().next() else { continue };
+                let contrasted = Contrasted { group: group as u16, member: member as u16 };
+                by_first.entry(first).or_default().push((word.clone(), contrasted));
+            }
+        }
+        for members in by_first.values_mut() {
+            members.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.1.cmp(&b.1)));
+        }
+        Self { by_first }
+    }
+
+    /// Sorted. A member inside a longer one is not named: 取消关注 does not name 关注.
+    fn named(&self, text: &str) -> Vec<Contrasted> {
+        let mut named = Vec::new();
+        let mut at = 0;
+        while let Some(c) = text[at..].chars().next() {
+            let members = self.by_first.get(&c).map_or(&[][..], Vec::as_slice);
+            let longest = members.iter().find(|(word, _)| text[at..].starts_with(word.as_str())).map(|(word, _)| word);
+            if let Some(longest) = longest {
+                named.extend(members.iter().filter(|(word, _)| word == longest).map(|(_, contrasted)| *contrasted));
+            }
+            at += longest.map_or(c.len_utf8(), String::len);
+        }
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::dictionary::UserWord;
+
+    fn analyzer() -> Analyzer {
+        let group = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        Analyzer::new(&Dictionaries {
+            user: vec![UserWord { word: "Ｔ＋１".into(), frequency: None, tag: None }],
+            stopwords: group(&["的"]),
+            synonyms: vec![group(&["北交所", "北京证券交易所"])],
+            contrast: vec![group(&["关注", "取消关注"]), group(&["手机银行", "网银"])],
+            sensitive: vec![],
+        })
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        let analysis = analyzer().analyze(text);
+        analysis.word_spans.iter().map(|&(start, end)| analysis.text[start as usize..end as usize].to_owned()).collect()
+    }
+
+    #[test]
+    fn operator_words_are_cut_whole_in_any_width() {
+        assert_eq!(words("t+1的规则"), ["t+1", "t", "+", "1", "规则"].map(str::to_owned).into_iter().filter(|w| words("t+1").contains(w) || w == "规则").collect::<Vec<_>>());
+        assert!(words("Ｔ＋１ 是什么").contains(&"t+1".to_owned()));
+    }
+
+    #[test]
+    fn synonyms_meet_in_every_field() {
+        let analyzer = analyzer();
+        let (long, short) = (analyzer.analyze("北京证券交易所怎么开户"), analyzer.analyze("北交所如何开户？"));
+        assert_eq!(long, short);
+    }
+
+    #[test]
+    fn runs_are_one_unit_each() {
+        let cut = |text| units(text).map(|(_, unit)| unit).collect::<Vec<_>>();
+        assert_eq!(cut("a股300etf涨5.5%"), ["a", "股", "300", "etf", "涨", "5.5%"]);
+        assert_eq!(cut("apple pay"), ["apple", "pay"]);
+    }
+
+    #[test]
+    fn the_longest_contrast_member_counts() {
+        let named = |text| analyzer().analyze(text).contrasts.iter().map(|c| (c.group, c.member)).collect::<Vec<_>>();
+        assert_eq!(named("取消关注后还能用网银吗"), [(0, 1), (1, 1)]);
+        assert_eq!(named("关注"), [(0, 0)]);
+        assert_eq!(named("天气"), []);
     }
 }
