@@ -6,7 +6,11 @@
 
 use super::StoreError;
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
+
+/// The longest record or session a back-end keeps, in bytes. A longer one is refused, and nothing changes.
+pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 /// One follower of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,9 +72,10 @@ pub struct Turn {
     pub follower: Follower,
     /// As in [`Arrival::message`].
     pub message: String,
-    /// Unguessable, one per claim.
+    /// Unguessable, one per claim; 33 ASCII characters, the first tells which back-end gave it.
     pub token: String,
-    /// Version of the session that was read; 0: there was none. Rises by one with every write.
+    /// Version of the session that was read; 0: there was none. Rises by one with every write, and starts again when
+    /// the session is gone.
     pub session_version: u64,
 }
 
@@ -90,8 +95,8 @@ pub enum SessionChange {
 pub enum Finished {
     /// Record and session are kept, the claim is given back.
     Stored,
-    /// The lease had ended and somebody else took the message over: their record stands, ours is dropped. Holds
-    /// theirs when it is there already.
+    /// The lease had ended, and somebody else may have taken the message over: their record stands, ours and the
+    /// session are dropped. Holds theirs when it is there already.
     Superseded(Option<Vec<u8>>),
 }
 
@@ -103,14 +108,20 @@ pub enum Finished {
 /// nothing) while the first is held. **Signatures.** The first message seen under a signature owns it for
 /// [`Lifetimes::signature`]; the same fingerprint again passes, another is `Refused` and claims nothing. Signatures
 /// are remembered per account, not per follower: nothing in a replayed request but the signature can be believed.
-/// **Sessions.** Written only by the holder of the turn, and only if the version is still the one it read. An expired
-/// session is absent. **Bounds.** Every back-end holds a bounded number of items and counts what it drops.
+/// **Sessions.** Written only by the holder of the turn, and only if the version is still the one it read; otherwise the
+/// record alone is kept: a session that was forgotten meanwhile stays forgotten. An expired session is absent.
+/// **Repeated calls.** A second `finish` of one turn answers `Stored` and changes nothing. **Garbage.** What a back-end
+/// finds under its keys that it did not write counts as absent and is replaced. **Bounds.** Every back-end holds a
+/// bounded number of items and counts what it drops.
 #[async_trait]
 pub trait Conversations: Send + Sync {
     /// Claims `arrival` for the caller, or says why not.
     async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError>;
 
     /// Keeps the reply record and the session, and gives the turn back.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] also when the record or the session is longer than [`MAX_VALUE_BYTES`].
     async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError>;
 
     /// Gives the turn back without a record: the next delivery starts afresh. Not holding it is not an error.
@@ -121,4 +132,41 @@ pub trait Conversations: Send + Sync {
 
     /// Removes the follower's session. Absent: not an error.
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError>;
+}
+
+/// A token nobody can guess, marked with the back-end that gives it.
+pub(super) fn fresh_token(back_end: char) -> String {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).expect("the operating system hands out randomness");
+    format!("{back_end}{:032x}", u128::from_be_bytes(random))
+}
+
+/// The first half of the SHA-256 of `parts`, which differ from every other list of parts.
+///
+/// Stands for texts of any length and alphabet in keys: even forged ones cannot be made to collide.
+pub(super) fn digest(parts: &[&str]) -> u128 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    u128::from_be_bytes(*hash.first_chunk().expect("16 of 32 bytes"))
+}
+
+/// Refuses what is longer than [`MAX_VALUE_BYTES`].
+pub(super) fn check_lengths(backend: &'static str, record: &[u8], session: &SessionChange) -> Result<(), StoreError> {
+    let session = if let SessionChange::Put(session) = session {
+        session.len()
+    } else {
+        0
+    };
+    let longest = record.len().max(session);
+    if longest <= MAX_VALUE_BYTES {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable {
+        backend,
+        reason: format!("{longest} bytes are over the limit of {MAX_VALUE_BYTES}"),
+    })
 }

@@ -1,1 +1,213 @@
-//! fallback
+//! Memory behind Redis: replies go on when Redis refuses, hangs, is full or talks nonsense.
+//!
+//! [`FallbackConversations`] and [`TieredMatchCache`] ask the shared store through one [`Breaker`]. Memory copies every
+//! claim, signature, record and session that passes here, so it can take over in the middle of a conversation; while the
+//! shared store is away it works alone, with the same rules, for this instance. A turn ends where it began.
+//!
+//! On return, a session written here during the absence wins over the shared one, once: the follower's next turn reads
+//! it and writes it back. The same for a session removed here. A record made here is handed on when its message comes
+//! again.
+
+mod breaker;
+
+pub use breaker::{Breaker, Patience, Status, Upstream};
+
+use super::StoreError;
+use super::conversations::{
+    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths,
+};
+use super::match_cache::{MatchCache, MatchKey};
+use super::memory::{MemoryConversations, MemoryMatchCache, follower_key};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// [`Conversations`] that never fail for want of the shared store.
+pub struct FallbackConversations {
+    shared: Arc<dyn Conversations>,
+    memory: MemoryConversations,
+    breaker: Arc<Breaker>,
+    /// Followers whose session here is newer than the shared one. Bounded; forgets as sessions expire.
+    newer_here: moka::sync::Cache<u128, ()>,
+}
+
+impl FallbackConversations {
+    /// `memory` takes over from `shared` whenever `breaker` says so. `lifetimes` are those of both.
+    pub fn new(
+        shared: Arc<dyn Conversations>,
+        memory: MemoryConversations,
+        breaker: Arc<Breaker>,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        /// As many as memory keeps sessions by default.
+        const FOLLOWERS: u64 = 100_000;
+        let newer_here = moka::sync::Cache::builder()
+            .max_capacity(FOLLOWERS)
+            .time_to_live(lifetimes.session)
+            .build();
+        Self {
+            shared,
+            memory,
+            breaker,
+            newer_here,
+        }
+    }
+
+    fn is_newer_here(&self, follower: &Follower) -> bool {
+        self.newer_here.contains_key(&follower_key(follower))
+    }
+
+    /// Joins what the shared store granted with what memory knows.
+    async fn reconcile(&self, arrival: &Arrival, turn: Turn, mut session: Option<Vec<u8>>) -> Begun {
+        if let Some(record) = self.memory.record(arrival) {
+            // Answered while the shared store was away: whoever gets the next repeat must say the same.
+            // A failure leaves the claim to its lease; this instance has its answer all the same.
+            let _ = self
+                .breaker
+                .call(self.shared.finish(&turn, &record, SessionChange::Keep))
+                .await;
+            return Begun::Done(record);
+        }
+        if self.is_newer_here(&arrival.follower) {
+            session = self.memory.session(&arrival.follower);
+        }
+        if self.memory.adopt(arrival, &turn, session.as_deref()) {
+            return Begun::Claimed { turn, session };
+        }
+        // Begun here while the shared store was away, and not finished yet.
+        let _ = self.breaker.call(self.shared.release(&turn)).await;
+        Begun::Busy
+    }
+
+    /// Finishes in memory; what becomes of the session there is news to the shared store.
+    async fn finish_here(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
+        let is_news = session != SessionChange::Keep;
+        let finished = self.memory.finish(turn, record, session).await?;
+        if is_news && finished == Finished::Stored {
+            self.newer_here.insert(follower_key(&turn.follower), ());
+        }
+        Ok(finished)
+    }
+}
+
+#[async_trait]
+impl Conversations for FallbackConversations {
+    async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
+        if self.memory.contradicts(arrival) {
+            return Ok(Begun::Refused);
+        }
+        let Ok(begun) = self.breaker.call(self.shared.begin(arrival)).await else {
+            return self.memory.begin(arrival).await;
+        };
+        match begun {
+            Begun::Claimed { turn, session } => Ok(self.reconcile(arrival, turn, session).await),
+            Begun::Done(record) => {
+                self.memory.keep_record(&arrival.follower, &arrival.message, &record);
+                Ok(Begun::Done(record))
+            }
+            Begun::Busy => Ok(self.memory.record(arrival).map_or(Begun::Busy, Begun::Done)),
+            Begun::Refused => Ok(Begun::Refused),
+        }
+    }
+
+    async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
+        check_lengths("the conversation store", record, &session)?;
+        if MemoryConversations::gave(turn) {
+            return self.finish_here(turn, record, session).await;
+        }
+        let was_newer_here = self.is_newer_here(&turn.follower);
+        let session = match session {
+            SessionChange::Keep if was_newer_here => self
+                .memory
+                .session(&turn.follower)
+                .map_or(SessionChange::Delete, SessionChange::Put),
+            change => change,
+        };
+        match self
+            .breaker
+            .call(self.shared.finish(turn, record, session.clone()))
+            .await
+        {
+            Ok(Finished::Stored) => {
+                self.memory.finish(turn, record, session).await?;
+                if was_newer_here {
+                    self.newer_here.invalidate(&follower_key(&turn.follower));
+                }
+                Ok(Finished::Stored)
+            }
+            Ok(Finished::Superseded(theirs)) => {
+                self.memory.release(turn).await?;
+                if let Some(record) = &theirs {
+                    self.memory.keep_record(&turn.follower, &turn.message, record);
+                }
+                Ok(Finished::Superseded(theirs))
+            }
+            Err(_) => self.finish_here(turn, record, session).await,
+        }
+    }
+
+    async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
+        if !MemoryConversations::gave(turn) {
+            // Without an answer the lease ends it.
+            let _ = self.breaker.call(self.shared.release(turn)).await;
+        }
+        self.memory.release(turn).await
+    }
+
+    async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
+        let shared = self
+            .breaker
+            .call(self.shared.note_signature(account, signature, fingerprint))
+            .await;
+        // What the shared store refuses must not become the owner here.
+        Ok(shared.unwrap_or(true) && self.memory.note_signature(account, signature, fingerprint).await?)
+    }
+
+    async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
+        self.memory.forget(follower).await?;
+        if self.breaker.call(self.shared.forget(follower)).await.is_err() {
+            self.newer_here.insert(follower_key(follower), ());
+        } else {
+            self.newer_here.invalidate(&follower_key(follower));
+        }
+        Ok(())
+    }
+}
+
+/// [`MatchCache`] of this process in front of the shared one, which may be away.
+pub struct TieredMatchCache {
+    memory: MemoryMatchCache,
+    shared: Arc<dyn MatchCache>,
+    breaker: Arc<Breaker>,
+}
+
+impl TieredMatchCache {
+    /// `breaker` is the one of the conversations when both use one connection.
+    pub fn new(memory: MemoryMatchCache, shared: Arc<dyn MatchCache>, breaker: Arc<Breaker>) -> Self {
+        Self {
+            memory,
+            shared,
+            breaker,
+        }
+    }
+}
+
+#[async_trait]
+impl MatchCache for TieredMatchCache {
+    async fn get(&self, key: &MatchKey) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = self.memory.get(key).await? {
+            return Ok(Some(value));
+        }
+        let Ok(Some(value)) = self.breaker.call(self.shared.get(key)).await else {
+            return Ok(None);
+        };
+        self.memory.put(key, &value).await?;
+        Ok(Some(value))
+    }
+
+    async fn put(&self, key: &MatchKey, value: &[u8]) -> Result<(), StoreError> {
+        self.memory.put(key, value).await?;
+        // A loss costs another instance one search.
+        let _ = self.breaker.call(self.shared.put(key, value)).await;
+        Ok(())
+    }
+}

@@ -1,7 +1,15 @@
-//! The shared cache of matches (L2): which entries a normalised text found in one snapshot of the bank.
+//! The shared cache of matches: which entries a normalised text found in one snapshot of the bank.
+//!
+//! Values are entry ids and scores, as `matching` found them, never reply text; whoever reads one still asks what is
+//! visible now. [`super::memory::MemoryMatchCache`] is the first level, [`super::redis::RedisMatchCache`] the second,
+//! and [`super::fallback::TieredMatchCache`] both.
 
 use super::StoreError;
+use super::conversations::digest;
 use async_trait::async_trait;
+
+/// The longest value kept, in bytes.
+pub const MAX_MATCH_BYTES: usize = 4 * 1024;
 
 /// What a cached search is filed under. The value depends on nothing else, the time of day included.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,7 +22,15 @@ pub struct MatchKey {
     pub text: String,
 }
 
-/// Bounded; an entry may vanish at any time. Values are opaque bytes, at most 4 KiB.
+impl MatchKey {
+    /// Stands for the key where its text must not be seen.
+    pub(super) fn digest(&self) -> u128 {
+        digest(&[&self.account, &self.snapshot, &self.text])
+    }
+}
+
+/// Bounded; an entry may vanish at any time, and one longer than [`MAX_MATCH_BYTES`] is not kept at all. Values are
+/// opaque bytes.
 #[async_trait]
 pub trait MatchCache: Send + Sync {
     /// `None` when absent or expired.
