@@ -70,7 +70,7 @@ impl FallbackConversations {
         if self.is_newer_here(&arrival.follower) {
             session = self.memory.session(&arrival.follower);
         }
-        if self.memory.adopt(arrival, &turn, session.as_deref()) {
+        if self.memory.adopt(&turn, session.as_deref()) {
             return Begun::Claimed { turn, session };
         }
         // Begun here while the shared store was away, and not finished yet.
@@ -98,6 +98,17 @@ impl Conversations for FallbackConversations {
         let Ok(begun) = self.breaker.call(self.shared.begin(arrival)).await else {
             return self.memory.begin(arrival).await;
         };
+        if begun != Begun::Refused {
+            let Arrival {
+                follower,
+                signature,
+                fingerprint,
+                ..
+            } = arrival;
+            self.memory
+                .note_signature(&follower.account, signature, fingerprint)
+                .await?;
+        }
         match begun {
             Begun::Claimed { turn, session } => Ok(self.reconcile(arrival, turn, session).await),
             Begun::Done(record) => {

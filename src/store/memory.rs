@@ -138,10 +138,10 @@ impl MemoryConversations {
             .map(|session| session.value.clone())
     }
 
-    /// Copies what another back-end granted: the claim, the signature and the session, so that the turn can be
-    /// finished here too. `false`, and nothing is copied: the message, or another of the follower, is being handled
-    /// under a claim given here.
-    pub(super) fn adopt(&self, arrival: &Arrival, turn: &Turn, session: Option<&[u8]>) -> bool {
+    /// Copies what another back-end granted, the claim and the session, so that the turn can be finished here too.
+    /// `false`, and nothing is copied: the message, or another of the follower, is being handled under a claim given
+    /// here.
+    pub(super) fn adopt(&self, turn: &Turn, session: Option<&[u8]>) -> bool {
         let (mut state, now) = self.lock();
         let (message, follower) = (message_key(&turn.follower, &turn.message), follower_key(&turn.follower));
         if state
@@ -151,7 +151,6 @@ impl MemoryConversations {
         {
             return false;
         }
-        state.note_signature(arrival, now, &self.lifetimes);
         state.take(message, follower, &turn.token, now, &self.lifetimes);
         match session {
             Some(value) => state.put_session(follower, turn.session_version, value.to_vec(), now, &self.lifetimes),
@@ -173,7 +172,8 @@ impl Conversations for MemoryConversations {
     async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
         let token = fresh_token(TOKEN_MARK);
         let (mut state, now) = self.lock();
-        if !state.note_signature(arrival, now, &self.lifetimes) {
+        let signature = signature_key(&arrival.follower.account, &arrival.signature);
+        if !state.note(signature, digest(&[&arrival.fingerprint]), now, &self.lifetimes) {
             return Ok(Begun::Refused);
         }
         let (message, follower) = (
@@ -254,11 +254,6 @@ impl Conversations for MemoryConversations {
 }
 
 impl State {
-    fn note_signature(&mut self, arrival: &Arrival, now: Duration, lifetimes: &Lifetimes) -> bool {
-        let key = signature_key(&arrival.follower.account, &arrival.signature);
-        self.note(key, digest(&[&arrival.fingerprint]), now, lifetimes)
-    }
-
     /// `false`: the signature belongs to another fingerprint.
     fn note(&mut self, key: u128, fingerprint: u128, now: Duration, lifetimes: &Lifetimes) -> bool {
         if let Some(owner) = self.signatures.get(key, now) {
@@ -445,7 +440,7 @@ mod tests {
     fn an_entry_is_there_until_it_expires_and_then_gone() {
         let mut map = Expiring::new("test", 10, 100);
         map.put(1, 0, 1, Duration::ZERO, SECOND);
-        assert!(map.get(1, SECOND - Duration::from_millis(1)).is_some());
+        assert!(map.get(1, Duration::from_millis(999)).is_some());
         assert!(map.get(1, SECOND).is_none());
     }
 

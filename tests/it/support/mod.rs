@@ -1,3 +1,5 @@
 //! What several subjects need: servers, folders, the binary.
 
 pub mod vectors;
+pub mod redis_proxy;
+pub mod redis_server;
