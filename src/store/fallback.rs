@@ -5,8 +5,8 @@
 //! shared store is away it works alone, with the same rules, for this instance. A turn ends where it began.
 //!
 //! On return, a session written here during the absence wins over the shared one, once: the follower's next turn reads
-//! it and writes it back. The same for a session removed here. A record made here is handed on when its message comes
-//! again.
+//! it and writes it back. A session removed here is removed there along with the next messages, whoever sends them. A
+//! record made here is handed on when its message comes again.
 
 mod breaker;
 
@@ -19,7 +19,8 @@ use super::conversations::{
 use super::match_cache::{MatchCache, MatchKey};
 use super::memory::{MemoryConversations, MemoryMatchCache, follower_key};
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// [`Conversations`] that never fail for want of the shared store.
 pub struct FallbackConversations {
@@ -28,7 +29,12 @@ pub struct FallbackConversations {
     breaker: Arc<Breaker>,
     /// Followers whose session here is newer than the shared one. Bounded; forgets as sessions expire.
     newer_here: moka::sync::Cache<u128, ()>,
+    /// Followers the shared store has yet to forget, since it was away when they left. Bounded by [`MAX_OWED`].
+    owed_forgets: Mutex<VecDeque<Follower>>,
 }
+
+/// Beyond, a session left in the shared store ends with its own lifetime, or with the follower's next message.
+const MAX_OWED: usize = 10_000;
 
 impl FallbackConversations {
     /// `memory` takes over from `shared` whenever `breaker` says so. `lifetimes` are those of both.
@@ -49,6 +55,38 @@ impl FallbackConversations {
             memory,
             breaker,
             newer_here,
+            owed_forgets: Mutex::default(),
+        }
+    }
+
+    fn owe_forget(&self, follower: Follower) {
+        let mut owed = self.owed_forgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if owed.len() < MAX_OWED {
+            owed.push_back(follower);
+        } else {
+            metrics::counter!("wxfaq_store_dropped_total", "store" => "memory", "item" => "forget").increment(1);
+        }
+    }
+
+    /// Makes good for one absence of the shared store, if there is one and the store is back.
+    async fn forget_one_owed(&self, arriving: &Follower) {
+        if self.breaker.status() != Status::Up {
+            return;
+        }
+        let follower = self
+            .owed_forgets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        // A follower who comes back, or has come back since, needs no help: their own turn settles it, and forgetting
+        // in the middle of it would lose the session it writes.
+        if let Some(follower) = follower
+            && follower != *arriving
+            && self.is_newer_here(&follower)
+            && self.memory.session(&follower).is_none()
+            && self.breaker.call(self.shared.forget(&follower)).await.is_err()
+        {
+            self.owe_forget(follower);
         }
     }
 
@@ -95,7 +133,12 @@ impl Conversations for FallbackConversations {
         if self.memory.contradicts(arrival) {
             return Ok(Begun::Refused);
         }
-        let Ok(begun) = self.breaker.call(self.shared.begin(arrival)).await else {
+        // Side by side on one connection, what is owed costs the message nothing.
+        let (begun, ()) = tokio::join!(
+            self.breaker.call(self.shared.begin(arrival)),
+            self.forget_one_owed(&arrival.follower)
+        );
+        let Ok(begun) = begun else {
             return self.memory.begin(arrival).await;
         };
         if begun != Begun::Refused {
@@ -177,6 +220,7 @@ impl Conversations for FallbackConversations {
         self.memory.forget(follower).await?;
         if self.breaker.call(self.shared.forget(follower)).await.is_err() {
             self.newer_here.insert(follower_key(follower), ());
+            self.owe_forget(follower.clone());
         } else {
             self.newer_here.invalidate(&follower_key(follower));
         }

@@ -232,6 +232,33 @@ async fn a_session_forgotten_while_redis_was_away_is_gone_when_it_returns() {
 }
 
 #[tokio::test]
+async fn a_follower_who_left_while_redis_was_away_leaves_nothing_there() {
+    let server = RedisServer::start().await;
+    let instance = Instance::new(server.url());
+    handle(&instance.store, &arrival("anna", "1"), "r", put("a")).await;
+    server.hang();
+    for number in 1..=3 {
+        handle(&instance.store, &arrival("bert", &number.to_string()), "r", put("b")).await;
+    }
+    assert!(!instance.is_up());
+    instance.store.forget(&follower("anna")).await.unwrap();
+    server.resume();
+    instance.until_up().await;
+    let session_of_anna = ["EXISTS", "test:session:{demo:anna}"];
+    assert_eq!(
+        server.command(&session_of_anna).await,
+        redis::Value::Int(1),
+        "Redis was not asked"
+    );
+    handle(&instance.store, &arrival("carl", "1"), "r", put("c")).await;
+    assert_eq!(
+        server.command(&session_of_anna).await,
+        redis::Value::Int(0),
+        "anna herself need not come back"
+    );
+}
+
+#[tokio::test]
 async fn a_hung_redis_costs_three_calls_and_no_reply() {
     let server = RedisServer::start().await;
     let instance = Instance::new(server.url());
