@@ -6,3 +6,4 @@ mod conversations;
 mod fallback;
 mod support;
 mod vectors;
+mod systemd;
