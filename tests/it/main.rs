@@ -4,6 +4,7 @@
 
 mod conversations;
 mod fallback;
+mod architecture;
 mod support;
 mod vectors;
 mod systemd;
