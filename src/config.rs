@@ -7,7 +7,8 @@
 mod layers;
 
 use crate::matching::Thresholds;
-use crate::wechat::Mode;
+use crate::wechat::credentials::{CredentialParts, is_well_known_token};
+use crate::wechat::{Credentials, Mode};
 use layers::{Layers, Leaf, Origin};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,7 +79,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Everything an operator may set; see `config/default.toml` for meanings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "config/default.toml documents every key")]
 pub struct Config {
     pub server: Server,
@@ -96,6 +97,8 @@ pub struct Config {
     pub install_key: Secret,
     pub paths: Paths,
     pub log: Log,
+    /// What works and yet is unlikely to be meant, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// `[server]`
@@ -167,17 +170,15 @@ impl Network {
 }
 
 /// One `[[account]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "config/default.toml documents every key")]
+#[derive(Debug, Clone)]
 pub struct Account {
+    /// In the webhook's address.
     pub id: String,
-    pub appid: String,
-    pub token: Secret,
-    pub mode: Mode,
-    pub encoding_aes_key: Secret,
+    /// AppID, mode, Token and key, current and previous.
+    pub credentials: Credentials,
+    /// May be empty.
     pub app_secret: Secret,
-    pub previous_token: Secret,
-    pub previous_encoding_aes_key: Secret,
+    #[expect(missing_docs, reason = "config/default.toml documents every key")]
     pub api_base: String,
 }
 
@@ -242,8 +243,7 @@ impl fmt::Display for ConfigError {
 impl Config {
     /// Reads and validates every layer.
     ///
-    /// Without a file there may be no account. Credentials are checked for form by
-    /// `wechat::Credentials`, not here.
+    /// Without a file there may be no account.
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the keys.
@@ -252,7 +252,7 @@ impl Config {
             layers: Layers::read(DEFAULTS, source),
         };
         let config = reader.config();
-        if source.file.is_some() && config.accounts.is_empty() {
+        if source.file.is_some() && reader.layers.accounts().is_empty() {
             let file = source.file.clone().unwrap_or_default();
             reader
                 .layers
@@ -268,6 +268,7 @@ impl Config {
 /// Takes typed values out of the layers, noting what does not fit.
 struct Reader {
     layers: Layers,
+    warnings: Vec<String>,
 }
 
 impl Reader {
@@ -276,7 +277,7 @@ impl Reader {
         self.choice("redis.mode", &["standalone"]);
         self.text("redis.sentinel_master");
         let answer = self.number("matching.answer_threshold", 0.0..=1.0);
-        let accounts = self.layers.accounts().into_iter().map(|n| self.account(n)).collect();
+        let accounts = self.layers.accounts().into_iter().filter_map(|n| self.account(n)).collect();
         let config = Config {
             server: self.server(),
             api_public: self.flag("api.public"),
@@ -348,44 +349,68 @@ impl Reader {
         }
     }
 
-    fn account(&mut self, n: usize) -> Account {
-        let mut text = |key: &str| self.account_text(n, key).unwrap_or_default();
-        let account = Account {
-            id: text("id"),
-            appid: text("appid"),
-            token: Secret::new(text("token")),
-            mode: match text("mode").as_str() {
-                "plain" => Mode::Plain,
-                "compatible" => Mode::Compatible,
-                _ => Mode::Safe,
-            },
-            encoding_aes_key: Secret::new(text("encoding_aes_key")),
-            app_secret: Secret::new(text("app_secret")),
-            previous_token: Secret::new(text("previous_token")),
-            previous_encoding_aes_key: Secret::new(text("previous_encoding_aes_key")),
-            api_base: match text("api_base") {
-                base if base.is_empty() => "https://api.weixin.qq.com".to_owned(),
-                base => base,
-            },
-        };
+    /// `None` when its credentials cannot work; that has been noted.
+    fn account(&mut self, n: usize) -> Option<Account> {
         let key = |name: &str| format!("account.{n}.{name}");
-        if !is_account_id(&account.id) {
+        let id = self.account_text(n, "id").unwrap_or_default();
+        if !is_account_id(&id) {
             self.refuse(&key("id"), "1–32 characters of A-Z a-z 0-9 _ -");
         }
-        let alphanumeric = account.appid.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !alphanumeric || !(3..=64).contains(&account.appid.len()) {
-            self.refuse(
-                &key("appid"),
-                "the AppID of WeChat's console, wx and 16 letters and digits",
-            );
+        let appid = self.account_text(n, "appid").unwrap_or_default();
+        if !appid.bytes().all(|b| b.is_ascii_alphanumeric()) || !(3..=64).contains(&appid.len()) {
+            self.refuse(&key("appid"), "the AppID of WeChat's console, wx and 16 letters and digits");
         }
-        if self.layers.leaves.contains_key(&key("mode")) {
-            self.choice(&key("mode"), &["plain", "compatible", "safe"]);
-        }
-        if !account.api_base.starts_with("https://") && !account.api_base.starts_with("http://") {
+        let mode = self.account_text(n, "mode").unwrap_or("safe".into());
+        let mode = match mode.as_str() {
+            "plain" => Mode::Plain,
+            "compatible" => Mode::Compatible,
+            "safe" => Mode::Safe,
+            _ => {
+                self.refuse(&key("mode"), "plain | compatible | safe");
+                return None;
+            }
+        };
+        let default_base = "https://api.weixin.qq.com".to_owned();
+        let api_base = self.account_text(n, "api_base").filter(|base| !base.is_empty()).unwrap_or(default_base);
+        if !api_base.starts_with("https://") && !api_base.starts_with("http://") {
             self.refuse(&key("api_base"), "an https:// address");
         }
-        account
+        let credentials = self.credentials(n, &appid, mode)?;
+        let app_secret = Secret::new(self.account_text(n, "app_secret").unwrap_or_default());
+        Some(Account { id, credentials, app_secret, api_base })
+    }
+
+    fn credentials(&mut self, n: usize, appid: &str, mode: Mode) -> Option<Credentials> {
+        let mut secret = |name: &str| self.account_text(n, name).filter(|text| !text.is_empty());
+        let token = secret("token").unwrap_or_default();
+        let [previous_token, encoding_aes_key, previous_encoding_aes_key] =
+            ["previous_token", "encoding_aes_key", "previous_encoding_aes_key"].map(&mut secret);
+        for (name, token) in [("token", Some(&token)), ("previous_token", previous_token.as_ref())] {
+            if token.is_some_and(|token| is_well_known_token(token)) {
+                self.refuse(&format!("account.{n}.{name}"), "a Token of your own: this one stands in tutorials");
+            }
+        }
+        let parts = CredentialParts {
+            appid,
+            mode,
+            token: &token,
+            previous_token: previous_token.as_deref(),
+            encoding_aes_key: encoding_aes_key.as_deref(),
+            previous_encoding_aes_key: previous_encoding_aes_key.as_deref(),
+        };
+        match Credentials::new(parts) {
+            Ok(credentials) => {
+                let id = self.account_text(n, "id").unwrap_or_default();
+                self.warnings.extend(credentials.warnings().iter().map(|warning| format!("account {id}: {warning}")));
+                Some(credentials)
+            }
+            Err(error) => {
+                let key = format!("account.{n}.{}", error.field);
+                let origin = self.leaf(&key).origin;
+                self.layers.problem(&origin, format!("{key}: {}", error.reason));
+                None
+            }
+        }
     }
 
     fn unique_account_ids(&mut self) {
@@ -628,11 +653,11 @@ mod tests {
     fn the_environment_overrides_the_file() {
         let variables = [
             ("WXFAQ__REPLY__DEADLINE_MS", "1500"),
-            ("WXFAQ__ACCOUNT__0__TOKEN", "other"),
+            ("WXFAQ__ACCOUNT__0__APP_SECRET", "other"),
         ];
         let config = load(&format!("[reply]\ndeadline_ms = 2000\n{ACCOUNT}"), &variables).unwrap();
         assert_eq!(config.reply.deadline, Duration::from_millis(1500));
-        assert_eq!(config.accounts[0].token.expose(), "other");
+        assert_eq!(config.accounts[0].app_secret.expose(), "other");
         let error = load(ACCOUNT, &[("WXFAQ__REPLY__DEADLINE_MS", "soon")]).unwrap_err();
         assert!(
             error.starts_with("environment variable WXFAQ__REPLY__DEADLINE_MS: reply.deadline_ms"),
@@ -650,7 +675,7 @@ mod tests {
             &format!("token_file = {:?}", secret.display().to_string()),
         );
         let config = load(&text, &[]).unwrap();
-        assert_eq!(config.accounts[0].token.expose(), "from-a-file");
+        assert_eq!(config.accounts[0].app_secret.expose(), "from-a-file");
         assert!(!format!("{config:?}").contains("from-a-file"));
         let error = load(&format!("[security]\ninstall_key = \"short\"\n{ACCOUNT}"), &[]).unwrap_err();
         assert!(!error.contains("short"), "{error}");
@@ -659,7 +684,7 @@ mod tests {
     #[test]
     fn credentials_are_found_by_account_id() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("account.a.token"), "credential").unwrap();
+        std::fs::write(folder.path().join("account.a.app_secret"), "credential").unwrap();
         let file = folder.path().join("wxfaq.toml");
         std::fs::write(&file, ACCOUNT).unwrap();
         let source = Source {
@@ -667,7 +692,7 @@ mod tests {
             credentials: Some(folder.path().into()),
             ..Source::default()
         };
-        assert_eq!(Config::load(&source).unwrap().accounts[0].token.expose(), "credential");
+        assert_eq!(Config::load(&source).unwrap().accounts[0].app_secret.expose(), "credential");
     }
 
     #[test]

@@ -6,5 +6,8 @@ mod conversations;
 mod fallback;
 mod architecture;
 mod support;
+<<<<<<< HEAD
 mod vectors;
+=======
+>>>>>>> 2c64367 (systemd: run sandboxed behind a socket that outlives restarts)
 mod systemd;

@@ -1,0 +1,399 @@
+//! The composition root: the only place that knows which back-end stands behind which trait.
+//!
+//! [`configure`] reads the configuration for any command, [`serve`] runs the daemon. What changes while it runs, bank,
+//! templates, dictionaries and configuration, comes in through [`publisher`].
+
+mod first_day;
+mod publisher;
+mod watch;
+
+pub use first_day::{Secrets, SecretsError};
+pub use publisher::{Publisher, Sources};
+
+use crate::bot::{Bot, MatchStore, Parts, Seals, SystemClock};
+use crate::cli::Exit;
+use crate::config::{Config, ConfigError, Listen, Secret, Source};
+use crate::lifecycle::{self, Inherited};
+use crate::store::conversations::{Conversations, Lifetimes};
+use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
+use crate::store::match_cache::MatchCache;
+use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monotonic};
+use crate::store::redis::{self, RedisConversations, RedisMatchCache};
+use crate::store::sql::Database;
+use crate::store::StoreError;
+use crate::telemetry::{self, Logs, TelemetryError};
+use crate::web::listener::{Limits, serve as listen};
+use crate::web::ops::{Dependency, Ops, Readiness};
+use crate::web::{self, Gate, Policy, Web, ops};
+use crate::wechat::credentials::{CredentialParts, Credentials, Mode};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sd_notify::NotifyState;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A claim whose holder is silent for longer than a reply may take is taken over by the next delivery, five seconds on.
+const LEASE_MARGIN: Duration = Duration::from_millis(500);
+/// WeChat's last delivery comes ten seconds after the first and may take five more.
+const RECORD_LIFETIME: Duration = Duration::from_secs(60);
+/// Seen signatures are kept for twice the window and this much more.
+const SIGNATURE_MARGIN: Duration = Duration::from_secs(15);
+/// How long seen signatures are kept when the window is switched off.
+const SIGNATURE_LIFETIME_WITHOUT_WINDOW: Duration = Duration::from_secs(3_600);
+/// How long cached matches are kept; a change of the bank makes them unreachable at once.
+const MATCH_LIFETIME: Duration = Duration::from_secs(3_600);
+/// Cached matches in this process.
+const MATCH_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Why a command cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Reported in full, a line each.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Secrets(#[from] SecretsError),
+    /// Templates or dictionaries; a line each.
+    #[error("{0}")]
+    Content(String),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Store(#[from] StoreError),
+    /// The embedded sample cannot be imported.
+    #[error("sample bank: {0}")]
+    Sample(String),
+    /// An address cannot be listened on.
+    #[error("{key} = {address}: {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        #[expect(missing_docs, reason = "the name says it")]
+        address: Listen,
+        #[expect(missing_docs, reason = "the name says it")]
+        source: std::io::Error,
+    },
+    /// The system refuses something basic.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl AppError {
+    /// The status a command ends with.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Secrets(_) | Self::Content(_) | Self::Telemetry(_) => Exit::Config,
+            Self::Store(_) | Self::Listen { .. } => Exit::Unavailable,
+            Self::Sample(_) | Self::Io(_) => Exit::Software,
+        }
+    }
+}
+
+/// A valid configuration with where it came from.
+pub struct Setup {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub config: Config,
+    /// Whether this is the first-day configuration: no file, account `demo`, sample bank.
+    pub first_day: bool,
+    source: Source,
+}
+
+/// Whether [`configure`] may make secrets that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The daemon does.
+    Make,
+    /// Other commands only look.
+    Leave,
+}
+
+/// Reads the configuration of `file`, or of the first day when there is none.
+pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppError> {
+    let mut source = Source::of_process(file);
+    let first_day = source.file.is_none();
+    let bare = Config::load(&Source { file: None, first_day: String::new(), ..source.clone() });
+    if first_day {
+        // Only the data folder is needed here; the rest may lean on what is about to be made.
+        let data = bare.map_or_else(|_| PathBuf::from("data"), |config| config.paths.data);
+        let secrets = match missing {
+            Missing::Make => Some(Secrets::load_or_make(&data)?),
+            Missing::Leave => Secrets::load(&data)?,
+        };
+        source.first_day = secrets.map(|secrets| secrets.first_day(&data)).unwrap_or_default();
+    }
+    let mut config = Config::load(&source)?;
+    complete(&mut config, missing)?;
+    Ok(Setup { config, first_day, source })
+}
+
+/// Fills in the install key.
+fn complete(config: &mut Config, missing: Missing) -> Result<(), SecretsError> {
+    if config.install_key.is_empty() {
+        let secrets = match missing {
+            Missing::Make => Some(Secrets::load_or_make(&config.paths.data)?),
+            Missing::Leave => Secrets::load(&config.paths.data)?,
+        };
+        config.install_key = secrets.map_or(Secret::default(), |secrets| secrets.install_key);
+    }
+    Ok(())
+}
+
+/// Conversations and cached matches, and how the shared store is.
+struct Stores {
+    conversations: Arc<dyn Conversations>,
+    matches: Arc<dyn MatchCache>,
+    redis: Option<Arc<Breaker>>,
+}
+
+impl Stores {
+    async fn open(config: &Config) -> Result<Self, StoreError> {
+        let signature = match config.timestamp_window {
+            0 => SIGNATURE_LIFETIME_WITHOUT_WINDOW,
+            window => Duration::from_secs(2 * window) + SIGNATURE_MARGIN,
+        };
+        let lifetimes = Lifetimes {
+            lease: config.reply.deadline + LEASE_MARGIN,
+            signature,
+            record: RECORD_LIFETIME,
+            session: config.session_ttl,
+        };
+        let memory = MemoryConversations::new(lifetimes, Bounds::default(), monotonic());
+        let near = MemoryMatchCache::new(MATCH_LIFETIME, MATCH_BYTES);
+        let Some(url) = &config.redis.url else {
+            return Ok(Self { conversations: Arc::new(memory), matches: Arc::new(near), redis: None });
+        };
+        let deadline = config.redis.deadline;
+        let link = redis::open(url.expose(), &config.redis.prefix, deadline)?;
+        let breaker = Breaker::new("redis", link.clone(), Patience { deadline, ..Patience::default() });
+        if let Status::Away { .. } = breaker.check().await {
+            tracing::warn!("Redis cannot be reached; conversations stay in this process until it can");
+        }
+        let shared = Arc::new(RedisConversations::new(link.clone(), lifetimes));
+        let far = Arc::new(RedisMatchCache::new(link, MATCH_LIFETIME));
+        Ok(Self {
+            conversations: Arc::new(FallbackConversations::new(shared, memory, breaker.clone(), lifetimes)),
+            matches: Arc::new(TieredMatchCache::new(near, far, breaker.clone())),
+            redis: Some(breaker),
+        })
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn serve(setup: Setup, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
+    let metrics = telemetry::start_metrics()?;
+    let Setup { config, first_day, source } = setup;
+    lifecycle::raise_descriptor_limit();
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+
+    let database = Database::open(config.database_url.expose(), &config.paths.data).await?;
+    if first_day {
+        publisher::import_sample(&database).await?;
+    }
+    let publisher_sources = Sources::of(&config);
+    let snapshot = publisher::first_snapshot(&database, &publisher_sources).await?;
+    let seals = Seals::new(config.install_key.expose());
+    let stores = Stores::open(&config).await?;
+    let bot = Bot::new(Parts {
+        snapshot,
+        conversations: stores.conversations,
+        matches: MatchStore::new(stores.matches, seals.clone()),
+        seals,
+        clock: Arc::new(SystemClock),
+        deadline: config.reply.deadline,
+    });
+    let publisher = Arc::new(Publisher::new(bot.clone(), database, publisher_sources));
+    let web = Web::new(bot.clone(), gates(&config), decoy(), policy(&config));
+
+    let stop = CancellationToken::new();
+    lifecycle::stop_on_signals(stop.clone())?;
+    let public = open("server.listen", &config.server.listen, Some(&mut inherited)).await?;
+    let private = match &config.server.ops_listen {
+        Some(address) => Some(open("server.ops_listen", address, None).await?),
+        None => None,
+    };
+    let limits = Limits {
+        connections: config.server.max_connections,
+        head: config.server.header_timeout,
+        idle: config.server.idle_timeout,
+        grace: config.server.shutdown_grace,
+    };
+    let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(listen(public, web::router(web.clone()), limits, stop.clone()));
+    if let Some(socket) = private {
+        let ops = operations(metrics.clone(), publisher.clone(), stores.redis);
+        servers.spawn(listen(socket, ops::router(Arc::new(ops)), limits, stop.clone()));
+    }
+    let background = background(&config, &publisher, metrics, logs, stop.clone());
+    let reload = tokio::spawn(reload_on_hangup(source, config.clone(), web, publisher.clone())?);
+
+    lifecycle::notify(&[NotifyState::Ready]);
+    announce(&config, first_day, bot.snapshot().index.len());
+    while servers.join_next().await.is_some() {}
+    reload.abort();
+    background.abort();
+    bot.tasks().close();
+    if tokio::time::timeout(config.server.shutdown_grace, bot.tasks().wait()).await.is_err() {
+        tracing::warn!("work still running at the end of the grace period");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open(
+    key: &'static str,
+    address: &Listen,
+    inherited: Option<&mut Inherited>,
+) -> Result<web::listener::Socket, AppError> {
+    let opened = lifecycle::open_socket(address, inherited).await;
+    opened.map_err(|source| AppError::Listen { key, address: address.clone(), source })
+}
+
+/// What runs beside the servers: changes of bank and files, metrics, the watchdog.
+fn background(
+    config: &Config,
+    publisher: &Arc<Publisher>,
+    metrics: PrometheusHandle,
+    logs: &Logs,
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    let follow = publisher.clone().follow_bank(config.database_poll);
+    let files = watch::files(publisher.clone());
+    let upkeep = telemetry::upkeep(metrics, logs.dropped());
+    let watchdog = {
+        let publisher = publisher.clone();
+        // A question through normalisation, index and cache: what a reply is made of.
+        lifecycle::feed_watchdog(async move || publisher.self_test().await)
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = async { tokio::join!(follow, files, upkeep, watchdog) } => {}
+        }
+    })
+}
+
+fn operations(metrics: PrometheusHandle, publisher: Arc<Publisher>, redis: Option<Arc<Breaker>>) -> Ops {
+    let readiness = move || {
+        let snapshot = publisher.bot().snapshot();
+        let mut dependencies = BTreeMap::from([("database", publisher.database_state())]);
+        if let Some(breaker) = &redis {
+            let state = match breaker.status() {
+                Status::Up => Dependency::Up,
+                Status::Away { since } => Dependency::Degraded {
+                    reason: format!("away for {} s; conversations live in this process", since.elapsed().as_secs()),
+                },
+            };
+            dependencies.insert("redis", state);
+        }
+        Readiness { ready: true, revision: snapshot.revision, entries: snapshot.index.len(), dependencies }
+    };
+    Ops { readiness: Box::new(readiness), metrics }
+}
+
+fn gates(config: &Config) -> BTreeMap<String, Gate> {
+    let gate = |account: &crate::config::Account| Gate { credentials: account.credentials.clone() };
+    config.accounts.iter().map(|account| (account.id.clone(), gate(account))).collect()
+}
+
+/// An account whose Token nobody has.
+fn decoy() -> Gate {
+    let token = format!("{:?}{:?}", std::time::Instant::now(), std::thread::current().id());
+    let key = "A".repeat(43);
+    let credentials = Credentials::new(CredentialParts {
+        appid: "decoy",
+        mode: Mode::Safe,
+        token: &token,
+        previous_token: None,
+        encoding_aes_key: Some(&key),
+        previous_encoding_aes_key: None,
+    });
+    Gate { credentials: credentials.expect("a Token and a key of the right form are accepted") }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        timestamp_window: config.timestamp_window,
+        api_public: config.api_public,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        body_timeout: config.server.header_timeout,
+    }
+}
+
+/// At SIGHUP reads everything anew; what is wrong is reported and changes nothing.
+fn reload_on_hangup(
+    source: Source,
+    mut current: Config,
+    web: Arc<Web>,
+    publisher: Arc<Publisher>,
+) -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            let loaded = Config::load(&source).map_err(AppError::from);
+            let config = match loaded {
+                Ok(config) => config,
+                Err(error) => {
+                    tracing::error!("configuration not reloaded:\n{error}");
+                    continue;
+                }
+            };
+            if let Err(error) = publisher.replace_sources(Sources::of(&config)).await {
+                tracing::error!("configuration not reloaded:\n{error}");
+                continue;
+            }
+            web.gates.store(Arc::new(gates(&config)));
+            web.policy.store(Arc::new(policy(&config)));
+            for key in needs_restart(&current, &config) {
+                tracing::warn!("{key} has changed; this takes effect at the next restart");
+            }
+            tracing::info!(accounts = config.accounts.len(), "configuration reloaded");
+            current = config;
+        }
+    })
+}
+
+/// Keys whose change a running daemon cannot follow.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changes = [
+        ("[server]", old.server != new.server && old.server.trusted_proxies == new.server.trusted_proxies),
+        ("[database]", old.database_url != new.database_url || old.database_poll != new.database_poll),
+        ("[redis]", old.redis != new.redis),
+        ("[session]", old.session_ttl != new.session_ttl),
+        ("reply.deadline_ms", old.reply.deadline != new.reply.deadline),
+        ("paths.data", old.paths.data != new.paths.data),
+        ("[log]", old.log != new.log),
+    ];
+    changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+/// Says on standard output where things are and, on the first day, what to try.
+fn announce(config: &Config, first_day: bool, entries: usize) {
+    let base = match (&config.server.listen, config.server.public_url.as_str()) {
+        (Listen::Tcp(address), "") => format!("http://{address}"),
+        (listen @ Listen::Unix(_), "") => listen.to_string(),
+        (_, url) => url.to_owned(),
+    };
+    tracing::info!(listen = %config.server.listen, accounts = config.accounts.len(), entries, "ready");
+    if entries == 0 {
+        tracing::warn!("the question bank is empty: fill it with `wxfaq import FILE`");
+    }
+    if !first_day {
+        return;
+    }
+    let secrets = config.paths.data.join("secrets.toml");
+    let mut lines = vec![format!("wxfaq is ready, with {entries} entries in its sample bank.\n")];
+    for account in &config.accounts {
+        lines.push(format!("  webhook            {base}/wechat/{}", account.id));
+    }
+    lines.push(format!("  Token and key      in {}, made for this installation (safe mode)", secrets.display()));
+    lines.push(format!("  search             curl '{base}/api/v1/search?q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7'"));
+    lines.push("  ask it, in a second shell:\n".to_owned());
+    lines.push("    cargo run --release -- simulate 科创板开户要什么条件     # or: wxfaq simulate …".to_owned());
+    println!("{}\n", lines.join("\n"));
+}
