@@ -2,12 +2,9 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for something else")]
 
+mod architecture;
 mod conversations;
 mod fallback;
-mod architecture;
 mod support;
-<<<<<<< HEAD
-mod vectors;
-=======
->>>>>>> 2c64367 (systemd: run sandboxed behind a socket that outlives restarts)
 mod systemd;
+mod vectors;
