@@ -1,19 +1,14 @@
 //! One entry of the question bank: a question, its other phrasings, its answer, and where and when it applies.
 //!
-//! [`Entry::validate`] holds an entry to the limits below and to WeChat's (公众号开发文档 › 回复用户消息); importers and
-//! editors call it before anything is stored, so whoever reads an entry from the store need not check again.
+//! The types say what an entry is made of, and [`Answer`] how its kinds are written down. How long, how many and which
+//! characters is `limits`' subject: importers and editors call [`Entry::validate`] before anything is stored, so
+//! whoever reads an entry from the store need not check again.
 
 use serde::{Deserialize, Serialize};
-use std::borrow::Borrow;
+use serde_json::Value;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
-
-/// Longest question or similar question, in characters.
-pub const MAX_QUESTION_CHARS: usize = 300;
-/// Most similar questions of one entry.
-pub const MAX_SIMILAR: usize = 200;
-/// Longest text answer, in bytes of UTF-8: about ten passive replies.
-pub const MAX_ANSWER_BYTES: usize = 20_000;
 
 /// An entry's identity: 1–64 characters of `A-Z a-z 0-9 . _ -`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,8 +19,7 @@ impl EntryId {
     /// # Errors
     /// [`EntryError`] on `id` when the text is empty, longer than 64 bytes or has a character outside the set.
     pub fn parse(text: &str) -> Result<Self, EntryError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        if is_id(text) {
             return Ok(Self(text.into()));
         }
         Err(EntryError::new(
@@ -38,6 +32,12 @@ impl EntryId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether `text` has the form of an id: of an entry, or of an account in the configuration.
+pub(super) fn is_id(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 impl TryFrom<String> for EntryId {
@@ -98,6 +98,45 @@ pub struct Entry {
     pub valid_until: Option<i64>,
     /// −100–100; breaks ties between equally good matches, higher first.
     pub priority: i32,
+}
+
+impl Entry {
+    /// A published entry for everybody, everywhere, always, with nothing but a question and its answer.
+    pub fn new(id: EntryId, question: String, answer: Answer) -> Self {
+        Self {
+            id,
+            question,
+            similar: Vec::new(),
+            answer,
+            category: String::new(),
+            tags: Vec::new(),
+            state: State::default(),
+            accounts: Vec::new(),
+            channels: Vec::new(),
+            valid_from: None,
+            valid_until: None,
+            priority: 0,
+        }
+    }
+
+    /// The question and the similar questions, in that order.
+    pub fn phrasings(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.question).chain(&self.similar).map(String::as_str)
+    }
+
+    /// Whether some follower could be offered both at some moment: both are published, and share an account, a channel
+    /// and a moment of validity. An entry meets itself if it is published.
+    pub fn meets(&self, other: &Self) -> bool {
+        fn share<T: PartialEq>(left: &[T], right: &[T]) -> bool {
+            left.is_empty() || right.is_empty() || left.iter().any(|item| right.contains(item))
+        }
+        let begins = self.valid_from.max(other.valid_from).unwrap_or(i64::MIN);
+        let ends = |entry: &Self| entry.valid_until.unwrap_or(i64::MAX);
+        [self, other].iter().all(|entry| entry.state == State::Published)
+            && share(&self.accounts, &other.accounts)
+            && share(&self.channels, &other.channels)
+            && begins < ends(self).min(ends(other))
+    }
 }
 
 /// Where a question comes from.
@@ -250,10 +289,114 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The name of its kind in files.
+    /// The kinds' names in files.
+    pub const KINDS: [&'static str; 8] = [
+        "text",
+        "image",
+        "voice",
+        "video",
+        "music",
+        "news",
+        "miniprogram",
+        "handoff",
+    ];
+
+    /// The kind's name in files.
     pub fn kind(&self) -> &'static str {
-        "text"
+        match self {
+            Self::Text(_) => "text",
+            Self::Image { .. } => "image",
+            Self::Voice { .. } => "voice",
+            Self::Video { .. } => "video",
+            Self::Music { .. } => "music",
+            Self::News { .. } => "news",
+            Self::Miniprogram { .. } => "miniprogram",
+            Self::Handoff { .. } => "handoff",
+        }
     }
+
+    /// What stands in `answer` beside the kind, as one text: the answer itself, or the JSON object.
+    pub fn content(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            _ => Cow::Owned(self.content_value().to_string()),
+        }
+    }
+
+    /// The answer of that kind with that [`Answer::content`].
+    ///
+    /// # Errors
+    /// [`EntryError`] on `kind` when there is no such kind, on `answer` when the content does not fit it.
+    pub fn parse(kind: &str, content: &str) -> Result<Self, EntryError> {
+        let value = match kind {
+            "text" => Value::from(content),
+            "handoff" if content.is_empty() => Value::Object(serde_json::Map::new()),
+            _ => serde_json::from_str(content).map_err(|error| {
+                EntryError::new(
+                    "answer",
+                    format!("of kind {kind} must be a JSON object: {}", without_line(&error)),
+                )
+            })?,
+        };
+        Self::from_value(kind, value)
+    }
+
+    /// As [`Answer::parse`], the content being parsed already: a text, or the object.
+    pub fn from_value(kind: &str, content: Value) -> Result<Self, EntryError> {
+        if !Self::KINDS.contains(&kind) {
+            let reason = format!("{kind:?} is not a kind{}", did_you_mean(kind, Self::KINDS));
+            return Err(EntryError::new("kind", reason));
+        }
+        let tagged = serde_json::json!({ "kind": kind, "answer": &content });
+        let answer: Self = serde_json::from_value(tagged)
+            .map_err(|error| EntryError::new("answer", format!("of kind {kind}: {error}")))?;
+        match unexpected_field(&content, &answer.content_value()) {
+            None => Ok(answer),
+            Some(hint) => Err(EntryError::new("answer", format!("of kind {kind}: {hint}"))),
+        }
+    }
+
+    /// The value of `answer` in files: a string for [`Answer::Text`], else an object with every field the kind has.
+    fn content_value(&self) -> Value {
+        let mut tagged = serde_json::to_value(self).expect("an answer holds strings and lists only");
+        tagged["answer"].take()
+    }
+}
+
+/// The complaint about the first field of `given` that `known`, of the same shape with every field, does not have.
+fn unexpected_field(given: &Value, known: &Value) -> Option<String> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
+            Some(inner) => unexpected_field(value, inner),
+            None => {
+                let hint = did_you_mean(name, known.keys().map(String::as_str));
+                Some(format!("unknown field {name:?}{hint}"))
+            }
+        }),
+        (Value::Array(given), Value::Array(known)) => given
+            .iter()
+            .zip(known)
+            .find_map(|(given, known)| unexpected_field(given, known)),
+        _ => None,
+    }
+}
+
+/// `; did you mean "…"?` with the nearest of `known`, or the list of them when none is near.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let nearness = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), candidate);
+    let nearest = known.iter().max_by(|a, b| nearness(a).total_cmp(&nearness(b)));
+    match nearest.filter(|candidate| nearness(candidate) > 0.75) {
+        Some(candidate) => format!("; did you mean {candidate:?}?"),
+        None => format!("; known are {}", known.join(", ")),
+    }
+}
+
+/// A JSON error of a text that is one line of something: where in it, without the useless `line 1`.
+pub(super) fn without_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    format!("{} at character {}", &text[..end], error.column())
 }
 
 /// One article of [`Answer::News`].

@@ -8,6 +8,7 @@ pub mod dictionary;
 mod entry;
 pub mod format;
 pub mod import;
+pub mod limits;
 
 pub use dictionary::Dictionaries;
 pub use entry::{Answer, Article, Channel, Entry, EntryError, EntryId, State};

@@ -1,0 +1,317 @@
+//! CSV (RFC 4180): a header row of column names in English or Chinese, in any order, then one row an entry.
+//!
+//! Reading is done here and not by the csv crate, because that one takes a quotation mark that is never closed for the
+//! beginning of a cell reaching to the end of the file: a typing error in row 17 would swallow every row after it
+//! without a word. Here the quotes are held to the standard, and every row knows its number.
+//!
+//! Written for Excel: a byte order mark, CRLF, and a `'` before cells that it would run as formulas.
+
+use super::row::{COLUMNS, Cell, Cells, Column, join_list};
+use super::{Place, Row, RowError, beijing};
+use crate::bank::{Channel, Entry};
+use std::borrow::Cow;
+use std::{io, iter};
+
+/// Longest cell. The longest that can be valid, 200 similar questions of 300 characters, has about 240 KB.
+const MAX_CELL_BYTES: usize = 1 << 20;
+
+/// The rows of `text`, which has no byte order mark.
+pub fn read(text: &str) -> Box<dyn Iterator<Item = Result<Row, RowError>> + '_> {
+    let mut records = Records::new(text);
+    let header = records
+        .next()
+        .unwrap_or_else(|| Err(RowError::new(Place::line(1), None, "the file is empty")));
+    match header.and_then(|(place, cells)| columns(place, &cells)) {
+        Err(error) => Box::new(iter::once(Err(error))),
+        Ok(columns) => Box::new(records.filter_map(move |record| {
+            record
+                .and_then(|(place, cells)| row(place, &cells, &columns))
+                .transpose()
+        })),
+    }
+}
+
+/// Writes the header and one row an entry.
+pub fn write<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut dyn io::Write) -> io::Result<()> {
+    out.write_all("\u{feff}".as_bytes())?;
+    let mut rows = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(out);
+    rows.write_record(COLUMNS.map(|(_, name, _)| name))?;
+    for entry in entries {
+        let cells = COLUMNS.map(|(column, ..)| guarded(cell_of(entry, column)).into_owned());
+        rows.write_record(cells)?;
+    }
+    rows.flush()
+}
+
+/// The columns of a header; `None` for one without a heading, which must stay empty below too.
+fn columns(place: Place, headings: &[Cow<'_, str>]) -> Result<Vec<Option<Column>>, RowError> {
+    let error = |column: Option<Column>, reason: &str| RowError::new(place, column.map(Column::name), reason);
+    let mut columns = Vec::with_capacity(headings.len());
+    for heading in headings {
+        if heading.trim().is_empty() {
+            columns.push(None);
+            continue;
+        }
+        let column = Column::parse(heading).map_err(|reason| error(None, &reason))?;
+        if columns.contains(&Some(column)) {
+            return Err(error(Some(column), "stands there twice"));
+        }
+        columns.push(Some(column));
+    }
+    for required in [Column::Question, Column::Answer] {
+        if !columns.contains(&Some(required)) {
+            return Err(error(Some(required), "is missing in the header"));
+        }
+    }
+    Ok(columns)
+}
+
+/// `None` for a row without anything in it.
+fn row(place: Place, cells: &[Cow<'_, str>], columns: &[Option<Column>]) -> Result<Option<Row>, RowError> {
+    let mut found = Cells::new(place);
+    let headings = columns.iter().copied().chain(iter::repeat(None));
+    let rest = iter::repeat_n(&Cow::Borrowed(""), columns.len().saturating_sub(cells.len()));
+    for ((number, cell), column) in (1..).zip(cells.iter().chain(rest)).zip(headings) {
+        let text = unguarded(cell);
+        match column {
+            None if text.trim().is_empty() => {}
+            None => {
+                let reason =
+                    format!("cell {number} has no heading: is there a comma too many, or a quotation mark missing?");
+                return Err(RowError::new(place, None, reason));
+            }
+            Some(column) if text.trim().is_empty() => found.set(column, Cell::Blank)?,
+            Some(column) => found.set(column, Cell::Text(text.to_owned()))?,
+        }
+    }
+    if found.are_blank() {
+        Ok(None)
+    } else {
+        found.into_row().map(Some)
+    }
+}
+
+fn cell_of(entry: &Entry, column: Column) -> Cow<'_, str> {
+    let list = |items: &[String]| Cow::Owned(join_list(items.iter().map(String::as_str)));
+    let time = |time: Option<i64>| Cow::Owned(time.map(beijing::format).unwrap_or_default());
+    match column {
+        Column::Id => entry.id.as_str().into(),
+        Column::Question => entry.question.as_str().into(),
+        Column::Similar => list(&entry.similar),
+        Column::Answer => entry.answer.content(),
+        Column::Category => entry.category.as_str().into(),
+        Column::Tags => list(&entry.tags),
+        Column::Kind => entry.answer.kind().into(),
+        Column::State => entry.state.as_str().into(),
+        Column::Accounts => list(&entry.accounts),
+        Column::Channels => Cow::Owned(join_list(
+            entry.channels.iter().map(|channel| Channel::as_str(*channel)),
+        )),
+        Column::ValidFrom => time(entry.valid_from),
+        Column::ValidUntil => time(entry.valid_until),
+        Column::Priority => entry.priority.to_string().into(),
+    }
+}
+
+/// Whether a spreadsheet would run the cell as a formula once the apostrophes before it are gone.
+fn is_formula(cell: &str) -> bool {
+    cell.trim_start_matches('\'')
+        .starts_with(['=', '+', '-', '@', '\t', '\0'])
+}
+
+/// Puts `'` before a formula; before one that has some already too, so that [`unguarded`] takes away exactly that.
+fn guarded(cell: Cow<'_, str>) -> Cow<'_, str> {
+    if is_formula(&cell) {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        cell
+    }
+}
+
+/// The inverse of [`guarded`].
+fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
+}
+
+/// Splits text into rows of cells. Ends after the first error.
+struct Records<'a> {
+    rest: &'a str,
+    next: Place,
+}
+
+impl<'a> Records<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            next: Place::line(1),
+        }
+    }
+
+    /// The next cell, unquoted, leaving what follows it: nothing, a comma or the end of a line.
+    fn cell(&mut self) -> Result<Cow<'a, str>, String> {
+        let Some(quoted) = self.rest.strip_prefix('"') else {
+            let end = self.rest.find([',', '\r', '\n', '"']).unwrap_or(self.rest.len());
+            let (cell, rest) = self.rest.split_at(end);
+            if rest.starts_with('"') {
+                return Err("a quotation mark inside a cell: double it and put the cell in quotation marks".to_owned());
+            }
+            self.rest = rest;
+            return Ok(cell.into());
+        };
+        let mut end = 0;
+        loop {
+            let Some(at) = quoted[end..].find('"') else {
+                return Err("a quotation mark is opened and never closed".to_owned());
+            };
+            end += at;
+            if !quoted[end + 1..].starts_with('"') {
+                break;
+            }
+            end += 2;
+        }
+        let (cell, rest) = (&quoted[..end], &quoted[end + 1..]);
+        if !(rest.is_empty() || rest.starts_with([',', '\r', '\n'])) {
+            return Err("there is text after a closing quotation mark: is one missing, or not doubled?".to_owned());
+        }
+        self.next.line += cell.matches('\n').count() as u64;
+        self.rest = rest;
+        Ok(if cell.contains('"') {
+            cell.replace("\"\"", "\"").into()
+        } else {
+            cell.into()
+        })
+    }
+
+    fn record(&mut self, place: Place) -> Result<Vec<Cow<'a, str>>, RowError> {
+        let mut cells = Vec::new();
+        loop {
+            let number = cells.len() + 1;
+            let error = |reason: String| RowError::new(place, None, format!("cell {number}: {reason}"));
+            let cell = self.cell().map_err(error)?;
+            if cell.len() > MAX_CELL_BYTES {
+                return Err(error(format!(
+                    "has {} bytes, at most {MAX_CELL_BYTES} are allowed",
+                    cell.len()
+                )));
+            }
+            cells.push(cell);
+            match self.rest.strip_prefix(',') {
+                Some(rest) => self.rest = rest,
+                None => break,
+            }
+        }
+        let after = self.rest.strip_prefix('\r').unwrap_or(self.rest);
+        self.rest = after.strip_prefix('\n').unwrap_or(after);
+        self.next.row += 1;
+        self.next.line += 1;
+        Ok(cells)
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<(Place, Vec<Cow<'a, str>>), RowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let place = self.next;
+        let record = self.record(place);
+        if record.is_err() {
+            self.rest = "";
+        }
+        Some(record.map(|cells| (place, cells)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::{Answer, EntryId};
+
+    fn entries(text: &str) -> Vec<Entry> {
+        let new_id = || EntryId::parse("new").unwrap();
+        read(text).map(|row| row.unwrap().into_entry_or(None, new_id)).collect()
+    }
+
+    fn error_of(text: &str) -> String {
+        read(text).find_map(Result::err).expect("an error").to_string()
+    }
+
+    #[test]
+    fn headings_may_be_chinese_and_in_any_order() {
+        let bank = entries("答案,标准问,相似问,失效时间\r\n带身份证,怎么开户,开户流程|如何开户,2026-03-01\r\n");
+        assert_eq!(bank[0].question, "怎么开户");
+        assert_eq!(bank[0].similar, ["开户流程", "如何开户"]);
+        assert_eq!(bank[0].valid_until, Some(1_772_294_400));
+    }
+
+    #[test]
+    fn quoted_cells_hold_commas_line_breaks_and_quotes() {
+        let bank = entries("question,answer\n\"a,\"\"b\"\"\",\"1\n2\"\n,\n \nc,d");
+        assert_eq!(bank.len(), 2);
+        assert_eq!(bank[0].question, "a,\"b\"");
+        assert_eq!(bank[0].answer, Answer::Text("1\n2".to_owned()));
+    }
+
+    #[test]
+    fn rows_are_counted_as_excel_does_and_lines_as_an_editor() {
+        let text = "question,answer\na,\"1\n2\"\n\nb,\n";
+        assert_eq!(error_of(text), "row 4 (line 5), column answer: is missing");
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_found_where_it_is_opened() {
+        let mut text = String::from("question,answer\n");
+        for row in 2..=30 {
+            let answer = if row == 17 { "\"open" } else { "fine" };
+            text += &format!("q{row},{answer}\n");
+        }
+        assert_eq!(
+            error_of(&text),
+            "row 17: cell 2: a quotation mark is opened and never closed"
+        );
+        text += "q31,\"quoted\"\n";
+        assert!(error_of(&text).starts_with("row 17: cell 2: there is text after a closing quotation mark"));
+    }
+
+    #[test]
+    fn a_mistake_in_the_header_is_said() {
+        for (text, expected) in [
+            ("", "row 1: the file is empty"),
+            (
+                "question,anwser\n",
+                "row 1: unknown column \"anwser\"; did you mean \"answer\"?",
+            ),
+            ("问题,标准问,答案\n", "row 1, column question: stands there twice"),
+            ("问题\n", "row 1, column answer: is missing in the header"),
+        ] {
+            assert_eq!(error_of(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_cell_without_a_heading_is_an_error() {
+        assert!(error_of("question,answer\na,b,c\n").starts_with("row 2: cell 3 has no heading"));
+    }
+
+    #[test]
+    fn formulas_are_written_with_an_apostrophe_that_reading_takes_away() {
+        for (cell, written) in [
+            ("=1+1", "'=1+1"),
+            ("@x", "'@x"),
+            ("-5", "'-5"),
+            ("+86", "'+86"),
+            ("\tx", "'\tx"),
+            ("\0", "'\0"),
+            ("'=1", "''=1"),
+            ("'quoted'", "'quoted'"),
+            ("a=b", "a=b"),
+        ] {
+            assert_eq!(guarded(cell.into()), written);
+            assert_eq!(unguarded(written), cell);
+        }
+    }
+}

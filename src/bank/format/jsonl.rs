@@ -1,0 +1,180 @@
+//! JSONL: one entry a line, a JSON object with the columns' names.
+
+use super::row::{Cell, Cells, Column, not_json};
+use super::{Place, Row, RowError};
+use crate::bank::{Answer, Channel, Entry, EntryId, State};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use std::{fmt, io};
+
+/// The rows of `text`, which has no byte order mark.
+pub fn read(text: &str) -> impl Iterator<Item = Result<Row, RowError>> + '_ {
+    let lines = (1..).map(Place::line).zip(text.split('\n'));
+    lines.filter(|(_, line)| !line.trim().is_empty()).map(|(place, line)| {
+        let fields: Fields = serde_json::from_str(line).map_err(|error| not_json(place, &error))?;
+        let mut cells = Cells::new(place);
+        for (name, value) in fields.0 {
+            let column = Column::parse(&name).map_err(|reason| RowError::new(place, None, reason))?;
+            cells.set(
+                column,
+                if value.is_null() {
+                    Cell::Blank
+                } else {
+                    Cell::Json(value)
+                },
+            )?;
+        }
+        cells.into_row()
+    })
+}
+
+/// Writes one line an entry.
+pub fn write<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut dyn io::Write) -> io::Result<()> {
+    for entry in entries {
+        writeln!(out, "{}", to_line(entry))?;
+    }
+    Ok(())
+}
+
+/// The entry as one line of JSONL, without the line's end.
+pub fn to_line(entry: &Entry) -> String {
+    let line = Line {
+        id: &entry.id,
+        question: &entry.question,
+        similar: &entry.similar,
+        answer: &entry.answer,
+        category: &entry.category,
+        tags: &entry.tags,
+        state: entry.state,
+        accounts: &entry.accounts,
+        channels: &entry.channels,
+        valid_from: entry.valid_from,
+        valid_until: entry.valid_until,
+        priority: entry.priority,
+    };
+    serde_json::to_string(&line).expect("an entry holds texts, numbers and lists only")
+}
+
+/// An entry with the field names of files; `answer` also writes `kind`.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a EntryId,
+    question: &'a str,
+    similar: &'a [String],
+    #[serde(flatten)]
+    answer: &'a Answer,
+    category: &'a str,
+    tags: &'a [String],
+    state: State,
+    accounts: &'a [String],
+    channels: &'a [Channel],
+    valid_from: Option<i64>,
+    valid_until: Option<i64>,
+    priority: i32,
+}
+
+/// The fields of a JSON object in their order, repeated ones too: a map would keep the last without a word.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        read(text).find_map(Result::err).expect("an error").to_string()
+    }
+
+    #[test]
+    fn only_question_and_answer_are_required() {
+        let row = read(r#"{"question":"怎么开户","answer":"带身份证"}"#)
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!((row.place, row.id.clone()), (Place::line(1), None));
+        let entry = row.into_entry_or(None, || EntryId::parse("new").unwrap());
+        assert_eq!(entry.state, State::Published);
+        assert_eq!(entry.answer, Answer::Text("带身份证".to_owned()));
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        for (line, expected) in [
+            (
+                r#"{"questoin":"a","answer":"b"}"#,
+                r#"row 2: unknown column "questoin"; did you mean "question"?"#,
+            ),
+            (r#"{"question":"a"}"#, "row 2, column answer: is missing"),
+            (
+                r#"{"question":7,"answer":"b"}"#,
+                "row 2, column question: must be a text, not 7",
+            ),
+            (
+                r#"{"question":"a","question":"b"}"#,
+                "row 2, column question: stands there twice",
+            ),
+            (
+                r#"{"question":"a","answer":{}}"#,
+                "row 2, column answer: of kind text: invalid type: map, expected a string",
+            ),
+            (
+                r#"{"question":"a","answer":"b","kind":"imgae"}"#,
+                r#"row 2, column kind: "imgae" is not a kind; did you mean "image"?"#,
+            ),
+            (
+                r#"{"question":"a","answer":{"media_id":"m","x":1},"kind":"image"}"#,
+                "row 2, column answer: of kind image: unknown field \"x\"; known are media_id",
+            ),
+            (
+                r#"{"question":"a","answer":"b","similar":"c"}"#,
+                "row 2, column similar: must be a list of texts, not \"c\"",
+            ),
+            (
+                r#"{"question":"a","answer":"b","channels":["h6"]}"#,
+                "row 2, column channels: \"h6\" is not known; known are wechat, h5, app, miniprogram, api",
+            ),
+            (
+                r#"{"question":"a","answer":"b","id":"a b"}"#,
+                "row 2, column id: \"a b\" is not 1–64 characters of A-Z a-z 0-9 . _ -",
+            ),
+            (
+                r#"{"question":"a","answer":"b""#,
+                "row 2: EOF while parsing an object at character 28",
+            ),
+            (
+                "[]",
+                "row 2: invalid type: sequence, expected a JSON object at character 0",
+            ),
+        ] {
+            assert_eq!(error_of(&format!("\n{line}\n")), expected);
+        }
+    }
+
+    #[test]
+    fn a_bad_line_does_not_hide_the_next() {
+        let rows: Vec<_> = read("{\n{\"question\":\"a\",\"answer\":\"b\"}\r\n").collect();
+        assert_eq!((rows[0].is_err(), rows[1].is_ok(), rows.len()), (true, true, 2));
+    }
+}

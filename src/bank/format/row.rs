@@ -1,0 +1,447 @@
+//! One row of a file, whatever the format: the table of columns, and what may stand under each.
+//!
+//! A format collects the cells it finds into [`Cells`]; [`Cells::into_row`] understands them. A [`Row`] says only what
+//! the file says: columns the file does not have keep their value in an entry that is known already.
+
+use super::beijing;
+use crate::bank::entry::{did_you_mean, without_line};
+use crate::bank::{Answer, Channel, Entry, EntryError, EntryId, State};
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+
+/// A column of the bank's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    Id,
+    Question,
+    Similar,
+    Answer,
+    Category,
+    Tags,
+    Kind,
+    State,
+    Accounts,
+    Channels,
+    ValidFrom,
+    ValidUntil,
+    Priority,
+}
+
+/// Every column with its name in both formats and the Chinese headings understood instead, in the order of writing.
+pub const COLUMNS: [(Column, &str, &[&str]); 13] = [
+    (Column::Id, "id", &["编号"]),
+    (Column::Question, "question", &["问题", "标准问"]),
+    (Column::Similar, "similar", &["相似问"]),
+    (Column::Answer, "answer", &["答案", "回答"]),
+    (Column::Category, "category", &["分类"]),
+    (Column::Tags, "tags", &["标签"]),
+    (Column::Kind, "kind", &["类型"]),
+    (Column::State, "state", &["状态"]),
+    (Column::Accounts, "accounts", &["账号"]),
+    (Column::Channels, "channels", &["渠道"]),
+    (Column::ValidFrom, "valid_from", &["生效时间"]),
+    (Column::ValidUntil, "valid_until", &["失效时间"]),
+    (Column::Priority, "priority", &["优先级"]),
+];
+
+impl Column {
+    /// The column under that heading; white space around it and the case of ASCII letters do not matter.
+    ///
+    /// # Errors
+    /// The complaint, with the nearest heading there is.
+    pub fn parse(heading: &str) -> Result<Self, String> {
+        let wanted = heading.trim().to_ascii_lowercase();
+        let found = COLUMNS
+            .iter()
+            .find(|(_, name, chinese)| *name == wanted || chinese.contains(&wanted.as_str()));
+        found.map(|(column, ..)| *column).ok_or_else(|| {
+            let known = COLUMNS
+                .iter()
+                .flat_map(|(_, name, chinese)| std::iter::once(name).chain(*chinese));
+            format!(
+                "unknown column {:?}{}",
+                heading.trim(),
+                did_you_mean(&wanted, known.copied())
+            )
+        })
+    }
+
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        COLUMNS[self as usize].1
+    }
+}
+
+/// Where a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// As a spreadsheet counts: the header is row 1, a row is one whatever line breaks are in its cells.
+    pub row: u64,
+    /// As a text editor counts: the line the row begins in, from 1.
+    pub line: u64,
+}
+
+impl Place {
+    /// A place where row and line are the same.
+    pub fn line(line: u64) -> Self {
+        Self { row: line, line }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {}", self.row)?;
+        if self.row != self.line {
+            write!(f, " (line {})", self.line)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct RowError {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub place: Place,
+    /// The column's name in files; `None`: the row as a whole.
+    pub column: Option<&'static str>,
+    /// What is wrong and what is allowed.
+    pub reason: String,
+}
+
+impl RowError {
+    /// An error there.
+    pub fn new(place: Place, column: Option<&'static str>, reason: impl Into<String>) -> Self {
+        Self {
+            place,
+            column,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.column {
+            Some(column) => write!(f, "{}, column {column}: {}", self.place, self.reason),
+            None => write!(f, "{}: {}", self.place, self.reason),
+        }
+    }
+}
+
+/// What a file says of one entry. Not held to limits yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub place: Place,
+    /// `None`: the question decides which entry is meant.
+    pub id: Option<EntryId>,
+    /// As in [`Entry::question`].
+    pub question: String,
+    /// As in [`Entry::answer`].
+    pub answer: Answer,
+    /// The other columns the file has.
+    rest: Vec<Setting>,
+}
+
+/// A column's value, for those a file may lack.
+#[derive(Debug, Clone, PartialEq)]
+enum Setting {
+    Similar(Vec<String>),
+    Category(String),
+    Tags(Vec<String>),
+    State(State),
+    Accounts(Vec<String>),
+    Channels(Vec<Channel>),
+    ValidFrom(Option<i64>),
+    ValidUntil(Option<i64>),
+    Priority(i32),
+}
+
+impl Row {
+    /// The entry the row describes: `known` with what the file says of it, or a new one.
+    ///
+    /// It has the row's id, else `known`'s, else the one `new_id` makes.
+    pub fn into_entry_or(self, known: Option<&Entry>, new_id: impl FnOnce() -> EntryId) -> Entry {
+        let id = self
+            .id
+            .or_else(|| known.map(|known| known.id.clone()))
+            .unwrap_or_else(new_id);
+        let fresh = Entry::new(id, self.question, self.answer);
+        let mut entry = match known {
+            None => fresh,
+            Some(known) => Entry {
+                id: fresh.id,
+                question: fresh.question,
+                answer: fresh.answer,
+                ..known.clone()
+            },
+        };
+        for setting in self.rest {
+            match setting {
+                Setting::Similar(similar) => entry.similar = similar,
+                Setting::Category(category) => entry.category = category,
+                Setting::Tags(tags) => entry.tags = tags,
+                Setting::State(state) => entry.state = state,
+                Setting::Accounts(accounts) => entry.accounts = accounts,
+                Setting::Channels(channels) => entry.channels = channels,
+                Setting::ValidFrom(time) => entry.valid_from = time,
+                Setting::ValidUntil(time) => entry.valid_until = time,
+                Setting::Priority(priority) => entry.priority = priority,
+            }
+        }
+        entry
+    }
+}
+
+/// What stands in one cell.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Cell {
+    /// The file does not have the column.
+    #[default]
+    Absent,
+    /// The column is there, the cell is empty.
+    Blank,
+    /// Text, lists written as [`split_list`] reads them.
+    Text(String),
+    /// A JSON value that is not null.
+    Json(Value),
+}
+
+/// The cells of one row, by column.
+pub struct Cells {
+    place: Place,
+    cells: [Cell; COLUMNS.len()],
+}
+
+impl Cells {
+    pub fn new(place: Place) -> Self {
+        Self {
+            place,
+            cells: Default::default(),
+        }
+    }
+
+    /// Whether no cell holds anything.
+    pub fn are_blank(&self) -> bool {
+        self.cells.iter().all(|cell| matches!(cell, Cell::Absent | Cell::Blank))
+    }
+
+    /// # Errors
+    /// [`RowError`] when the column has been set before.
+    pub fn set(&mut self, column: Column, cell: Cell) -> Result<(), RowError> {
+        if self.cells[column as usize] != Cell::Absent {
+            return Err(self.error(column, "stands there twice".to_owned()));
+        }
+        self.cells[column as usize] = cell;
+        Ok(())
+    }
+
+    /// # Errors
+    /// The first column, in the order of [`COLUMNS`] but the answer last, whose cell does not fit it.
+    pub fn into_row(mut self) -> Result<Row, RowError> {
+        let id = self.text(Column::Id)?.map(|id| EntryId::parse(id.trim())).transpose();
+        let id = id.map_err(|error| self.error(Column::Id, error.reason))?;
+        let question = self.required(Column::Question)?;
+        let mut rest = Vec::new();
+        if let Some(similar) = self.list(Column::Similar)? {
+            rest.push(Setting::Similar(similar));
+        }
+        match self.take(Column::Category) {
+            Cell::Absent => {}
+            Cell::Blank => rest.push(Setting::Category(String::new())),
+            cell => rest.push(Setting::Category(self.string(Column::Category, cell)?)),
+        }
+        if let Some(tags) = self.list(Column::Tags)? {
+            rest.push(Setting::Tags(tags));
+        }
+        let kind = self.text(Column::Kind)?;
+        if let Some(state) = self.text(Column::State)? {
+            let known = [State::Draft, State::Published, State::Disabled].map(State::as_str);
+            let state = self.named(Column::State, state.trim(), State::parse, known)?;
+            rest.push(Setting::State(state));
+        }
+        if let Some(accounts) = self.list(Column::Accounts)? {
+            rest.push(Setting::Accounts(accounts));
+        }
+        if let Some(channels) = self.list(Column::Channels)? {
+            let known = Channel::NAMES.map(|(_, name)| name);
+            let parse = |name: &String| self.named(Column::Channels, name.trim(), Channel::parse, known);
+            rest.push(Setting::Channels(channels.iter().map(parse).collect::<Result<_, _>>()?));
+        }
+        rest.extend(self.time(Column::ValidFrom)?.map(Setting::ValidFrom));
+        rest.extend(self.time(Column::ValidUntil)?.map(Setting::ValidUntil));
+        rest.extend(self.priority()?.map(Setting::Priority));
+        let answer = self.answer(kind.as_deref().map_or("text", str::trim))?;
+        Ok(Row {
+            place: self.place,
+            id,
+            question,
+            answer,
+            rest,
+        })
+    }
+
+    fn error(&self, column: Column, reason: String) -> RowError {
+        RowError::new(self.place, Some(column.name()), reason)
+    }
+
+    fn take(&mut self, column: Column) -> Cell {
+        std::mem::take(&mut self.cells[column as usize])
+    }
+
+    fn string(&self, column: Column, cell: Cell) -> Result<String, RowError> {
+        match cell {
+            Cell::Absent | Cell::Blank => Ok(String::new()),
+            Cell::Text(text) | Cell::Json(Value::String(text)) => Ok(text),
+            Cell::Json(other) => Err(self.error(column, format!("must be a text, not {other}"))),
+        }
+    }
+
+    /// `None` when there is nothing in the cell.
+    fn text(&mut self, column: Column) -> Result<Option<String>, RowError> {
+        match self.take(column) {
+            Cell::Absent | Cell::Blank => Ok(None),
+            cell => self.string(column, cell).map(Some),
+        }
+    }
+
+    fn required(&mut self, column: Column) -> Result<String, RowError> {
+        let text = self.text(column)?;
+        text.ok_or_else(|| self.error(column, "is missing".to_owned()))
+    }
+
+    /// `None` when the file does not have the column.
+    fn list(&mut self, column: Column) -> Result<Option<Vec<String>>, RowError> {
+        match self.take(column) {
+            Cell::Absent => Ok(None),
+            Cell::Blank => Ok(Some(Vec::new())),
+            Cell::Text(text) => Ok(Some(split_list(&text))),
+            Cell::Json(Value::Array(items)) => {
+                let item = |item| self.string(column, Cell::Json(item));
+                items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
+            }
+            Cell::Json(other) => Err(self.error(column, format!("must be a list of texts, not {other}"))),
+        }
+    }
+
+    fn time(&mut self, column: Column) -> Result<Option<Option<i64>>, RowError> {
+        let time = match self.take(column) {
+            Cell::Absent => return Ok(None),
+            Cell::Blank => return Ok(Some(None)),
+            Cell::Json(Value::Number(number)) => number
+                .as_i64()
+                .ok_or_else(|| format!("must be whole seconds, not {number}")),
+            cell => beijing::parse(self.string(column, cell)?.trim()),
+        };
+        time.map(|time| Some(Some(time)))
+            .map_err(|reason| self.error(column, reason))
+    }
+
+    fn priority(&mut self) -> Result<Option<i32>, RowError> {
+        let number = match self.take(Column::Priority) {
+            Cell::Absent => return Ok(None),
+            Cell::Blank => return Ok(Some(0)),
+            Cell::Json(Value::Number(number)) => number.to_string(),
+            cell => self.string(Column::Priority, cell)?,
+        };
+        let priority = number.trim().parse().map(Some);
+        priority.map_err(|_| self.error(Column::Priority, format!("{number:?} is not a whole number")))
+    }
+
+    fn named<T>(
+        &self,
+        column: Column,
+        name: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        known: impl IntoIterator<Item = &'static str>,
+    ) -> Result<T, RowError> {
+        let complaint = || format!("{name:?} is not known{}", did_you_mean(name, known));
+        parse(name).ok_or_else(|| self.error(column, complaint()))
+    }
+
+    fn answer(&mut self, kind: &str) -> Result<Answer, RowError> {
+        let place = self.place;
+        let answer = match self.take(Column::Answer) {
+            Cell::Absent | Cell::Blank if kind == "handoff" => Answer::parse(kind, ""),
+            Cell::Absent | Cell::Blank => Err(EntryError::new("answer", "is missing")),
+            Cell::Text(text) => Answer::parse(kind, &text),
+            Cell::Json(value) => Answer::from_value(kind, value),
+        };
+        answer.map_err(|error| RowError::new(place, Some(error.field), error.reason))
+    }
+}
+
+/// A JSON line's error as a row's.
+pub fn not_json(place: Place, error: &serde_json::Error) -> RowError {
+    RowError::new(place, None, without_line(error))
+}
+
+/// The items of a list in one cell: separated by `|`; `\|` and `\\` stand for the characters themselves, any other
+/// backslash for itself. Blank items are left out.
+pub fn split_list(cell: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let mut rest = cell.chars().peekable();
+    while let Some(c) = rest.next() {
+        let escaped = if c == '\\' {
+            rest.next_if(|next| matches!(next, '|' | '\\'))
+        } else {
+            None
+        };
+        match (c, escaped) {
+            ('|', None) => items.push(String::new()),
+            (c, escaped) => items.last_mut().expect("never empty").push(escaped.unwrap_or(c)),
+        }
+    }
+    items.retain(|item| !item.trim().is_empty());
+    items
+}
+
+/// The inverse of [`split_list`].
+pub fn join_list<'a>(items: impl IntoIterator<Item = &'a str>) -> String {
+    let escaped = items
+        .into_iter()
+        .map(|item| item.replace('\\', r"\\").replace('|', r"\|"));
+    escaped.collect::<Vec<_>>().join("|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (position, (column, ..)) in COLUMNS.iter().enumerate() {
+            assert_eq!(*column as usize, position);
+        }
+    }
+
+    #[test]
+    fn lists_keep_bars_and_backslashes() {
+        for (cell, items) in [
+            ("a|b", vec!["a", "b"]),
+            (r"a\|b", vec!["a|b"]),
+            (r"a\\|b", vec![r"a\", "b"]),
+            (r"C:\path| |", vec![r"C:\path"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split_list(cell), items, "{cell}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_heading_gets_the_nearest_known_one() {
+        assert_eq!(Column::parse(" Question "), Ok(Column::Question));
+        assert_eq!(Column::parse("标准问"), Ok(Column::Question));
+        assert_eq!(
+            Column::parse("questoin").unwrap_err(),
+            r#"unknown column "questoin"; did you mean "question"?"#
+        );
+        assert!(
+            Column::parse("相似问题")
+                .unwrap_err()
+                .contains("did you mean \"相似问\"?")
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! `wxfaq export`: the whole bank into a file, in the format its extension names.
+//!
+//! The file is there whole or not at all: [`replace_file`] writes beside it and renames.
+
+use super::Exit;
+use crate::bank::format::Format;
+use crate::store::StoreError;
+use crate::store::sql::{Database, OpenError};
+use serde::Serialize;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// What was exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExportReport {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub file: PathBuf,
+    /// How many.
+    pub entries: usize,
+    /// The bank's at that moment.
+    pub revision: u64,
+}
+
+impl fmt::Display for ExportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} entries, revision {}",
+            self.file.display(),
+            self.entries,
+            self.revision
+        )
+    }
+}
+
+/// Why nothing was exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The extension names no format.
+    #[error("{}: the name must end in .{}", .0.display(), Format::EXTENSIONS.join(" or ."))]
+    UnknownFormat(PathBuf),
+    /// The file cannot be written.
+    #[error("{}", .file.display())]
+    Write {
+        #[expect(missing_docs, reason = "the type says it")]
+        file: PathBuf,
+        #[expect(missing_docs, reason = "the type says it")]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Open(#[from] OpenError),
+}
+
+impl ExportError {
+    /// With which code the command ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::UnknownFormat(_) => Exit::Usage,
+            Self::Write { .. } => Exit::CannotCreate,
+            Self::Open(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for ExportError {
+    fn from(error: StoreError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+/// Writes the bank to `file`, replacing what is there.
+pub async fn run(file: &Path, database_url: &str) -> Result<ExportReport, ExportError> {
+    let format = Format::of(file).ok_or_else(|| ExportError::UnknownFormat(file.to_owned()))?;
+    let database = Database::open(database_url).await?;
+    let (revision, entries) = database.questions().load().await?;
+    database.close().await;
+    let written = replace_file(file, |out| format.write(&entries, out));
+    written.map_err(|source| ExportError::Write {
+        file: file.to_owned(),
+        source,
+    })?;
+    Ok(ExportReport {
+        file: file.to_owned(),
+        entries: entries.len(),
+        revision,
+    })
+}
+
+/// Puts what `write` writes in the place of `path`: after a crash the old content is there or the new one, whole.
+pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "not the name of a file"));
+    };
+    let mut temporary_name = std::ffi::OsString::from(".");
+    temporary_name.push(name);
+    temporary_name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = folder.join(temporary_name);
+    let written = (|| {
+        let mut out = BufWriter::new(File::create(&temporary)?);
+        write(&mut out)?;
+        out.into_inner()?.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // The error that counts is the first one; the file may not even have been made.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
