@@ -8,10 +8,9 @@ mod publisher;
 mod watch;
 
 pub use first_day::{Secrets, SecretsError};
-pub use publisher::{Publisher, Sources};
+pub use publisher::{Publisher, Sources, first_snapshot};
 
 use crate::bot::{Bot, MatchStore, Parts, Seals, SystemClock};
-use crate::cli::Exit;
 use crate::config::{Config, ConfigError, Listen, Secret, Source};
 use crate::lifecycle::{self, Inherited};
 use crate::store::conversations::{Conversations, Lifetimes};
@@ -19,7 +18,7 @@ use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, T
 use crate::store::match_cache::MatchCache;
 use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monotonic};
 use crate::store::redis::{self, RedisConversations, RedisMatchCache};
-use crate::store::sql::Database;
+use crate::store::sql::{OpenError, Questions};
 use crate::store::StoreError;
 use crate::telemetry::{self, Logs, TelemetryError};
 use crate::web::listener::{Limits, serve as listen};
@@ -66,9 +65,9 @@ pub enum AppError {
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
     Store(#[from] StoreError),
-    /// The embedded sample cannot be imported.
-    #[error("sample bank: {0}")]
-    Sample(String),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Open(#[from] OpenError),
     /// An address cannot be listened on.
     #[error("{key} = {address}: {source}")]
     Listen {
@@ -82,17 +81,6 @@ pub enum AppError {
     /// The system refuses something basic.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-}
-
-impl AppError {
-    /// The status a command ends with.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_) | Self::Secrets(_) | Self::Content(_) | Self::Telemetry(_) => Exit::Config,
-            Self::Store(_) | Self::Listen { .. } => Exit::Unavailable,
-            Self::Sample(_) | Self::Io(_) => Exit::Software,
-        }
-    }
 }
 
 /// A valid configuration with where it came from.
@@ -144,6 +132,20 @@ fn complete(config: &mut Config, missing: Missing) -> Result<(), SecretsError> {
     Ok(())
 }
 
+/// How long stores keep what they keep.
+pub fn lifetimes(config: &Config) -> Lifetimes {
+    let signature = match config.timestamp_window {
+        0 => SIGNATURE_LIFETIME_WITHOUT_WINDOW,
+        window => Duration::from_secs(2 * window) + SIGNATURE_MARGIN,
+    };
+    Lifetimes {
+        lease: config.reply.deadline + LEASE_MARGIN,
+        signature,
+        record: RECORD_LIFETIME,
+        session: config.session_ttl,
+    }
+}
+
 /// Conversations and cached matches, and how the shared store is.
 struct Stores {
     conversations: Arc<dyn Conversations>,
@@ -153,16 +155,7 @@ struct Stores {
 
 impl Stores {
     async fn open(config: &Config) -> Result<Self, StoreError> {
-        let signature = match config.timestamp_window {
-            0 => SIGNATURE_LIFETIME_WITHOUT_WINDOW,
-            window => Duration::from_secs(2 * window) + SIGNATURE_MARGIN,
-        };
-        let lifetimes = Lifetimes {
-            lease: config.reply.deadline + LEASE_MARGIN,
-            signature,
-            record: RECORD_LIFETIME,
-            session: config.session_ttl,
-        };
+        let lifetimes = lifetimes(config);
         let memory = MemoryConversations::new(lifetimes, Bounds::default(), monotonic());
         let near = MemoryMatchCache::new(MATCH_LIFETIME, MATCH_BYTES);
         let Some(url) = &config.redis.url else {
@@ -184,19 +177,15 @@ impl Stores {
     }
 }
 
-/// Runs the daemon until it is told to stop.
-pub async fn serve(setup: Setup, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
+/// Runs the daemon on the bank `questions` until it is told to stop.
+pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
     let metrics = telemetry::start_metrics()?;
     let Setup { config, first_day, source } = setup;
     lifecycle::raise_descriptor_limit();
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
-    let database = Database::open(config.database_url.expose(), &config.paths.data).await?;
-    if first_day {
-        publisher::import_sample(&database).await?;
-    }
-    let publisher_sources = Sources::of(&config);
-    let snapshot = publisher::first_snapshot(&database, &publisher_sources).await?;
+    let sources = Sources::of(&config);
+    let snapshot = publisher::first_snapshot(&questions, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
     let stores = Stores::open(&config).await?;
     let bot = Bot::new(Parts {
@@ -207,8 +196,8 @@ pub async fn serve(setup: Setup, logs: &Logs, mut inherited: Inherited) -> Resul
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,
     });
-    let publisher = Arc::new(Publisher::new(bot.clone(), database, publisher_sources));
-    let web = Web::new(bot.clone(), gates(&config), decoy(), policy(&config));
+    let publisher = Arc::new(Publisher::new(bot.clone(), questions, sources));
+    let web = Web::new(bot.clone(), gates(&config), decoy()?, policy(&config));
 
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
@@ -302,9 +291,8 @@ fn gates(config: &Config) -> BTreeMap<String, Gate> {
 }
 
 /// An account whose Token nobody has.
-fn decoy() -> Gate {
-    let token = format!("{:?}{:?}", std::time::Instant::now(), std::thread::current().id());
-    let key = "A".repeat(43);
+fn decoy() -> std::io::Result<Gate> {
+    let (token, key) = (first_day::random_text(32)?, first_day::random_text(43)?);
     let credentials = Credentials::new(CredentialParts {
         appid: "decoy",
         mode: Mode::Safe,
@@ -313,7 +301,7 @@ fn decoy() -> Gate {
         encoding_aes_key: Some(&key),
         previous_encoding_aes_key: None,
     });
-    Gate { credentials: credentials.expect("a Token and a key of the right form are accepted") }
+    Ok(Gate { credentials: credentials.expect("a Token and a key of the right form are accepted") })
 }
 
 fn policy(config: &Config) -> Policy {

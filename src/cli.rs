@@ -1,6 +1,15 @@
-//! The command line: what can be asked of `wxfaq`, and with what status it ends.
+//! The command line: what can be asked of `wxfaq`.
+//!
+//! [`run`] hands each command to its module in `commands`; what those cannot do comes back as a [`Failure`] with the
+//! status the process ends with.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::bank::import::Mode;
+use crate::app::{self, Missing};
+use crate::commands::import::{ImportOptions, ImportTerms};
+use crate::commands::{Exit, Failure, ask, check, eval, export, import, serve, simulate};
+use crate::lifecycle::Inherited;
+use crate::matching::text::normalize;
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Answers the followers of WeChat official accounts (公众号) from a question bank.
@@ -18,74 +27,41 @@ pub struct Cli {
 /// One command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs the daemon.
+    /// Run the daemon.
     Serve,
-    /// Says whether configuration, templates and dictionaries are valid and database, Redis and WeChat reachable.
-    Check(CheckArgs),
-    /// Asks the configured bank one question.
-    Ask(AskArgs),
-    /// Reads a bank from a file (jsonl, csv) into the database.
+    /// Say whether configuration, templates and dictionaries are valid and database, Redis and WeChat reachable.
+    Check(check::Args),
+    /// Ask the configured bank one question.
+    Ask(ask::Args),
+    /// Read a bank from a file (.jsonl, .csv) into the database, all of it or nothing.
     Import(ImportArgs),
-    /// Writes the bank to a file (jsonl, csv).
-    Export(ExportArgs),
-    /// Measures the quality of matching; needs no database.
-    Eval(EvalArgs),
-    /// Plays WeChat against a running daemon: signs, encrypts, sends, prints the reply.
-    Simulate(SimulateArgs),
-    /// Prints the completions of a shell.
+    /// Write the bank to a file (.jsonl, .csv).
+    Export {
+        /// .jsonl or .csv
+        file: PathBuf,
+    },
+    /// Measure the quality of matching; needs no database.
+    Eval(eval::Args),
+    /// Play WeChat against a running daemon: sign, encrypt, send, print the reply.
+    Simulate(simulate::Args),
+    /// Print the completions of a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
+    /// Print the manual page.
     Man,
 }
 
-/// `check`
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// For programs.
-    #[arg(long)]
-    pub json: bool,
-    /// Leave out what needs the network: Redis and WeChat.
-    #[arg(long)]
-    pub offline: bool,
-}
-
-/// `ask`
-#[derive(Debug, Args)]
-pub struct AskArgs {
-    /// The question.
-    pub question: String,
-    /// Show every step: normalised text, tokens, candidates, features, thresholds, and why.
-    #[arg(long)]
-    pub trace: bool,
-    /// For programs.
-    #[arg(long)]
-    pub json: bool,
-    /// The account to ask as; may be left out when there is one.
-    #[arg(long, value_name = "ID")]
-    pub account: Option<String>,
-}
-
-/// How an import meets what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ImportMode {
-    /// Adds and updates.
-    Append,
-    /// Also removes what the file lacks.
-    Replace,
-}
-
 /// `import`
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// .jsonl or .csv
     pub file: PathBuf,
-    /// How the file meets the bank that is there.
-    #[arg(long, value_enum, default_value_t = ImportMode::Append)]
-    pub mode: ImportMode,
-    /// Only report what would happen.
+    /// append adds and updates; replace also removes what the file lacks.
+    #[arg(long, default_value = "append", value_parser = parse_mode)]
+    pub mode: Mode,
+    /// Only report what would happen, row by row.
     #[arg(long)]
     pub dry_run: bool,
     /// For programs.
@@ -93,92 +69,50 @@ pub struct ImportArgs {
     pub json: bool,
 }
 
-/// `export`
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// .jsonl or .csv
-    pub file: PathBuf,
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "append" => Ok(Mode::Append),
+        "replace" => Ok(Mode::Replace),
+        _ => Err("append or replace".to_owned()),
+    }
 }
 
-/// `eval`
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// Bank files (jsonl); several make one bank.
-    #[arg(long = "bank", value_name = "BANK.jsonl", required = true, num_args = 1..)]
-    pub banks: Vec<PathBuf>,
-    /// Labelled queries; without them the bank's own similar questions are replayed, each left out in turn.
-    #[arg(long, value_name = "QUERIES.jsonl")]
-    pub queries: Option<PathBuf>,
-    /// Write each query's ten best hits and the decision.
-    #[arg(long, value_name = "RUN.jsonl")]
-    pub run_out: Option<PathBuf>,
-    /// Write each candidate's features, for fitting the ranking.
-    #[arg(long, value_name = "FEATURES.jsonl")]
-    pub features_out: Option<PathBuf>,
-    /// For programs.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `simulate`
-#[derive(Debug, Args)]
-pub struct SimulateArgs {
-    /// The text; with --event the event's key.
-    #[arg(default_value = "")]
-    pub text: String,
-    /// Send this event instead of a text: subscribe, unsubscribe, CLICK, SCAN, VIEW, LOCATION, …
-    #[arg(long, value_name = "EVENT")]
-    pub event: Option<String>,
-    /// Send a message of this kind instead: image, voice, video, location, link.
-    #[arg(long, value_name = "KIND", conflicts_with_all = ["event", "tap"])]
-    pub kind: Option<String>,
-    /// The text is a tapped line with this bizmsgmenuid.
-    #[arg(long, value_name = "ID", conflicts_with = "event")]
-    pub tap: Option<String>,
-    /// Who sends it.
-    #[arg(long, default_value = "oSimulatedFollower0000000001")]
-    pub openid: String,
-    /// Deliver it three times, as WeChat does when no answer comes.
-    #[arg(long)]
-    pub retries: bool,
-    /// The account; may be left out when there is one.
-    #[arg(long, value_name = "ID")]
-    pub account: Option<String>,
-    /// Where the daemon is; default: the configured listen address.
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    /// For programs.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// How a command ends, after sysexits.h.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It did what was asked.
-    Ok,
-    /// The command line cannot be understood.
-    Usage,
-    /// A file's content is wrong.
-    Data,
-    /// Something needed cannot be reached.
-    Unavailable,
-    /// A bug of ours.
-    Software,
-    /// The configuration is wrong.
-    Config,
-}
-
-impl Exit {
-    /// The process's exit status.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Usage => 64,
-            Self::Data => 65,
-            Self::Unavailable => 69,
-            Self::Software => 70,
-            Self::Config => 78,
+/// Does what was asked.
+pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
+    let config = cli.config;
+    match cli.command {
+        Command::Serve => serve::run(config, inherited).await.map(|()| Exit::Ok),
+        Command::Check(args) => check::run(config, args).await,
+        Command::Ask(args) => ask::run(config, args).await,
+        Command::Import(args) => import(config, &args).await,
+        Command::Export { file } => {
+            let config = app::configure(config, Missing::Leave)?.config;
+            let report = export::run(&file, config.database_url.expose()).await?;
+            println!("{}: {} entries, revision {}", report.file.display(), report.entries, report.revision);
+            Ok(Exit::Ok)
+        }
+        Command::Eval(args) => eval::run(config, &args),
+        Command::Simulate(args) => simulate::run(config, args).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wxfaq", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+        Command::Man => {
+            let written = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
+            written.map(|()| Exit::Ok).map_err(|error| Failure::report(Exit::CannotCreate, error))
         }
     }
+}
+
+async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Failure> {
+    let config = app::configure(config, Missing::Leave)?.config;
+    let who = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
+    let terms = ImportTerms { mode: args.mode, dry_run: args.dry_run, who: &who, normalise: &normalize };
+    let options = ImportOptions { file: &args.file, database_url: config.database_url.expose(), terms };
+    let report = import::run(options).await?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
+        false => println!("{report}"),
+    }
+    Ok(report.exit())
 }

@@ -248,9 +248,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, in the order of the keys.
     pub fn load(source: &Source) -> Result<Self, ConfigError> {
-        let mut reader = Reader {
-            layers: Layers::read(DEFAULTS, source),
-        };
+        let mut reader = Reader { layers: Layers::read(DEFAULTS, source), warnings: Vec::new() };
         let config = reader.config();
         if source.file.is_some() && reader.layers.accounts().is_empty() {
             let file = source.file.clone().unwrap_or_default();
@@ -306,6 +304,7 @@ impl Reader {
                 level: self.text("log.level"),
                 json: self.choice("log.format", &["text", "json"]) == "json",
             },
+            warnings: std::mem::take(&mut self.warnings),
         };
         self.unique_account_ids();
         config

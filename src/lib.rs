@@ -6,14 +6,16 @@
 //! [`app`] puts everything together. ARCHITECTURE.md shows the picture, `tests/it/architecture.rs` holds it.
 
 pub mod bank;
-<<<<<<< HEAD
-pub mod bot;
-pub mod config;
-=======
-pub mod commands;
->>>>>>> 1a772e6 (bank: hold entries to limits, read and write JSONL and CSV, plan imports)
-pub mod dialog;
-pub mod matching;
-pub mod store;
-pub mod web;
 pub mod wechat;
+pub mod matching;
+pub mod dialog;
+pub mod store;
+pub mod wechat_api;
+pub mod bot;
+pub mod web;
+pub mod config;
+pub mod telemetry;
+pub mod lifecycle;
+pub mod app;
+pub mod commands;
+pub mod cli;

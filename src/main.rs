@@ -1,3 +1,40 @@
-//! The `wxfaq` command.
+//! The `wxfaq` command: arguments, one command, exit code.
 
-fn main() {}
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::process::ExitCode;
+use wxfaq::cli::{self, Cli};
+use wxfaq::commands::Exit;
+use wxfaq::lifecycle::Inherited;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nobody is left to tell when even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if asked_for { Exit::Ok } else { Exit::Usage }.code());
+        }
+    };
+    let inherited = Inherited::take();
+    // An error here means that a provider is set already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("wxfaq: {error}");
+            return ExitCode::from(Exit::Unavailable.code());
+        }
+    };
+    match runtime.block_on(cli::run(cli, inherited)) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => {
+            eprintln!("wxfaq: {failure}");
+            ExitCode::from(failure.exit().code())
+        }
+    }
+}

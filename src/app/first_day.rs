@@ -143,7 +143,7 @@ impl Secrets {
 }
 
 /// Letters and digits from the operating system's randomness.
-fn random_text(chars: usize) -> io::Result<String> {
+pub(super) fn random_text(chars: usize) -> io::Result<String> {
     let mut text = String::new();
     while text.len() < chars {
         let mut bytes = [0; 48];

@@ -3,9 +3,15 @@
 //! They put the rooms together for one task and return a report; printing it, as text or as JSON, and ending the
 //! process is the command line's work. [`Exit`] says with which code.
 
-pub mod export;
+pub mod serve;
+pub mod check;
+pub mod ask;
 pub mod import;
+pub mod export;
+pub mod eval;
+pub mod simulate;
 
+use crate::app::AppError;
 use crate::store::StoreError;
 use crate::store::sql::OpenError;
 
@@ -51,4 +57,57 @@ impl From<&OpenError> for Exit {
             OpenError::Store(error) => error.into(),
         }
     }
+}
+
+/// Why a command could not do what was asked; its text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    App(#[from] AppError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Import(#[from] import::ImportError),
+    #[error(transparent)]
+    #[expect(missing_docs, reason = "the type says it")]
+    Export(#[from] export::ExportError),
+    /// Anything else, with the status it ends with.
+    #[error("{1}")]
+    Report(Exit, String),
+}
+
+impl Failure {
+    /// A failure in words.
+    pub fn report(exit: Exit, text: impl std::fmt::Display) -> Self {
+        Self::Report(exit, text.to_string())
+    }
+
+    /// With which code the command ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::App(error) => error.into(),
+            Self::Import(error) => error.exit(),
+            Self::Export(error) => error.exit(),
+            Self::Report(exit, _) => *exit,
+        }
+    }
+}
+
+impl From<&AppError> for Exit {
+    fn from(error: &AppError) -> Self {
+        match error {
+            AppError::Config(_) | AppError::Secrets(_) | AppError::Content(_) | AppError::Telemetry(_) => {
+                Self::Configuration
+            }
+            AppError::Store(error) => error.into(),
+            AppError::Open(error) => error.into(),
+            AppError::Listen { .. } | AppError::Io(_) => Self::Unavailable,
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

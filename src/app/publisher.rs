@@ -1,0 +1,268 @@
+//! Making snapshots: the bank from the database, templates and dictionaries embedded or from folders.
+//!
+//! [`Publisher`] is the one that changes what the bot decides with: when the bank's revision rises, when a file changes,
+//! when the configuration is reloaded. What cannot be used is reported, and the last good one stays.
+
+use super::AppError;
+use crate::bank::Dictionaries;
+use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
+use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
+use crate::config::Config;
+use crate::dialog::Templates;
+use crate::matching::{Analyzer, Change, Index, Thresholds};
+use crate::store::StoreError;
+use crate::store::sql::Questions;
+use crate::web::ops::Dependency;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Where everything but the bank comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sources {
+    /// `paths.templates`; the files are in its subfolder `reply`.
+    pub templates: Option<PathBuf>,
+    /// `paths.dictionaries`
+    pub dictionaries: Option<PathBuf>,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub thresholds: Thresholds,
+    /// `matching.max_suggestions`
+    pub max_suggestions: usize,
+    /// `reply.max_bytes`
+    pub max_bytes: usize,
+}
+
+impl Sources {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            templates: config.paths.templates.clone(),
+            dictionaries: config.paths.dictionaries.clone(),
+            thresholds: config.thresholds,
+            max_suggestions: config.max_suggestions,
+            max_bytes: config.reply.max_bytes,
+        }
+    }
+
+    /// The embedded templates with the folder's in their place.
+    ///
+    /// # Errors
+    /// [`AppError::Content`]: everything that is wrong, by file and line.
+    pub fn load_templates(&self) -> Result<Templates, AppError> {
+        let folder = self.templates.as_ref().map(|folder| folder.join("reply"));
+        let mut overrides = BTreeMap::new();
+        for path in folder.iter().flat_map(|folder| files_in(folder)) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| AppError::Content(format!("{}: {error}", path.display())))?;
+            overrides.insert(name, text);
+        }
+        Templates::load(&overrides).map_err(|errors| {
+            let place = |error| match &folder {
+                Some(folder) => format!("{}/{error}", folder.display()),
+                None => format!("{error}"),
+            };
+            AppError::Content(errors.iter().map(place).collect::<Vec<_>>().join("\n"))
+        })
+    }
+
+    /// The embedded dictionaries with the folder's in their place.
+    ///
+    /// # Errors
+    /// [`AppError::Content`]: what is wrong, by file and line.
+    pub fn load_dictionaries(&self) -> Result<Dictionaries, AppError> {
+        let mut texts = DictionaryFile::ALL.map(|file| embedded(file).as_bytes().to_vec());
+        for (text, file) in texts.iter_mut().zip(DictionaryFile::ALL) {
+            let Some(path) = self.dictionaries.as_ref().map(|folder| folder.join(file.name())) else { continue };
+            match std::fs::read(&path) {
+                Ok(bytes) => *text = bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(AppError::Content(format!("{}: {error}", path.display()))),
+            }
+        }
+        let [user, stopwords, synonyms, contrast, sensitive] = &texts;
+        Dictionaries::parse(DictionaryTexts { user, stopwords, synonyms, contrast, sensitive }).map_err(|error| {
+            let folder = self.dictionaries.as_deref().unwrap_or(Path::new("config/dict"));
+            AppError::Content(format!("{}/{error}", folder.display()))
+        })
+    }
+}
+
+fn embedded(file: DictionaryFile) -> &'static str {
+    match file {
+        DictionaryFile::User => include_str!("../../config/dict/user.txt"),
+        DictionaryFile::Stopwords => include_str!("../../config/dict/stopwords.txt"),
+        DictionaryFile::Synonyms => include_str!("../../config/dict/synonyms.txt"),
+        DictionaryFile::Contrast => include_str!("../../config/dict/contrast.txt"),
+        DictionaryFile::Sensitive => include_str!("../../config/dict/sensitive.txt"),
+    }
+}
+
+/// The `.txt` files of a folder, by name; none when it cannot be read.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
+    files.sort();
+    files
+}
+
+/// The snapshot of everything as it is now. Takes as long as indexing the bank.
+pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<Snapshot, AppError> {
+    let templates = Arc::new(sources.load_templates()?);
+    let dictionaries = Arc::new(sources.load_dictionaries()?);
+    let (revision, entries) = questions.load().await?;
+    let sources = sources.clone();
+    let built = tokio::task::spawn_blocking(move || {
+        let analyzer = Arc::new(Analyzer::new(&dictionaries));
+        let index = Index::build(entries.into_iter().map(Arc::new), analyzer);
+        let Sources { thresholds, max_suggestions, max_bytes, .. } = sources;
+        Snapshot::new(SnapshotParts { index, dictionaries, templates, thresholds, max_suggestions, max_bytes, revision })
+    });
+    built.await.map_err(|panic| AppError::Io(std::io::Error::other(panic)))
+}
+
+/// Changes what the bot decides with, one change at a time.
+pub struct Publisher {
+    bot: Arc<Bot>,
+    questions: Questions,
+    sources: tokio::sync::Mutex<Sources>,
+    /// Told when the folders of `sources` may have changed.
+    pub(super) moved: Notify,
+    database: Mutex<Dependency>,
+}
+
+impl Publisher {
+    /// `sources` are those of the bot's snapshot.
+    pub fn new(bot: Arc<Bot>, questions: Questions, sources: Sources) -> Self {
+        let sources = tokio::sync::Mutex::new(sources);
+        Self { bot, questions, sources, moved: Notify::new(), database: Mutex::new(Dependency::Up) }
+    }
+
+    /// The bot it publishes to.
+    pub fn bot(&self) -> &Arc<Bot> {
+        &self.bot
+    }
+
+    /// The folders to watch: templates, dictionaries.
+    pub async fn folders(&self) -> Vec<PathBuf> {
+        let sources = self.sources.lock().await;
+        let templates = sources.templates.iter().map(|folder| folder.join("reply"));
+        templates.chain(sources.dictionaries.clone()).collect()
+    }
+
+    /// How the database was when it was last asked.
+    pub fn database_state(&self) -> Dependency {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a question goes all the way to its matches.
+    pub async fn self_test(&self) -> bool {
+        let request = SearchRequest { text: "自检", account: "", category: None, top: 1 };
+        !self.bot.search(request).await.normalized.is_empty()
+    }
+
+    /// Takes over what other processes change in the bank, looking every `poll`.
+    pub async fn follow_bank(self: Arc<Self>, poll: Duration) {
+        loop {
+            tokio::time::sleep(poll).await;
+            let state = match self.catch_up().await {
+                Ok(()) => Dependency::Up,
+                Err(error) => Dependency::Degraded { reason: error.to_string() },
+            };
+            let mut known = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+            match (&*known, &state) {
+                (Dependency::Up, Dependency::Degraded { reason }) => {
+                    tracing::warn!(reason, "database cannot be read; replies go on from the bank in memory");
+                }
+                (Dependency::Degraded { .. }, Dependency::Up) => tracing::info!("database can be read again"),
+                _ => {}
+            }
+            *known = state;
+        }
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let known = self.bot.snapshot().revision;
+        if self.questions.revision().await? == known {
+            return Ok(());
+        }
+        // Held over the whole change, so that no other change starts from the same snapshot.
+        let _sources = self.sources.lock().await;
+        let snapshot = self.bot.snapshot();
+        let next = match self.questions.changes_since(known).await? {
+            Some(changes) => {
+                let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
+                let edits: Vec<Change> = put.chain(changes.removed.into_iter().map(Change::Remove)).collect();
+                let count = edits.len();
+                let next = rebuild(&snapshot, move |parts| {
+                    parts.index = parts.index.apply(&edits);
+                    parts.revision = changes.revision;
+                });
+                tracing::info!(revision = changes.revision, entries.changed = count, "bank changed");
+                next.await
+            }
+            None => {
+                let (revision, entries) = self.questions.load().await?;
+                tracing::warn!(revision, "bank was put back to an earlier revision; loaded whole");
+                let next = rebuild(&snapshot, move |parts| {
+                    parts.index = Index::build(entries.into_iter().map(Arc::new), parts.index.analyzer().clone());
+                    parts.revision = revision;
+                });
+                next.await
+            }
+        };
+        self.bot.publish(next);
+        Ok(())
+    }
+
+    /// Reads templates and dictionaries again; what is wrong is reported and changes nothing.
+    pub async fn reload_files(&self) {
+        let sources = self.sources.lock().await.clone();
+        match self.replace_sources(sources).await {
+            Ok(()) => tracing::info!("templates and dictionaries reloaded"),
+            Err(error) => tracing::error!("the last good templates and dictionaries stay:\n{error}"),
+        }
+    }
+
+    /// Decides with `sources` from now on.
+    ///
+    /// # Errors
+    /// [`AppError::Content`] when they cannot be used; then nothing has changed.
+    pub async fn replace_sources(&self, sources: Sources) -> Result<(), AppError> {
+        let mut current = self.sources.lock().await;
+        let templates = Arc::new(sources.load_templates()?);
+        let dictionaries = Arc::new(sources.load_dictionaries()?);
+        let taken = sources.clone();
+        let snapshot = self.bot.snapshot();
+        let next = rebuild(&snapshot, move |parts| {
+            if *parts.dictionaries != *dictionaries {
+                let analyzer = Arc::new(Analyzer::new(&dictionaries));
+                parts.index = Index::build(parts.index.entries().cloned(), analyzer);
+                parts.dictionaries = dictionaries;
+            }
+            parts.templates = templates;
+            parts.thresholds = taken.thresholds;
+            parts.max_suggestions = taken.max_suggestions;
+            parts.max_bytes = taken.max_bytes;
+        });
+        self.bot.publish(next.await);
+        *current = sources;
+        self.moved.notify_one();
+        Ok(())
+    }
+}
+
+/// The snapshot after `edit`, made where it holds nobody up.
+async fn rebuild(snapshot: &Snapshot, edit: impl FnOnce(&mut SnapshotParts) + Send + 'static) -> Snapshot {
+    let mut parts = snapshot.parts().clone();
+    let made = tokio::task::spawn_blocking(move || {
+        edit(&mut parts);
+        Snapshot::new(parts)
+    });
+    match made.await {
+        Ok(next) => next,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,140 @@
+//! `wxfaq check`: is everything as it must be, before it has to be?
+//!
+//! Configuration, templates and dictionaries are read as `serve` reads them; database, Redis and WeChat are tried. What
+//! is wrong is said with its place; the status is that of the first thing that is wrong.
+
+use super::{Exit, Failure};
+use crate::app::{self, Missing, Sources};
+use crate::config::Config;
+use crate::store::redis::RedisConversations;
+use crate::store::sql::Database;
+use crate::wechat_api;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct Args {
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+    /// Leave out what needs the network: Redis and WeChat.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, Serialize)]
+struct Finding {
+    subject: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+enum Verdict {
+    Good { detail: String },
+    Warning { detail: String },
+    Wrong { detail: String, #[serde(skip)] exit: Exit },
+}
+
+/// Looks at everything and prints what it finds.
+pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
+    let place = file.as_ref().map_or("embedded defaults".to_owned(), |file| file.display().to_string());
+    let config = app::configure(file, Missing::Leave)?.config;
+    let mut findings = vec![good("configuration", format!("{place}: {} account(s)", config.accounts.len()))];
+    findings.extend(config.warnings.iter().map(|warning| finding("configuration", Verdict::Warning { detail: warning.clone() })));
+    findings.extend(content(&config));
+    findings.push(database(&config).await);
+    if !args.offline {
+        findings.extend(redis(&config).await);
+        findings.extend(wechat(&config).await);
+    }
+    print(&findings, args.json);
+    let wrong = findings.iter().find_map(|finding| match finding.verdict {
+        Verdict::Wrong { exit, .. } => Some(exit),
+        _ => None,
+    });
+    Ok(wrong.unwrap_or(Exit::Ok))
+}
+
+fn finding(subject: impl Into<String>, verdict: Verdict) -> Finding {
+    Finding { subject: subject.into(), verdict }
+}
+
+fn good(subject: impl Into<String>, detail: impl Into<String>) -> Finding {
+    finding(subject, Verdict::Good { detail: detail.into() })
+}
+
+fn wrong(subject: impl Into<String>, detail: impl Into<String>, exit: Exit) -> Finding {
+    finding(subject, Verdict::Wrong { detail: detail.into(), exit })
+}
+
+fn content(config: &Config) -> [Finding; 2] {
+    let sources = Sources::of(config);
+    let place = |folder: &Option<PathBuf>| folder.as_ref().map_or("embedded".into(), |folder| folder.display().to_string());
+    let templates = match sources.load_templates() {
+        Ok(_) => good("templates", place(&sources.templates)),
+        Err(error) => wrong("templates", error.to_string(), Exit::Configuration),
+    };
+    let dictionaries = match sources.load_dictionaries() {
+        Ok(_) => good("dictionaries", place(&sources.dictionaries)),
+        Err(error) => wrong("dictionaries", error.to_string(), Exit::Configuration),
+    };
+    [templates, dictionaries]
+}
+
+async fn database(config: &Config) -> Finding {
+    let database = match Database::open(config.database_url.expose()).await {
+        Ok(database) => database,
+        Err(error) => return wrong("database", error.to_string(), Exit::from(&error)),
+    };
+    let finding = match database.questions().load().await {
+        Ok((revision, entries)) if entries.is_empty() => {
+            let detail = format!("revision {revision}, the bank is empty: fill it with `wxfaq import FILE`");
+            finding("database", Verdict::Warning { detail })
+        }
+        Ok((revision, entries)) => good("database", format!("revision {revision}, {} entries", entries.len())),
+        Err(error) => wrong("database", error.to_string(), Exit::from(&error)),
+    };
+    database.close().await;
+    finding
+}
+
+async fn redis(config: &Config) -> Option<Finding> {
+    let url = config.redis.url.as_ref()?;
+    let lifetimes = app::lifetimes(config);
+    Some(match RedisConversations::connect(url.expose(), &config.redis.prefix, lifetimes).await {
+        Ok(_) => good("redis", "reachable, takes writes"),
+        Err(error) => wrong("redis", error.to_string(), Exit::Unavailable),
+    })
+}
+
+/// Whether WeChat's API answers at all; no secret is sent.
+async fn wechat(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for account in config.accounts.iter().filter(|account| !account.app_secret.is_empty()) {
+        let subject = format!("WeChat API of {}", account.id);
+        findings.push(match wechat_api::reach(&account.api_base, Duration::from_secs(5)).await {
+            Ok(()) => good(subject, account.api_base.clone()),
+            Err(error) => wrong(subject, error.to_string(), Exit::Unavailable),
+        });
+    }
+    findings
+}
+
+fn print(findings: &[Finding], json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(findings).unwrap_or_default());
+        return;
+    }
+    for Finding { subject, verdict } in findings {
+        match verdict {
+            Verdict::Good { detail } => println!("ok       {subject}: {detail}"),
+            Verdict::Warning { detail } => println!("warning  {subject}: {detail}"),
+            Verdict::Wrong { detail, .. } => println!("WRONG    {subject}: {detail}"),
+        }
+    }
+}

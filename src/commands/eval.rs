@@ -1,0 +1,130 @@
+//! `wxfaq eval`: how well matching answers labelled queries, or a bank's own similar questions.
+
+use super::export::replace_file;
+use super::{Exit, Failure};
+use crate::app::{self, Missing, Sources};
+use crate::bank::Entry;
+use crate::bank::format::{Format, decode};
+use crate::matching::metrics::{self, Evaluation, LabelledQuery, Summary};
+use crate::matching::{Analyzer, Index};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Bank files; several make one bank.
+    #[arg(long = "bank", value_name = "BANK.jsonl", required = true, num_args = 1..)]
+    pub banks: Vec<PathBuf>,
+    /// Labelled queries; without them the bank's own similar questions are replayed, each left out in turn.
+    #[arg(long, value_name = "QUERIES.jsonl")]
+    pub queries: Option<PathBuf>,
+    /// Write each query's ten best hits and the decision.
+    #[arg(long, value_name = "RUN.jsonl")]
+    pub run_out: Option<PathBuf>,
+    /// Write each candidate's features, for fitting the ranking; needs --queries.
+    #[arg(long, value_name = "FEATURES.jsonl", requires = "queries")]
+    pub features_out: Option<PathBuf>,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Candidates per query in a feature dump.
+const FEATURE_CANDIDATES: usize = 64;
+
+/// Measures and prints.
+pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
+    let config = app::configure(file, Missing::Leave)?.config;
+    let dictionaries = Sources::of(&config).load_dictionaries()?;
+    let mut entries = Vec::new();
+    for bank in &args.banks {
+        entries.extend(read_bank(bank)?.into_iter().map(Arc::new));
+    }
+    let index = Index::build(entries, Arc::new(Analyzer::new(&dictionaries)));
+    let evaluation = match &args.queries {
+        Some(path) => {
+            let queries = read_queries(path)?;
+            if let Some(out) = &args.features_out {
+                let rows = queries.iter().flat_map(|query| metrics::feature_rows(&index, query, FEATURE_CANDIDATES));
+                write_lines(out, rows)?;
+            }
+            metrics::evaluate(&index, &queries, config.thresholds)
+        }
+        None => metrics::leave_one_out(&index, config.thresholds),
+    };
+    let Evaluation { rows, summary } = evaluation;
+    if let Some(out) = &args.run_out {
+        write_lines(out, rows)?;
+    }
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default()),
+        false => print(&summary),
+    }
+    Ok(Exit::Ok)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::report(Exit::NoInput, format!("{}: {error}", path.display())))
+}
+
+fn read_bank(path: &Path) -> Result<Vec<Entry>, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::report(Exit::BadData, format!("{}: {error}", path.display()));
+    let bytes = read(path)?;
+    let format = Format::of(path).unwrap_or(Format::Jsonl);
+    let mut entries = Vec::new();
+    for row in format.read(decode(&bytes).map_err(|error| wrong(&error))?) {
+        let row = row.map_err(|error| wrong(&error))?;
+        let number = entries.len() + 1;
+        let fresh = || crate::bank::EntryId::parse(&format!("row-{number}")).expect("letters and digits");
+        entries.push(row.into_entry_or(None, fresh));
+    }
+    Ok(entries)
+}
+
+fn read_queries(path: &Path) -> Result<Vec<LabelledQuery>, Failure> {
+    let bytes = read(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(n, line)| {
+            let wrong = |error| Failure::report(Exit::BadData, format!("{}:{}: {error}", path.display(), n + 1));
+            serde_json::from_str(line).map_err(wrong)
+        })
+        .collect()
+}
+
+fn write_lines<T: serde::Serialize>(path: &Path, rows: impl IntoIterator<Item = T>) -> Result<(), Failure> {
+    let written = replace_file(path, |out| {
+        for row in rows {
+            serde_json::to_writer(&mut *out, &row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    });
+    written.map_err(|error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display())))
+}
+
+fn print(summary: &Summary) {
+    let share = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+    println!("queries {}, in scope {}", summary.queries, summary.in_scope);
+    if let Some(ranks) = &summary.ranks {
+        let metrics::Ranks { hit_at_1, hit_at_3, hit_at_10, mrr_at_10 } = ranks;
+        println!("hit@1 {hit_at_1:.4}  hit@3 {hit_at_3:.4}  hit@10 {hit_at_10:.4}  MRR@10 {mrr_at_10:.4}");
+    }
+    println!("AUC in/out {}  AUC right/rest {}", share(summary.auc_in_out), share(summary.auc_right_rest));
+    for (name, coverage) in [("95", &summary.coverage_p95), ("90", &summary.coverage_p90), ("80", &summary.coverage_p80)] {
+        println!("coverage at {name} % precision {:.4}, threshold {}", coverage.coverage, share(coverage.threshold));
+    }
+    let at = &summary.operating_point;
+    println!("at the thresholds in use:");
+    println!("  answered {}, right {}", at.answered, share(at.answer_precision));
+    println!("  answered right, of those in scope {}", share(at.coverage_in_scope));
+    println!("  false answers, of those out of scope {}", share(at.false_answer_rate_out_of_scope));
+    println!("  shown {}, right entry among them {}", at.shown, share(at.shown_precision));
+    println!("  silent in scope {}, out of scope {}", share(at.silent_in_scope), share(at.silent_out_of_scope));
+    for (note, kind) in &summary.by_note {
+        let ranks = kind.ranks.map_or(String::new(), |ranks| format!("  hit@1 {:.4}  hit@3 {:.4}", ranks.hit_at_1, ranks.hit_at_3));
+        println!("{note:18} {:5}  answered {:.4}  shown {:.4}{ranks}", kind.queries, kind.answered, kind.shown);
+    }
+}

@@ -1,0 +1,44 @@
+//! `wxfaq serve`: the daemon, and on its first day the sample bank.
+
+use super::Failure;
+use super::import::{ImportTerms, run_embedded};
+use crate::app::{self, AppError, Missing};
+use crate::bank::format::Format;
+use crate::bank::import::Mode;
+use crate::lifecycle::Inherited;
+use crate::matching::text::normalize;
+use crate::store::sql::{Database, Questions};
+use crate::telemetry::Logs;
+use std::path::PathBuf;
+
+/// The banks of the first day.
+const SAMPLES: [&str; 2] = [
+    include_str!("../../config/sample-bank.jsonl"),
+    include_str!("../../config/smalltalk.jsonl"),
+];
+
+/// Runs until stopped.
+pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Failure> {
+    let setup = app::configure(config, Missing::Make)?;
+    let logs = Logs::start(&setup.config.log).map_err(AppError::from)?;
+    let database = Database::open(setup.config.database_url.expose()).await.map_err(AppError::from)?;
+    let questions = database.questions();
+    // An emptied bank stays empty; only one that never held anything gets the sample.
+    if setup.first_day && questions.revision().await.map_err(AppError::from)? == 0 {
+        import_samples(&questions).await?;
+    }
+    let served = app::serve(setup, questions, &logs, inherited).await;
+    database.close().await;
+    Ok(served?)
+}
+
+async fn import_samples(questions: &Questions) -> Result<(), Failure> {
+    for sample in SAMPLES {
+        let terms = ImportTerms { mode: Mode::Append, dry_run: false, who: "wxfaq", normalise: &normalize };
+        let report = run_embedded(questions, sample.as_bytes(), Format::Jsonl, terms).await?;
+        if !report.applied {
+            return Err(Failure::Report(report.exit(), report.to_string()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! `wxfaq simulate`: plays WeChat against a running daemon.
+//!
+//! Signs, encrypts and sends as the account's mode says, and prints what the follower would see. With `--retries` the
+//! same message is delivered three times, as WeChat does when no answer comes; all three must get the same reply.
+
+use super::{Exit, Failure};
+use crate::app::{self, Missing};
+use crate::config::{Account, Config, Listen};
+use crate::wechat::platform::{self, Answer};
+use crate::wechat::xml::Fields;
+use crate::wechat::Head;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// WeChat hangs up after five seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The account's original id; the daemon does not look at it.
+const ORIGINAL_ID: &str = "gh_simulated0001";
+
+/// What to send.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The text; with --event the event's key.
+    #[arg(default_value = "")]
+    pub text: String,
+    /// Send this event instead of a text: subscribe, unsubscribe, CLICK, SCAN, VIEW, LOCATION, …
+    #[arg(long, value_name = "EVENT")]
+    pub event: Option<String>,
+    /// Send a message of this kind instead: image, voice (the text is what WeChat heard), video, location, link.
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["event", "tap"])]
+    pub kind: Option<String>,
+    /// The text is a tapped line with this bizmsgmenuid.
+    #[arg(long, value_name = "ID", conflicts_with = "event")]
+    pub tap: Option<String>,
+    /// Who sends it.
+    #[arg(long, default_value = "oSimulatedFollower0000000001")]
+    pub openid: String,
+    /// Deliver it three times, as WeChat does when no answer comes; the replies must be the same.
+    #[arg(long)]
+    pub retries: bool,
+    /// The account; may be left out when there is one.
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Where the daemon is; default: server.public_url or the address it listens on.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One delivery's outcome.
+#[derive(Debug, Clone, Serialize)]
+struct Delivered {
+    elapsed_ms: u64,
+    /// `None`: WeChat was only told `success`.
+    reply: Option<Shown>,
+}
+
+/// What the follower sees.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Shown {
+    kind: String,
+    /// The text, for a text.
+    text: Option<String>,
+    /// The clear XML.
+    xml: String,
+}
+
+/// Sends the message and prints the reply.
+pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
+    let config = app::configure(file, Missing::Leave)?.config;
+    let account = pick(&config, args.account.as_deref())?;
+    let url = format!("{}/wechat/{}", base(&config, args.url.as_deref())?, account.id);
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| Failure::report(Exit::Unavailable, error))?;
+    let xml = message(&args)?;
+    let mut delivered = Vec::new();
+    for _ in 0..if args.retries { 3 } else { 1 } {
+        delivered.push(deliver(&client, &url, account, &xml).await?);
+    }
+    print(&delivered, args.json);
+    let same = delivered.windows(2).all(|pair| pair[0].reply == pair[1].reply);
+    if !same {
+        return Err(Failure::report(Exit::BadData, "the deliveries of one message got different replies"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn pick<'a>(config: &'a Config, id: Option<&str>) -> Result<&'a Account, Failure> {
+    let ids = config.accounts.iter().map(|account| account.id.as_str()).collect::<Vec<_>>().join(", ");
+    let usage = |text: String| Failure::report(Exit::Usage, text);
+    match (id, config.accounts.as_slice()) {
+        (_, []) => Err(usage("no account: start `wxfaq serve` once, or name its configuration with --config".into())),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(usage(format!("--account is needed, one of {ids}"))),
+        (Some(id), all) => {
+            all.iter().find(|account| account.id == id).ok_or_else(|| usage(format!("no account {id}; there are {ids}")))
+        }
+    }
+}
+
+fn base(config: &Config, url: Option<&str>) -> Result<String, Failure> {
+    match (url, &config.server.listen) {
+        (Some(url), _) => Ok(url.trim_end_matches('/').to_owned()),
+        (None, Listen::Tcp(address)) if address.ip().is_unspecified() => Ok(format!("http://127.0.0.1:{}", address.port())),
+        (None, Listen::Tcp(address)) => Ok(format!("http://{address}")),
+        (None, Listen::Unix(_)) if !config.server.public_url.is_empty() => Ok(config.server.public_url.clone()),
+        (None, Listen::Unix(_)) => {
+            Err(Failure::report(Exit::Usage, "the daemon listens on a Unix socket: name the proxy in front with --url"))
+        }
+    }
+}
+
+/// The clear XML of what is to be sent.
+fn message(args: &Args) -> Result<String, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let head = Head {
+        account: ORIGINAL_ID.to_owned(),
+        openid: args.openid.clone(),
+        create_time: i64::try_from(now.as_secs()).unwrap_or_default(),
+    };
+    // Unique among the messages of one follower, and 64 bits long as WeChat's are.
+    let msg_id = (now.as_nanos() & u128::from(u64::MAX >> 1)).to_string();
+    let text = args.text.as_str();
+    if let Some(event) = &args.event {
+        return Ok(platform::event_xml(&head, event, text));
+    }
+    let kind = args.kind.as_deref().unwrap_or("text");
+    let mut fields: Vec<(&str, &str)> = match kind {
+        "text" => vec![("Content", text)],
+        "image" => vec![("PicUrl", "https://example.com/a.jpg"), ("MediaId", "simulated")],
+        "voice" => vec![("MediaId", "simulated"), ("Format", "amr"), ("Recognition", text)],
+        "video" => vec![("MediaId", "simulated"), ("ThumbMediaId", "simulated")],
+        "location" => vec![("Location_X", "31.23"), ("Location_Y", "121.47"), ("Scale", "16"), ("Label", text)],
+        "link" => vec![("Title", text), ("Description", ""), ("Url", "https://example.com/")],
+        other => {
+            let kinds = "image, voice, video, location, link";
+            return Err(Failure::report(Exit::Usage, format!("--kind {other}: there are {kinds}")));
+        }
+    };
+    fields.extend(args.tap.as_deref().map(|id| ("bizmsgmenuid", id)));
+    fields.push(("MsgId", &msg_id));
+    Ok(platform::message_xml(&head, kind, &fields))
+}
+
+async fn deliver(client: &reqwest::Client, url: &str, account: &Account, xml: &str) -> Result<Delivered, Failure> {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|error| Failure::report(Exit::Unavailable, error))?;
+    let (random, nonce) = random.split_at(16);
+    let nonce = u64::from_be_bytes(nonce.try_into().unwrap_or_default()).to_string();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let timestamp = i64::try_from(now).unwrap_or_default();
+    let random = random.try_into().unwrap_or_default();
+    let request = platform::deliver(&account.credentials, xml, timestamp, &nonce, random);
+    let started = Instant::now();
+    let sent = client.post(format!("{url}?{}", request.query)).header("content-type", "text/xml").body(request.body);
+    // The address carries the signature, so the error is shown without it.
+    let unreachable = |error: reqwest::Error| {
+        let hint = if error.is_connect() { "; is `wxfaq serve` running?" } else { "" };
+        Failure::report(Exit::Unavailable, format!("{url}: {}{hint}", super::causes(&error.without_url())))
+    };
+    let response = sent.send().await.map_err(unreachable)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(unreachable)?;
+    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if !status.is_success() {
+        let hint = if status == 403 { ": Token, key, mode or clock differ from the daemon's" } else { "" };
+        return Err(Failure::report(Exit::Unavailable, format!("{url} answered {status}{hint}")));
+    }
+    let faulty = |error: &dyn std::fmt::Display| Failure::report(Exit::BadData, format!("WeChat would show a fault: {error}"));
+    match platform::open_reply(&account.credentials, &body).map_err(|error| faulty(&error))? {
+        Answer::Silence => Ok(Delivered { elapsed_ms, reply: None }),
+        Answer::Reply(xml) => {
+            let fields = Fields::parse(xml.as_bytes()).map_err(|error| faulty(&error))?;
+            let text = |name: &str| fields.text(name).ok().flatten().map(str::to_owned);
+            let shown = Shown { kind: text("MsgType").unwrap_or_default(), text: text("Content"), xml: xml.clone() };
+            Ok(Delivered { elapsed_ms, reply: Some(shown) })
+        }
+    }
+}
+
+fn print(delivered: &[Delivered], json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(delivered).unwrap_or_default());
+        return;
+    }
+    for (n, delivery) in delivered.iter().enumerate() {
+        if delivered.len() > 1 {
+            println!("-- delivery {}, {} ms", n + 1, delivery.elapsed_ms);
+        }
+        match &delivery.reply {
+            None => println!("(success: the follower sees nothing)"),
+            Some(Shown { text: Some(text), .. }) => println!("{text}"),
+            Some(Shown { kind, xml, .. }) => println!("[{kind}] {xml}"),
+        }
+    }
+}
