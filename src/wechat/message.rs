@@ -126,7 +126,8 @@ pub enum Event {
         #[expect(missing_docs, reason = "said above")]
         key: String,
     },
-    /// The follower withdrew authorisation (`user_authorization_revoke`) or changed the profile (`user_info_modified`).
+    /// The follower withdrew authorisation (`user_authorization_revoke`), closed the WeChat account
+    /// (`user_authorization_cancellation`) or changed the profile (`user_info_modified`).
     Revoked,
     /// Anything else, to be acknowledged.
     Other {
@@ -364,13 +365,16 @@ fn event(fields: &Fields<'_>) -> Result<Event, ParseError> {
     let key = fields.text("EventKey")?.unwrap_or_default();
     Ok(match event.to_ascii_lowercase().as_str() {
         // Following after a payment has `last_trade_no_…` here, which is no scene.
-        "subscribe" => Event::Subscribe {
-            scene: key.strip_prefix("qrscene_").map(str::to_owned),
-        },
+        "subscribe" => {
+            let scene = key.strip_prefix("qrscene_").filter(|scene| !scene.is_empty());
+            Event::Subscribe {
+                scene: scene.map(str::to_owned),
+            }
+        }
         "unsubscribe" => Event::Unsubscribe,
         "scan" => Event::Scan { scene: key.to_owned() },
         "click" => Event::Click { key: key.to_owned() },
-        "user_authorization_revoke" | "user_info_modified" => Event::Revoked,
+        "user_authorization_revoke" | "user_authorization_cancellation" | "user_info_modified" => Event::Revoked,
         _ => Event::Other {
             event: event.to_owned(),
             key: key.to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! [`Fields::parse`] reads any document of the protocol, whether message, envelope or reply, in one pass: at most
 //! [`MAX_BYTES`], [`MAX_DEPTH`] and [`MAX_ELEMENTS`], no document type, no entities but the five built in. Attributes,
-//! comments and processing instructions are passed over; namespaces mean nothing. [`push_cdata`] is the only place where
+//! comments and processing instructions are passed over; namespaces mean nothing. `push_cdata` is the only place where
 //! text becomes XML.
 
 use std::borrow::Cow;
@@ -202,11 +202,13 @@ impl<'a> Tree<'a> {
             .get(offset + 1..offset + 1 + name.len())
             .filter(|written| *written == name)
             .ok_or_else(|| ParseError::new(offset, "stray byte order mark"))?;
+        // A message has six to eight fields, most of which have none.
+        let fields = if depth == 0 { Vec::with_capacity(8) } else { Vec::new() };
         self.open.push(OpenElement {
             name,
             offset,
             text: Cow::Borrowed(""),
-            fields: Vec::new(),
+            fields,
         });
         Ok(())
     }
@@ -289,7 +291,9 @@ fn reason(error: &Error) -> &'static str {
 /// `text` without the characters XML 1.0 forbids. They come from pasted text; refusing would leave a follower without
 /// an answer.
 pub(super) fn permitted(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.chars().all(is_permitted) {
+    // U+FFFE and U+FFFF begin with EF in UTF-8.
+    let surely_permitted = |byte: u8| (byte >= b' ' && byte != 0xef) || matches!(byte, b'\t' | b'\n' | b'\r');
+    if text.bytes().all(surely_permitted) || text.chars().all(is_permitted) {
         text
     } else {
         Cow::Owned(text.chars().filter(|c| is_permitted(*c)).collect())

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use wxfaq::wechat::crypto::{self, AesKey};
 use wxfaq::wechat::reply::{NewsArticle, Reply};
 use wxfaq::wechat::xml::Fields;
-use wxfaq::wechat::{Event, Head, Inbound, signature};
+use wxfaq::wechat::{Event, Head, Inbound, Mode, signature};
 
 use crate::support::vectors::{self, Outcome, Vector, as_json};
 
@@ -40,6 +40,28 @@ fn every_vector_holds_at_the_librarys_surface() {
         failures.join("\n")
     );
     assert!(checked.len() >= 6, "only {checked:?}");
+}
+
+#[test]
+fn safe_mode_opens_what_compatible_mode_opens() {
+    let opened = |vector: &Vector, mode| {
+        let credentials = vector.credentials_in(mode).unwrap();
+        let delivery = credentials.open(&vector.query().unwrap(), &vector.body(), vector.now(), WINDOW);
+        delivery.map(|delivery| delivery.inbound)
+    };
+    for vector in vectors::all()
+        .iter()
+        .filter(|vector| vector.encoding_aes_key().is_some())
+    {
+        if vector.kind.ends_with("_message") {
+            assert_eq!(
+                opened(vector, Mode::Safe),
+                opened(vector, Mode::Compatible),
+                "{}",
+                vector.id
+            );
+        }
+    }
 }
 
 /// `None` for the kinds that need a server.

@@ -127,9 +127,13 @@ impl Vector {
     }
 
     pub fn credentials(&self) -> Result<Credentials, CredentialError> {
+        self.credentials_in(self.mode())
+    }
+
+    pub fn credentials_in(&self, mode: Mode) -> Result<Credentials, CredentialError> {
         Credentials::new(CredentialParts {
             appid: self.appid(),
-            mode: self.mode(),
+            mode,
             token: self.token(),
             previous_token: None,
             encoding_aes_key: self.encoding_aes_key(),
