@@ -3,8 +3,8 @@
 //! [`Credentials::open`] and [`Credentials::verify_url`] are the entry points. The account's configured [`Mode`]
 //! decides what is accepted, never the request. Follows 公众号开发文档 › 接入指南, 消息加解密说明.
 //!
-//! Who does not know the Token gets no further than the signatures, which are all computed and compared before the first
-//! refusal; what such a sender can measure is their own request's length.
+//! Who does not know the Token gets no further than the signatures, which are all computed and compared before the
+//! first refusal; what such a sender can measure is their own request's length.
 
 use std::borrow::Cow;
 
@@ -112,8 +112,8 @@ impl Credentials {
     /// The `echostr` to answer a GET with, unchanged.
     ///
     /// `now` is Unix seconds; `window` the accepted distance of `timestamp` from it in seconds, 0: any. The signature
-    /// does not cover `echostr`: one that is not made of base64's characters, as WeChat's digits are, is refused, so that
-    /// a captured address cannot make us say anything else.
+    /// does not cover `echostr`: one that is not made of base64's characters, as WeChat's digits are, is refused, so
+    /// that a captured address cannot make us say anything else.
     pub fn verify_url<'q>(&self, query: &'q Query, now: i64, window: u64) -> Result<&'q str, Refusal> {
         self.vouch(query, None, now, window)?;
         let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
@@ -126,9 +126,9 @@ impl Credentials {
 
     /// Opens a POST. `body` is at most 64 KiB; `now` and `window` as in [`Credentials::verify_url`].
     ///
-    /// In plain mode a request that claims to be encrypted, or a body that is only an envelope, is refused. In the other
-    /// modes `encrypt_type` must be `aes` and both signatures must hold; clear fields beside the envelope count for
-    /// nothing. The current Token and key are tried first, then the previous ones.
+    /// In plain mode a request that claims to be encrypted, or a body that is only an envelope, is refused. In the
+    /// other modes `encrypt_type` must be `aes` and both signatures must hold; clear fields beside the envelope count
+    /// for nothing. The current Token and key are tried first, then the previous ones.
     pub fn open(&self, query: &Query, body: &[u8], now: i64, window: u64) -> Result<Delivery, Refusal> {
         match self.mode {
             Mode::Plain => self.open_plain(query, body, now, window),
@@ -282,8 +282,8 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// The response's body: `xml` itself, or its encrypted envelope. `now` is Unix seconds; `random` are 16 fresh random
-    /// bytes. `success` and the empty body travel in clear always and must not pass here.
+    /// The response's body: `xml` itself, or its encrypted envelope. `now` is Unix seconds; `random` are 16 fresh
+    /// random bytes. `success` and the empty body travel in clear always and must not pass here.
     pub fn seal(&self, xml: String, now: i64, random: [u8; 16]) -> String {
         let Some(Envelope {
             token,
@@ -586,7 +586,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn opening_never_panics(query in "((signature|timestamp|nonce|msg_signature|encrypt_type)=[a-z0-9%+&=]{0,9}&){0,6}", body: Vec<u8>) {
+        fn opening_never_panics(
+            query in "((signature|timestamp|nonce|msg_signature|encrypt_type)=[a-z0-9%+&=]{0,9}&){0,6}",
+            body: Vec<u8>,
+        ) {
             if let Ok(query) = Query::parse(&query) {
                 let _ = credentials(SAFE).open(&query, &body, NOW, 300);
                 let _ = credentials(CredentialParts { mode: Mode::Plain, ..SAFE }).open(&query, &body, NOW, 300);

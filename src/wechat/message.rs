@@ -444,7 +444,8 @@ mod tests {
     fn a_location_needs_numbers() {
         let location = |x: &str| {
             message(&format!(
-                "<MsgType>location</MsgType><Location_X>{x}</Location_X><Location_Y>113.35</Location_Y><Label>广州</Label>"
+                "<MsgType>location</MsgType><Location_X>{x}</Location_X><Location_Y>113.35</Location_Y>\
+                 <Label>广州</Label>"
             ))
         };
         let kind = MediaKind::Location {
@@ -581,7 +582,10 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_never_panics(
-            fields in prop::collection::vec(("MsgType|Event|EventKey|Content|MsgId|Location_X", "\\PC{0,8}|event|text|location"), 0..8)
+            fields in prop::collection::vec(
+                ("MsgType|Event|EventKey|Content|MsgId|Location_X", "\\PC{0,8}|event|text|location"),
+                0..8,
+            )
         ) {
             let mut xml = String::new();
             for (name, value) in fields {

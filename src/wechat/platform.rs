@@ -1,8 +1,8 @@
 //! WeChat's own side of the protocol: what its servers send, and how they read our answers.
 //!
-//! [`deliver`] and [`verification`] make requests, [`open_reply`] reads the body of a response. For `wxfaq simulate` and
-//! for tests, which stand in for WeChat; the daemon itself never calls this. Uses the current Token and key only, as
-//! WeChat does. Follows the same pages as `envelope`.
+//! [`deliver`] and [`verification`] make requests, [`open_reply`] reads the body of a response. For `wxfaq simulate`
+//! and for tests, which stand in for WeChat; the daemon itself never calls this. Uses the current Token and key only,
+//! as WeChat does. Follows the same pages as `envelope`.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 

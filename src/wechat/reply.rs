@@ -65,8 +65,8 @@ pub const MAX_TEXT_BYTES: usize = 2048;
 pub const MAX_ARTICLES: usize = 8;
 
 impl Reply {
-    /// This reply without the articles WeChat would not show in answer to `inbound`: it shows one in answer to a message
-    /// and [`MAX_ARTICLES`] in answer to an event.
+    /// This reply without the articles WeChat would not show in answer to `inbound`: it shows one in answer to a
+    /// message and [`MAX_ARTICLES`] in answer to an event.
     #[must_use]
     pub fn fitting(mut self, inbound: &Inbound) -> Self {
         if let Self::News { articles } = &mut self {

@@ -74,8 +74,8 @@ impl<'a> Fields<'a> {
     /// Reads a document whose root is `xml`. A byte order mark and white space around the root are passed over.
     ///
     /// # Errors
-    /// Not UTF-8, too long, not well-formed, a document type, an unknown entity, text beside elements, too deep, too many
-    /// elements, or another root.
+    /// Not UTF-8, too long, not well-formed, a document type, an unknown entity, text beside elements, too deep, too
+    /// many elements, or another root.
     pub fn parse(document: &'a [u8]) -> Result<Self, ParseError> {
         if document.len() > MAX_BYTES {
             return Err(ParseError::new(MAX_BYTES, "document is too long"));
@@ -420,7 +420,8 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_comments_attributes_and_instructions_are_passed_over() {
-        let document = "\u{feff}<?xml version=\"1.0\"?><?p x?><!-- <a/> --><xml v=\"9\"><a Content=\"x\">1<!-- 2 -->3</a></xml>\r\n";
+        let document = "\u{feff}<?xml version=\"1.0\"?><?p x?><!-- <a/> -->\
+            <xml v=\"9\"><a Content=\"x\">1<!-- 2 -->3</a></xml>\r\n";
         assert_eq!(Fields::parse(document.as_bytes()).unwrap().text("a"), Ok(Some("13")));
     }
 
