@@ -338,19 +338,19 @@ impl Answer {
                 )
             })?,
         };
-        Self::from_value(kind, value)
+        Self::from_value(kind, &value)
     }
 
     /// As [`Answer::parse`], the content being parsed already: a text, or the object.
-    pub fn from_value(kind: &str, content: Value) -> Result<Self, EntryError> {
+    pub fn from_value(kind: &str, content: &Value) -> Result<Self, EntryError> {
         if !Self::KINDS.contains(&kind) {
             let reason = format!("{kind:?} is not a kind{}", did_you_mean(kind, Self::KINDS));
             return Err(EntryError::new("kind", reason));
         }
-        let tagged = serde_json::json!({ "kind": kind, "answer": &content });
+        let tagged = serde_json::json!({ "kind": kind, "answer": content });
         let answer: Self = serde_json::from_value(tagged)
             .map_err(|error| EntryError::new("answer", format!("of kind {kind}: {error}")))?;
-        match unexpected_field(&content, &answer.content_value()) {
+        match unexpected_field(content, &answer.content_value()) {
             None => Ok(answer),
             Some(hint) => Err(EntryError::new("answer", format!("of kind {kind}: {hint}"))),
         }
@@ -366,12 +366,12 @@ impl Answer {
 /// The complaint about the first field of `given` that `known`, of the same shape with every field, does not have.
 fn unexpected_field(given: &Value, known: &Value) -> Option<String> {
     match (given, known) {
-        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
-            Some(inner) => unexpected_field(value, inner),
-            None => {
-                let hint = did_you_mean(name, known.keys().map(String::as_str));
-                Some(format!("unknown field {name:?}{hint}"))
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| {
+            if let Some(inner) = known.get(name) {
+                return unexpected_field(value, inner);
             }
+            let hint = did_you_mean(name, known.keys().map(String::as_str));
+            Some(format!("unknown field {name:?}{hint}"))
         }),
         (Value::Array(given), Value::Array(known)) => given
             .iter()

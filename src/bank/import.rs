@@ -209,17 +209,20 @@ impl<'a> Planner<'a> {
             Err(error) => return error.into(),
         };
         let place = row.place;
+        let names_its_id = row.id.is_some();
         let (entry, known) = match self.entry_of(row) {
             Ok(found) => found,
             Err(error) => return error.into(),
         };
         let id = entry.id.clone();
         let verdict = if let Some(&earlier) = self.taken_ids.get(&id) {
-            Verdict::Duplicate {
-                column: "id",
-                text: id.to_string(),
-                of: Twin::Row(earlier),
-            }
+            let (column, text) = if names_its_id {
+                ("id", id.to_string())
+            } else {
+                ("question", entry.question)
+            };
+            let of = Twin::Row(earlier);
+            Verdict::Duplicate { column, text, of }
         } else {
             let verdict = match known {
                 None => Verdict::New,
@@ -266,14 +269,14 @@ impl<'a> Planner<'a> {
         Ok((entry, known))
     }
 
-    /// An id for a new question. One that an earlier row has is given out again if that row has the same question: the
-    /// repeated id is then reported.
+    /// An id for a new question. One that an earlier row has is given out again if that row has the same question,
+    /// for the repetition to be seen.
     fn free_id(&self, key: &str) -> EntryId {
         let asks_the_same = |id: &EntryId| {
             let mut taken = self.taken.iter();
             taken.any(|taken| taken.entry.id == *id && self.conventions.key(&taken.entry.question) == key)
         };
-        (0..)
+        (0..=u32::MAX)
             .map(|attempt| (self.conventions.new_id)(key, attempt))
             .find(|id| {
                 let is_free = !self.by_id.contains_key(id.as_str()) && !self.taken_ids.contains_key(id);
@@ -446,7 +449,7 @@ mod tests {
             ),
             (
                 "{\"question\":\"x\",\"answer\":\"1\"}\n{\"question\":\"X?\",\"answer\":\"2\"}",
-                r#"row 2, column id: "n-1-0" also stands in row 1"#,
+                r#"row 2, column question: "X?" also stands in row 1"#,
             ),
             (
                 "{\"id\":\"c\",\"question\":\"x\",\"answer\":\"1\"}\n{\"id\":\"d\",\"question\":\"y\",\"similar\":[\"x\"],\"answer\":\"1\"}",

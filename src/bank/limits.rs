@@ -303,3 +303,172 @@ fn check_handle(part: &str, handle: &str) -> Result<(), EntryError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::format::Format;
+    use crate::bank::{Channel, EntryId};
+
+    fn entry() -> Entry {
+        let answer = Answer::Text("A".to_owned());
+        Entry::new(EntryId::parse("a").unwrap(), "怎么开户".to_owned(), answer)
+    }
+
+    /// The complaint about an entry after `change`; `None`: it is valid.
+    fn complaint(change: impl FnOnce(&mut Entry)) -> Option<String> {
+        let mut entry = entry();
+        change(&mut entry);
+        entry.validate().err().map(|error| error.to_string())
+    }
+
+    fn refused(change: impl FnOnce(&mut Entry), expected: &str) {
+        assert_eq!(complaint(change).as_deref(), Some(expected));
+    }
+
+    fn allowed(change: impl FnOnce(&mut Entry)) {
+        assert_eq!(complaint(change), None);
+    }
+
+    #[test]
+    fn a_limit_is_kept_to_the_last_character_and_named_when_broken() {
+        let of = |text: &str, count: usize| vec![text.to_owned(); count];
+        allowed(|e| e.question = "问".repeat(300));
+        refused(
+            |e| e.question = "问".repeat(301),
+            "question: has 301 characters, at most 300 are allowed",
+        );
+        refused(|e| e.question = " ".to_owned(), "question: is empty");
+        refused(|e| e.question = "a\nb".to_owned(), "question: goes over several lines");
+        allowed(|e| e.similar = of("x", 200));
+        refused(
+            |e| e.similar = of("x", 201),
+            "similar: has 201 items, at most 200 are allowed",
+        );
+        refused(
+            |e| e.similar = vec!["x".into(), "\u{7f}".into()],
+            "similar: item 2 has the control character U+007F",
+        );
+        allowed(|e| e.answer = Answer::Text("一\n\t二".to_owned()));
+        allowed(|e| e.answer = Answer::Text("a".repeat(20_000)));
+        refused(
+            |e| e.answer = Answer::Text("a".repeat(20_001)),
+            "answer: has 20001 bytes, at most 20000 are allowed",
+        );
+        refused(
+            |e| e.answer = Answer::Text("a\0".to_owned()),
+            "answer: has the control character U+0000",
+        );
+        allowed(|e| e.category = "开户/科创板".to_owned());
+        refused(
+            |e| e.category = "a//b".to_owned(),
+            "category: \"a//b\" has an empty part between slashes",
+        );
+        refused(
+            |e| e.category = "a".repeat(65),
+            "category: has 65 characters, at most 64 are allowed",
+        );
+        allowed(|e| e.tags = of(&"签".repeat(32), 20));
+        refused(|e| e.tags = of("x", 21), "tags: has 21 items, at most 20 are allowed");
+        refused(
+            |e| e.tags = of(&"签".repeat(33), 1),
+            "tags: item 1 has 33 characters, at most 32 are allowed",
+        );
+        refused(
+            |e| e.accounts = of("a b", 1),
+            "accounts: \"a b\" is not 1–64 characters of A-Z a-z 0-9 . _ -",
+        );
+        refused(
+            |e| e.channels = vec![Channel::H5, Channel::App, Channel::H5],
+            "channels: h5 stands there twice",
+        );
+        refused(
+            |e| e.valid_from = Some(-1),
+            "valid_from: is not between the years 1970 and 9999",
+        );
+        refused(
+            |e| e.valid_until = Some(MAX_TIME + 1),
+            "valid_until: is not between the years 1970 and 9999",
+        );
+        refused(
+            |e| (e.valid_from, e.valid_until) = (Some(5), Some(5)),
+            "valid_until: is not later than valid_from",
+        );
+        allowed(|e| (e.valid_from, e.valid_until) = (Some(5), Some(6)));
+        allowed(|e| e.priority = -100);
+        refused(|e| e.priority = 101, "priority: 101 is not between -100 and 100");
+        refused(
+            |e| e.priority = i32::MIN,
+            "priority: -2147483648 is not between -100 and 100",
+        );
+    }
+
+    #[test]
+    fn answers_of_every_kind_are_held_to_what_wechat_needs() {
+        let check = |kind: &str, content: &str, expected: Option<&str>| {
+            let answer = Answer::parse(kind, content).unwrap();
+            let complaint = complaint(|entry| entry.answer = answer);
+            assert_eq!(
+                complaint.as_deref(),
+                expected.map(|reason| format!("answer: {reason}")).as_deref()
+            );
+        };
+        check("image", r#"{"media_id":"a_B-1"}"#, None);
+        check(
+            "voice",
+            r#"{"media_id":""}"#,
+            Some("media_id is not 1–256 visible ASCII characters without spaces"),
+        );
+        check("video", r#"{"media_id":"m","title":"t","description":"a\nb"}"#, None);
+        check("music", r#"{"thumb_media_id":"m","musicurl":"https://h/a.mp3"}"#, None);
+        let not_url =
+            |part: &str| format!("{part} is not an http or https address of at most 1024 bytes without spaces");
+        for url in ["javascript:alert(1)", "https://", "https://h/ a", "https://h/\\\"a"] {
+            let music = format!(r#"{{"thumb_media_id":"m","hqmusicurl":"{url}"}}"#);
+            check("music", &music, Some(&not_url("hqmusicurl")));
+        }
+        let article = r#"{"title":"t","url":"https://h/"}"#;
+        check("news", &format!(r#"{{"articles":[{}]}}"#, [article; 8].join(",")), None);
+        check(
+            "news",
+            &format!(r#"{{"articles":[{}]}}"#, [article; 9].join(",")),
+            Some("has 9 items, at most 8 are allowed"),
+        );
+        check("news", r#"{"articles":[]}"#, Some("has no article"));
+        check(
+            "news",
+            r#"{"articles":[{"title":"","url":"https://h/"}]}"#,
+            Some("title is empty"),
+        );
+        check("news", r#"{"articles":[{"title":"t","url":""}]}"#, Some("url is empty"));
+        check(
+            "miniprogram",
+            r#"{"title":"t","appid":"wx1","pagepath":"pages/a?b=c"}"#,
+            None,
+        );
+        check(
+            "miniprogram",
+            r#"{"title":"t","appid":"x","pagepath":"p"}"#,
+            Some("appid \"x\" does not begin with wx"),
+        );
+        check("handoff", "", None);
+        check("handoff", r#"{"kf_account":"a@b"}"#, None);
+        check(
+            "handoff",
+            r#"{"kf_account":"a"}"#,
+            Some("kf_account is not of the form name@wechatid"),
+        );
+    }
+
+    #[test]
+    fn tidying_takes_away_what_nobody_means_to_write() {
+        let row =
+            r#"{"id":"a","question":"\u3000怎么开户 ","answer":" 一\r\n二\r三\n","similar":[" x ","\t"],"tags":[""]}"#;
+        let row = Format::Jsonl.read(row).next().unwrap().unwrap();
+        let mut entry = row.into_entry_or(None, || unreachable!("an id is given"));
+        entry.tidy();
+        assert_eq!((entry.question.as_str(), entry.tags.len()), ("怎么开户", 0));
+        assert_eq!(entry.similar, ["x"]);
+        assert_eq!(entry.answer, Answer::Text("一\n二\n三".to_owned()));
+    }
+}

@@ -224,9 +224,7 @@ pub async fn run(options: ImportOptions<'_>) -> Result<ImportReport, ImportError
     let format = Format::of(file).ok_or_else(|| ImportError::UnknownFormat(file.to_owned()))?;
     let bytes = read(file)?;
     let database = Database::open(options.database_url).await?;
-    let bar = ProgressBar::new(bytes.iter().filter(|&&b| b == b'\n').count() as u64);
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("a valid template");
-    bar.set_style(style);
+    let bar = progress_bar(bytes.split(|&b| b == b'\n').count() as u64);
     let report = import(&database.questions(), format, &bytes, options.terms, &bar).await;
     bar.finish_and_clear();
     database.close().await;
@@ -256,6 +254,12 @@ fn read(file: &Path) -> Result<Vec<u8>, ImportError> {
         });
     }
     std::fs::read(file).map_err(unreadable)
+}
+
+/// On standard error; hidden when that is no terminal.
+fn progress_bar(rows: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("a valid template");
+    ProgressBar::new(rows).with_style(style)
 }
 
 async fn import(
@@ -309,8 +313,9 @@ async fn import(
 /// The id of a new entry. Made from its question, so that one file gives the same ids in every database.
 fn id_of(question: &str, attempt: u32) -> EntryId {
     let digest = Sha256::digest(format!("{question}\n{attempt}"));
-    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    EntryId::parse(&format!("q-{hex}")).expect("hex digits are allowed in ids")
+    let mut first = [0; 8];
+    first[2..].copy_from_slice(&digest[..6]);
+    EntryId::parse(&format!("q-{:012x}", u64::from_be_bytes(first))).expect("hex digits are allowed in ids")
 }
 
 fn unix_seconds() -> i64 {

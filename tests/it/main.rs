@@ -2,9 +2,11 @@
 #![allow(missing_docs, reason = "tests are read, not documented")]
 #![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for something else")]
 
+mod support;
 mod architecture;
+mod vectors;
 mod conversations;
 mod fallback;
-mod support;
+mod questions;
+mod import;
 mod systemd;
-mod vectors;

@@ -264,11 +264,9 @@ mod tests {
 
     #[test]
     fn a_quote_that_is_never_closed_is_found_where_it_is_opened() {
-        let mut text = String::from("question,answer\n");
-        for row in 2..=30 {
-            let answer = if row == 17 { "\"open" } else { "fine" };
-            text += &format!("q{row},{answer}\n");
-        }
+        let row = |row| format!("q{row},{}\n", if row == 17 { "\"open" } else { "fine" });
+        let mut text = "question,answer\n".to_owned();
+        text.extend((2..=30).map(row));
         assert_eq!(
             error_of(&text),
             "row 17: cell 2: a quotation mark is opened and never closed"

@@ -65,7 +65,7 @@ impl Format {
 /// [`RowError`] at the first line that is not UTF-8.
 pub fn decode(bytes: &[u8]) -> Result<&str, RowError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count() as u64;
+        let line = bytes[..error.valid_up_to()].split(|&b| b == b'\n').count() as u64;
         RowError::new(Place::line(line), None, "is not UTF-8; in Excel, save as “CSV UTF-8”")
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))

@@ -270,9 +270,9 @@ impl Cells {
             let parse = |name: &String| self.named(Column::Channels, name.trim(), Channel::parse, known);
             rest.push(Setting::Channels(channels.iter().map(parse).collect::<Result<_, _>>()?));
         }
-        rest.extend(self.time(Column::ValidFrom)?.map(Setting::ValidFrom));
-        rest.extend(self.time(Column::ValidUntil)?.map(Setting::ValidUntil));
-        rest.extend(self.priority()?.map(Setting::Priority));
+        rest.extend(self.time(Column::ValidFrom, Setting::ValidFrom)?);
+        rest.extend(self.time(Column::ValidUntil, Setting::ValidUntil)?);
+        rest.extend(self.priority()?);
         let answer = self.answer(kind.as_deref().map_or("text", str::trim))?;
         Ok(Row {
             place: self.place,
@@ -326,27 +326,27 @@ impl Cells {
         }
     }
 
-    fn time(&mut self, column: Column) -> Result<Option<Option<i64>>, RowError> {
+    fn time(&mut self, column: Column, setting: fn(Option<i64>) -> Setting) -> Result<Option<Setting>, RowError> {
         let time = match self.take(column) {
             Cell::Absent => return Ok(None),
-            Cell::Blank => return Ok(Some(None)),
+            Cell::Blank => return Ok(Some(setting(None))),
             Cell::Json(Value::Number(number)) => number
                 .as_i64()
                 .ok_or_else(|| format!("must be whole seconds, not {number}")),
             cell => beijing::parse(self.string(column, cell)?.trim()),
         };
-        time.map(|time| Some(Some(time)))
+        time.map(|time| Some(setting(Some(time))))
             .map_err(|reason| self.error(column, reason))
     }
 
-    fn priority(&mut self) -> Result<Option<i32>, RowError> {
+    fn priority(&mut self) -> Result<Option<Setting>, RowError> {
         let number = match self.take(Column::Priority) {
             Cell::Absent => return Ok(None),
-            Cell::Blank => return Ok(Some(0)),
+            Cell::Blank => return Ok(Some(Setting::Priority(0))),
             Cell::Json(Value::Number(number)) => number.to_string(),
             cell => self.string(Column::Priority, cell)?,
         };
-        let priority = number.trim().parse().map(Some);
+        let priority = number.trim().parse().map(|priority| Some(Setting::Priority(priority)));
         priority.map_err(|_| self.error(Column::Priority, format!("{number:?} is not a whole number")))
     }
 
@@ -367,7 +367,7 @@ impl Cells {
             Cell::Absent | Cell::Blank if kind == "handoff" => Answer::parse(kind, ""),
             Cell::Absent | Cell::Blank => Err(EntryError::new("answer", "is missing")),
             Cell::Text(text) => Answer::parse(kind, &text),
-            Cell::Json(value) => Answer::from_value(kind, value),
+            Cell::Json(value) => Answer::from_value(kind, &value),
         };
         answer.map_err(|error| RowError::new(place, Some(error.field), error.reason))
     }

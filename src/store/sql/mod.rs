@@ -128,12 +128,12 @@ impl Database {
     /// A transaction that sees one state of the database throughout.
     async fn begin_read(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begun = self.pool.begin_with(self.dialect.begin_read()).await;
-        begun.map_err(|error| self.dialect.error(error))
+        begun.map_err(|error| self.dialect.error(&error))
     }
 
     async fn begin_write(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begun = self.pool.begin_with(self.dialect.begin_write()).await;
-        begun.map_err(|error| self.dialect.error(error))
+        begun.map_err(|error| self.dialect.error(&error))
     }
 }
 
@@ -190,10 +190,10 @@ impl Dialect {
         })
     }
 
-    fn error(self, error: sqlx::Error) -> StoreError {
+    fn error(self, error: &sqlx::Error) -> StoreError {
         let backend = self.name();
         let reason = error.to_string();
-        let is_damage = match &error {
+        let is_damage = match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
             // SQLITE_CORRUPT and SQLITE_NOTADB.
             sqlx::Error::Database(error) => {
@@ -218,7 +218,8 @@ fn numbered(text: &str) -> String {
         in_literal ^= c == '\'';
         if c == '?' && !in_literal {
             number += 1;
-            statement += &format!("${number}");
+            statement.push('$');
+            statement.push_str(&number.to_string());
         } else {
             statement.push(c);
         }
@@ -230,7 +231,7 @@ async fn migrate(migrations: &Migrator, pool: &AnyPool, dialect: Dialect) -> Res
     let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
     migrations.run(pool).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::Newer { found, known },
-        MigrateError::Execute(error) => dialect.error(error).into(),
+        MigrateError::Execute(error) => dialect.error(&error).into(),
         other => OpenError::Store(StoreError::Unavailable {
             backend: dialect.name(),
             reason: other.to_string(),

@@ -117,7 +117,7 @@ impl Questions {
         let rows = query
             .fetch_all(&mut *transaction)
             .await
-            .map_err(|error| dialect.error(error))?;
+            .map_err(|error| dialect.error(&error))?;
         let id = |row: &AnyRow| self.cells(row, "subject_id")?.id();
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         removed.sort_unstable();
@@ -167,7 +167,7 @@ impl Questions {
         }
         self.write(&mut transaction, &change).await?;
         let committed = transaction.commit().await;
-        committed.map_err(|error| self.database.dialect.error(error))?;
+        committed.map_err(|error| self.database.dialect.error(&error))?;
         Ok(change.revision)
     }
 
@@ -177,7 +177,7 @@ impl Questions {
         let row = query
             .fetch_optional(&mut **transaction)
             .await
-            .map_err(|error| dialect.error(error))?;
+            .map_err(|error| dialect.error(&error))?;
         let revision = row.and_then(|row| row.try_get::<i64, _>("revision").ok());
         revision
             .and_then(|revision| u64::try_from(revision).ok())
@@ -195,7 +195,7 @@ impl Questions {
         let done = query
             .execute(&mut **transaction)
             .await
-            .map_err(|error| dialect.error(error))?;
+            .map_err(|error| dialect.error(&error))?;
         if done.rows_affected() == 1 {
             return Ok(());
         }
@@ -239,7 +239,7 @@ impl Questions {
             query
                 .execute(&mut **transaction)
                 .await
-                .map_err(|error| dialect.error(error))?;
+                .map_err(|error| dialect.error(&error))?;
         }
         for batch in change.put.chunks(BATCH) {
             let insert = dialect.sql(&format!("{INSERT}{}", tuples(batch.len(), 18)));
@@ -249,7 +249,7 @@ impl Questions {
             query
                 .execute(&mut **transaction)
                 .await
-                .map_err(|error| dialect.error(error))?;
+                .map_err(|error| dialect.error(&error))?;
         }
         for batch in all.chunks(BATCH) {
             let insert = dialect.sql(&format!("{INSERT_HISTORY}{}", tuples(batch.len(), 9)));
@@ -259,7 +259,7 @@ impl Questions {
             query
                 .execute(&mut **transaction)
                 .await
-                .map_err(|error| dialect.error(error))?;
+                .map_err(|error| dialect.error(&error))?;
         }
         Ok(())
     }
@@ -275,7 +275,7 @@ impl Questions {
         while let Some(row) = rows
             .try_next()
             .await
-            .map_err(|error| self.database.dialect.error(error))?
+            .map_err(|error| self.database.dialect.error(&error))?
         {
             entries.push(self.cells(&row, "id")?.stored()?);
         }

@@ -1,0 +1,232 @@
+//! Import and export as commands run them, with a real database file.
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use wxfaq::bank::import::Mode;
+use wxfaq::commands::import::{Counts, ImportError, ImportOptions, ImportReport, ImportTerms};
+use wxfaq::commands::{Exit, export, import};
+use wxfaq::store::sql::Database;
+
+fn normalise(text: &str) -> String {
+    text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("sqlite://{}", self.path(name).display())
+    }
+
+    async fn import(&self, file: &Path, mode: Mode, dry_run: bool) -> Result<ImportReport, ImportError> {
+        self.import_to("bank.db", file, mode, dry_run).await
+    }
+
+    async fn import_to(&self, db: &str, file: &Path, mode: Mode, dry_run: bool) -> Result<ImportReport, ImportError> {
+        let terms = ImportTerms {
+            mode,
+            dry_run,
+            who: "tester",
+            normalise: &normalise,
+        };
+        import::run(ImportOptions {
+            file,
+            database_url: &self.url(db),
+            terms,
+        })
+        .await
+    }
+
+    async fn revision_and_size(&self) -> (u64, usize) {
+        let database = Database::open(&self.url("bank.db")).await.unwrap();
+        let (revision, entries) = database.questions().load().await.unwrap();
+        (revision, entries.len())
+    }
+}
+
+/// A sheet of rows 2 to 30, `broken` in place of row 17.
+fn sheet(broken: &str) -> String {
+    let row = |row| match row {
+        17 => format!("{broken}\r\n"),
+        row => format!("问题{row},答案{row},0\r\n"),
+    };
+    std::iter::once("问题,答案,优先级\r\n".to_owned())
+        .chain((2..=30).map(row))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_broken_row_17_is_named_with_its_column_and_nothing_is_imported() {
+    let bench = Bench::new();
+    for (broken, expected) in [
+        ("问题17,,0", "row 17, column answer: is missing"),
+        (
+            "问题17,\"\u{7}\",0",
+            "row 17, column answer: has the control character U+0007",
+        ),
+        (
+            "问题17,答案,high",
+            "row 17, column priority: \"high\" is not a whole number",
+        ),
+        (
+            "问题17,答案,101",
+            "row 17, column priority: 101 is not between -100 and 100",
+        ),
+        (
+            "问题 4,答案,0",
+            "row 17, column question: \"问题 4\" also stands in row 4",
+        ),
+        (
+            "问题17,\"答案,0",
+            "row 17: cell 2: a quotation mark is opened and never closed",
+        ),
+    ] {
+        let file = bench.write("rows.csv", sheet(broken));
+        let report = bench.import(&file, Mode::Append, false).await.unwrap();
+        let (text, expected) = (report.to_string(), format!("{expected}\nnothing imported: 1 of "));
+        assert!(text.starts_with(&expected), "{text}");
+        assert_eq!((report.exit(), report.applied), (Exit::BadData, false));
+        assert_eq!(bench.revision_and_size().await, (0, 0));
+    }
+    let file = bench.write("rows.csv", sheet("问题17,答案17,0"));
+    let report = bench.import(&file, Mode::Append, false).await.unwrap();
+    assert_eq!(
+        report.to_string(),
+        "29 new, 0 changed, 0 same, 0 removed; the bank is at revision 1"
+    );
+    assert_eq!(bench.revision_and_size().await, (1, 29));
+}
+
+#[tokio::test]
+async fn importing_again_changes_nothing_and_replacing_removes_what_the_file_lacks() {
+    let bench = Bench::new();
+    let file = bench.write("bank.csv", sheet("问题17,答案17,5"));
+    bench.import(&file, Mode::Append, false).await.unwrap();
+    let again = bench.import(&file, Mode::Append, false).await.unwrap();
+    assert_eq!((again.counts.same, again.revision), (29, 1));
+
+    let small = bench.write("small.jsonl", r#"{"question":"问题2","answer":"new"}"#);
+    let rehearsal = bench.import(&small, Mode::Replace, true).await.unwrap();
+    let expected = Counts {
+        changed: 1,
+        removed: 28,
+        ..Counts::default()
+    };
+    assert_eq!((rehearsal.counts, rehearsal.applied), (expected, false));
+    assert!(
+        rehearsal
+            .to_string()
+            .contains("dry run, nothing written: 0 new, 1 changed")
+    );
+    assert_eq!(bench.revision_and_size().await, (1, 29));
+    let json = serde_json::to_value(&rehearsal).unwrap();
+    assert_eq!(
+        (&json["rows"][0]["verdict"], &json["rows"][0]["row"]),
+        (&"changed".into(), &1.into())
+    );
+
+    let real = bench.import(&small, Mode::Replace, false).await.unwrap();
+    assert_eq!((real.counts, real.applied), (expected, true));
+    assert_eq!(bench.revision_and_size().await, (2, 1));
+}
+
+#[tokio::test]
+async fn what_was_exported_is_the_same_bank_in_another_database() {
+    let bench = Bench::new();
+    let file = bench.write(
+        "bank.jsonl",
+        concat!(
+            r#"{"id":"a","question":"=1+1 是多少","similar":["a|b","c\\"],"answer":"2\n\"two\", 二","category":"数学/加法","tags":["+"]}"#, "\n",
+            r#"{"question":"图","answer":{"media_id":"m"},"kind":"image","state":"draft","valid_from":1772328600}"#, "\n",
+            r#"{"question":"人工","answer":{},"kind":"handoff","channels":["wechat","h5"],"accounts":["demo"],"priority":-5}"#, "\n",
+        ),
+    );
+    assert!(bench.import(&file, Mode::Append, false).await.unwrap().applied);
+    for name in ["out.jsonl", "out.csv"] {
+        let out = bench.path(name);
+        let report = export::run(&out, &bench.url("bank.db")).await.unwrap();
+        assert_eq!((report.entries, report.revision), (3, 1));
+        let back = bench.import_to("bank.db", &out, Mode::Replace, true).await.unwrap();
+        assert_eq!(
+            (back.counts.same, back.rows.len(), back.counts.removed),
+            (3, 3, 0),
+            "{back}"
+        );
+        let copy = format!("{name}.db");
+        bench.import_to(&copy, &out, Mode::Replace, false).await.unwrap();
+        let load = async |db: &str| {
+            Database::open(&bench.url(db))
+                .await
+                .unwrap()
+                .questions()
+                .load()
+                .await
+                .unwrap()
+                .1
+        };
+        assert_eq!(load(&copy).await, load("bank.db").await);
+    }
+    let left: Vec<_> = fs::read_dir(bench.folder.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
+    assert!(
+        !left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_keeps_a_command_from_running_has_its_exit_code() {
+    let bench = Bench::new();
+    let exit = async |file: &Path, mode| bench.import(file, mode, false).await.unwrap_err().exit();
+    assert_eq!(exit(Path::new("bank.xls"), Mode::Append).await, Exit::Usage);
+    assert_eq!(exit(&bench.path("absent.csv"), Mode::Append).await, Exit::NoInput);
+    assert_eq!(
+        exit(&bench.write("empty.jsonl", "\n"), Mode::Replace).await,
+        Exit::BadData
+    );
+    let error = export::run(Path::new("/out.csv"), "mysql://h/d").await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Configuration);
+    let error = export::run(&bench.path("absent/out.csv"), &bench.url("bank.db"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.exit(), Exit::CannotCreate);
+    let report = bench
+        .import(&bench.write("gbk.csv", b"\xce\xca\xcc\xe2"), Mode::Append, false)
+        .await
+        .unwrap();
+    assert!(report.to_string().starts_with("row 1: is not UTF-8"), "{report}");
+}
+
+#[tokio::test]
+async fn a_bank_of_the_shared_folder_goes_in_and_out() {
+    let shared = std::env::var("WXFAQ_SHARED_DIR").unwrap_or_else(|_| "../shared".to_owned());
+    let file = Path::new(&shared).join("eval/bankfaq/bank.jsonl");
+    if !file.exists() {
+        println!("{} is absent: 0 entries imported", file.display());
+        return;
+    }
+    let bench = Bench::new();
+    let report = bench.import(&file, Mode::Replace, false).await.unwrap();
+    println!("{}: {} rows, {:?}", file.display(), report.rows.len(), report.counts);
+    assert_eq!(report.counts.error, 0, "{report}");
+}

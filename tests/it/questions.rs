@@ -1,0 +1,352 @@
+//! The question bank in a database: one contract, run on a real one.
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use wxfaq::bank::{Answer, Channel, Entry, EntryId, State};
+use wxfaq::store::StoreError;
+use wxfaq::store::sql::{ApplyError, Author, Changes, Database, OpenError, Questions};
+
+fn id(text: &str) -> EntryId {
+    EntryId::parse(text).unwrap()
+}
+
+fn entry(name: &str, answer: &str) -> Entry {
+    Entry::new(id(name), format!("问题 {name}？"), Answer::Text(answer.to_owned()))
+}
+
+/// An entry with something unusual in every column.
+fn full(name: &str) -> Entry {
+    Entry {
+        similar: vec!["it's \"quoted\"".to_owned(), "?|\\😀".to_owned()],
+        category: "开户/科创板".to_owned(),
+        tags: vec!["科创板".to_owned()],
+        state: State::Draft,
+        accounts: vec!["demo".to_owned()],
+        channels: vec![Channel::H5, Channel::Wechat],
+        valid_from: Some(0),
+        valid_until: Some(253_402_271_999),
+        priority: -100,
+        ..Entry::new(
+            id(name),
+            "what = '?' -- ;".to_owned(),
+            Answer::Image {
+                media_id: "m".to_owned(),
+            },
+        )
+    }
+}
+
+fn author() -> Author {
+    Author {
+        who: "editor".to_owned(),
+        source: "test".to_owned(),
+    }
+}
+
+async fn apply(bank: &Questions, put: &[Entry], remove: &[EntryId], revision: u64) -> Result<u64, ApplyError> {
+    bank.apply(put, remove, &author(), 1_772_328_600, revision).await
+}
+
+/// Holds an empty bank to what `Questions` promises; `other` is the same bank through other connections.
+async fn questions_contract(bank: &Questions, other: &Questions) {
+    assert_eq!(bank.load().await.unwrap(), (0, vec![]));
+
+    let (a, b) = (full("a"), entry("b", "1"));
+    assert_eq!(apply(bank, &[b.clone(), a.clone()], &[], 0).await.unwrap(), 1);
+    assert_eq!(
+        other.load().await.unwrap(),
+        (1, vec![a.clone(), b.clone()]),
+        "another pool sees it, by id"
+    );
+
+    let (b2, c) = (entry("b", "2"), entry("c", "1"));
+    assert_eq!(
+        apply(other, &[b2.clone(), c.clone(), a.clone()], &[], 1).await.unwrap(),
+        2
+    );
+    assert_eq!(apply(bank, &[], &[id("c"), id("absent")], 2).await.unwrap(), 3);
+    let since = async |revision| bank.changes_since(revision).await.unwrap();
+    let changes = |put: &[&Entry], removed: &[&str]| {
+        Some(Changes {
+            revision: 3,
+            put: put.iter().copied().cloned().collect(),
+            removed: removed.iter().map(|name| id(name)).collect(),
+        })
+    };
+    assert_eq!(since(0).await, changes(&[&a, &b2], &["c"]));
+    assert_eq!(
+        since(1).await,
+        changes(&[&b2], &["c"]),
+        "an entry put as it was has not changed"
+    );
+    assert_eq!(since(2).await, changes(&[], &["c"]));
+    assert_eq!(since(3).await, changes(&[], &[]));
+    assert_eq!(since(4).await, None, "a revision the bank has not reached");
+
+    assert_eq!(
+        apply(bank, std::slice::from_ref(&b2), &[id("c")], 3).await.unwrap(),
+        3,
+        "nothing changed, nothing counted"
+    );
+    refused_changes_leave_nothing(bank).await;
+
+    let back = entry("c", "again");
+    assert_eq!(apply(bank, std::slice::from_ref(&back), &[], 3).await.unwrap(), 4);
+    let changes = bank.changes_since(2).await.unwrap().unwrap();
+    assert_eq!(
+        (changes.put, changes.removed),
+        (vec![back], vec![]),
+        "removed and back is a change"
+    );
+
+    many_rows_are_one_change(bank).await;
+    writers_follow_one_another(bank, other).await;
+}
+
+async fn refused_changes_leave_nothing(bank: &Questions) {
+    let before = bank.load().await.unwrap();
+    for revision in [0, 2, 4, u64::MAX] {
+        let refused = apply(bank, &[entry("b", "stale")], &[id("a")], revision).await;
+        assert!(
+            matches!(refused, Err(ApplyError::Conflict { expected, found: 3 }) if expected == revision),
+            "{refused:?}"
+        );
+    }
+    let twice = apply(bank, &[entry("x", "1")], &[id("x")], 3).await;
+    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == id("x")));
+    assert_eq!(bank.load().await.unwrap(), before);
+}
+
+/// More rows than one statement takes, changed and removed in one go.
+async fn many_rows_are_one_change(bank: &Questions) {
+    let (start, kept) = bank.load().await.unwrap();
+    let rows = |answer: &str| {
+        (0..1203)
+            .map(|n| entry(&format!("n{n:04}"), answer))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(apply(bank, &rows("1"), &[], start).await.unwrap(), start + 1);
+    assert_eq!(apply(bank, &rows("2"), &[], start + 1).await.unwrap(), start + 2);
+    let (_, all) = bank.load().await.unwrap();
+    assert_eq!(all.len(), 1203 + kept.len());
+    assert!(rows("2").iter().all(|row| all.contains(row)));
+    let ids: Vec<_> = rows("").into_iter().map(|row| row.id).collect();
+    assert_eq!(apply(bank, &[], &ids, start + 2).await.unwrap(), start + 3);
+    assert_eq!(bank.load().await.unwrap(), (start + 3, kept));
+}
+
+/// Each of several writers adds its entries one by one, reading anew when another was first; all are there in the end.
+async fn writers_follow_one_another(bank: &Questions, other: &Questions) {
+    let start = bank.revision().await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..6 {
+        let bank = if writer % 2 == 0 { bank.clone() } else { other.clone() };
+        writers.spawn(async move {
+            for n in 0..5 {
+                let own = [entry(&format!("w{writer}-{n}"), "1")];
+                loop {
+                    let Ok(revision) = bank.revision().await else { continue };
+                    match apply(&bank, &own, &[], revision).await {
+                        Ok(_) => break,
+                        Err(ApplyError::Conflict { .. } | ApplyError::Store(StoreError::Unavailable { .. })) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer.unwrap();
+    }
+    let (revision, entries) = other.load().await.unwrap();
+    assert_eq!(revision, start + 30);
+    assert_eq!(
+        entries
+            .iter()
+            .filter(|entry| entry.id.as_str().starts_with('w'))
+            .count(),
+        30
+    );
+}
+
+/// A SQLite file in a folder that goes with it; the folder of the file does not exist yet.
+struct SqliteFile {
+    folder: tempfile::TempDir,
+}
+
+impl SqliteFile {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("题 库/a%b/wxfaq.db")
+    }
+
+    fn url(&self) -> String {
+        let path = self.path().to_str().unwrap().replace('%', "%25");
+        format!("sqlite://{path}")
+    }
+
+    async fn open(&self) -> Database {
+        Database::open(&self.url()).await.unwrap()
+    }
+
+    /// A connection behind the store's back.
+    async fn connect(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        let url = self.url().replace(' ', "%20");
+        let options: AnyConnectOptions = url.parse().unwrap();
+        AnyConnection::connect_with(&options).await.unwrap()
+    }
+
+    async fn tamper(&self, statement: &str) {
+        let mut connection = self.connect().await;
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract_of_the_question_bank() {
+    let file = SqliteFile::new();
+    let (one, two) = tokio::join!(file.open(), file.open());
+    questions_contract(&one.questions(), &two.questions()).await;
+    let before = one.questions().load().await.unwrap();
+    one.close().await;
+    two.close().await;
+    assert_eq!(
+        file.open().await.questions().load().await.unwrap(),
+        before,
+        "opened again, it is the same bank"
+    );
+}
+
+#[tokio::test]
+async fn every_change_is_in_the_history_with_who_when_before_and_after() {
+    let file = SqliteFile::new();
+    let bank = file.open().await.questions();
+    apply(&bank, &[entry("a", "1")], &[], 0).await.unwrap();
+    apply(&bank, &[entry("a", "2")], &[], 1).await.unwrap();
+    apply(&bank, &[], &[id("a")], 2).await.unwrap();
+    let select = "SELECT revision, subject, subject_id, operation, value_before, value_after, changed_at, changed_by, \
+                  source FROM history ORDER BY revision";
+    type Row = (
+        i64,
+        String,
+        String,
+        String,
+        Option<String>,
+        Option<String>,
+        i64,
+        String,
+        String,
+    );
+    let rows: Vec<Row> = sqlx::query_as(select)
+        .fetch_all(&mut file.connect().await)
+        .await
+        .unwrap();
+    let json = |answer| Some(wxfaq::bank::format::to_line(&entry("a", answer)));
+    let row = |revision, operation: &str, before, after| {
+        let text = str::to_owned;
+        (
+            revision,
+            text("entry"),
+            text("a"),
+            text(operation),
+            before,
+            after,
+            1_772_328_600,
+            text("editor"),
+            text("test"),
+        )
+    };
+    assert_eq!(
+        rows,
+        [
+            row(1, "put", None, json("1")),
+            row(2, "put", json("1"), json("2")),
+            row(3, "remove", json("2"), None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_the_first_start_makes_is_the_owners_alone() {
+    let file = SqliteFile::new();
+    let bank = file.open().await.questions();
+    apply(&bank, &[entry("a", "1")], &[], 0).await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = file.path().parent().unwrap().to_owned();
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert!(files.len() >= 3, "the database, its log and its lock: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    let file = SqliteFile::new();
+    file.open().await.close().await;
+    file.tamper(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'from the future', TRUE, X'00', 0)",
+    )
+    .await;
+    let refused = Database::open(&file.url()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { found: 9999, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_named_by_entry_and_column() {
+    for (damage, column) in [
+        ("UPDATE entry SET answer = X'ff00' WHERE id = 'b'", "answer"),
+        ("UPDATE entry SET question = X'61' WHERE id = 'b'", "question"),
+        (
+            "UPDATE entry SET similar_questions = '[' WHERE id = 'b'",
+            "similar_questions",
+        ),
+        ("UPDATE entry SET channels = '[\"fax\"]' WHERE id = 'b'", "channels"),
+        ("UPDATE entry SET kind = 'hologram' WHERE id = 'b'", "kind"),
+        ("UPDATE entry SET state = '' WHERE id = 'b'", "state"),
+        ("UPDATE entry SET valid_from = 'soon' WHERE id = 'b'", "valid_from"),
+        ("UPDATE entry SET priority = 5000000000 WHERE id = 'b'", "priority"),
+    ] {
+        let file = SqliteFile::new();
+        let bank = file.open().await.questions();
+        apply(&bank, &[entry("a", "1"), entry("b", "1")], &[], 0).await.unwrap();
+        file.tamper(damage).await;
+        let error = bank.load().await.unwrap_err();
+        let expected = format!("entry b, column {column}: ");
+        assert!(
+            matches!(&error, StoreError::Corrupt { reason, .. } if reason.starts_with(&expected)),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let file = SqliteFile::new();
+    std::fs::create_dir_all(file.path().parent().unwrap()).unwrap();
+    std::fs::write(
+        file.path(),
+        "not a database, by any means, whichever way one reads it".repeat(20),
+    )
+    .unwrap();
+    let refused = Database::open(&file.url()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Store(_)), "{refused}");
+}
