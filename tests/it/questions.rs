@@ -172,6 +172,10 @@ async fn writers_follow_one_another(bank: &Questions, other: &Questions) {
     );
 }
 
+/// The columns of `history`.
+#[rustfmt::skip]
+type HistoryRow = (i64, String, String, String, Option<String>, Option<String>, i64, String, String);
+
 /// A SQLite file in a folder that goes with it; the folder of the file does not exist yet.
 struct SqliteFile {
     folder: tempfile::TempDir,
@@ -239,18 +243,7 @@ async fn every_change_is_in_the_history_with_who_when_before_and_after() {
     apply(&bank, &[], &[id("a")], 2).await.unwrap();
     let select = "SELECT revision, subject, subject_id, operation, value_before, value_after, changed_at, changed_by, \
                   source FROM history ORDER BY revision";
-    type Row = (
-        i64,
-        String,
-        String,
-        String,
-        Option<String>,
-        Option<String>,
-        i64,
-        String,
-        String,
-    );
-    let rows: Vec<Row> = sqlx::query_as(select)
+    let rows: Vec<HistoryRow> = sqlx::query_as(select)
         .fetch_all(&mut file.connect().await)
         .await
         .unwrap();
