@@ -424,6 +424,13 @@ mod tests {
     }
 
     #[test]
+    fn replacing_takes_defaults_for_what_the_file_does_not_speak_of() {
+        let plan = planned(BANK, r#"{"question":"怎么开户","answer":"A"}"#, Mode::Replace);
+        assert_eq!(report(&plan), ["row 1: changed, a"]);
+        assert_eq!((plan.put[0].similar.len(), plan.put[0].tags.len()), (0, 0));
+    }
+
+    #[test]
     fn one_bad_row_and_nothing_is_to_be_applied() {
         let file = "{\"question\":\"新\",\"answer\":\"C\"}\n{\"question\":\"x\",\"answer\":\"\"}";
         let plan = planned(BANK, file, Mode::Replace);

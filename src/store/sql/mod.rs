@@ -1,7 +1,7 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
 //! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`] so far. They hold one set of
-//! statements in plain SQL with `?` for parameters; everything that must differ by database is in [`Dialect`]. So far
+//! statements in plain SQL with `?` for parameters; everything that must differ by database is in `Dialect`. So far
 //! only SQLite is compiled in. Nothing on the reply path calls into this module.
 
 mod questions;
