@@ -117,11 +117,17 @@ impl Dictionaries {
     /// [`MAX_WORD_CHARS`], an unusable frequency, or a group with fewer than two different members.
     pub fn parse(texts: DictionaryTexts<'_>) -> Result<Self, DictionaryError> {
         Ok(Self {
-            user: distinct(parse_lines(DictionaryFile::User, texts.user, user_word)?, |user| &user.word),
-            stopwords: distinct(parse_lines(DictionaryFile::Stopwords, texts.stopwords, word)?, |word| word),
+            user: distinct(parse_lines(DictionaryFile::User, texts.user, user_word)?, |user| {
+                &user.word
+            }),
+            stopwords: distinct(parse_lines(DictionaryFile::Stopwords, texts.stopwords, word)?, |word| {
+                word
+            }),
             synonyms: parse_lines(DictionaryFile::Synonyms, texts.synonyms, group)?,
             contrast: parse_lines(DictionaryFile::Contrast, texts.contrast, group)?,
-            sensitive: distinct(parse_lines(DictionaryFile::Sensitive, texts.sensitive, word)?, |word| word),
+            sensitive: distinct(parse_lines(DictionaryFile::Sensitive, texts.sensitive, word)?, |word| {
+                word
+            }),
         })
     }
 }
@@ -129,7 +135,11 @@ impl Dictionaries {
 fn distinct<T>(items: Vec<T>, key: impl Fn(&T) -> &String) -> Vec<T> {
     let mut seen = HashSet::new();
     let first: Vec<bool> = items.iter().map(|item| seen.insert(key(item).clone())).collect();
-    items.into_iter().zip(first).filter_map(|(item, first)| first.then_some(item)).collect()
+    items
+        .into_iter()
+        .zip(first)
+        .filter_map(|(item, first)| first.then_some(item))
+        .collect()
 }
 
 /// Applies `parse` to every line that holds something, without its comment and the white space around it.
@@ -174,7 +184,9 @@ fn without_comment(line: &str) -> &str {
 fn word(line: &str) -> Result<String, String> {
     let length = line.chars().count();
     if length > MAX_WORD_CHARS {
-        return Err(format!("a word of {length} characters; at most {MAX_WORD_CHARS} are allowed"));
+        return Err(format!(
+            "a word of {length} characters; at most {MAX_WORD_CHARS} are allowed"
+        ));
     }
     if !line.chars().any(char::is_alphanumeric) {
         return Err(format!("{line:?} holds no letter or digit"));
@@ -190,7 +202,10 @@ fn user_word(line: &str) -> Result<UserWord, String> {
     if let Some(field) = next
         && field.starts_with(|c: char| c.is_ascii_digit() || c == '-')
     {
-        let number = field.parse().ok().filter(|n| (MIN_FREQUENCY..=MAX_FREQUENCY).contains(n));
+        let number = field
+            .parse()
+            .ok()
+            .filter(|n| (MIN_FREQUENCY..=MAX_FREQUENCY).contains(n));
         let range = format!("frequency {field:?} is not a whole number in {MIN_FREQUENCY}–{MAX_FREQUENCY}");
         frequency = Some(number.ok_or(range)?);
         next = fields.next();
@@ -199,7 +214,9 @@ fn user_word(line: &str) -> Result<UserWord, String> {
     if let Some(tag) = &tag
         && !tag.bytes().all(|b| b.is_ascii_alphanumeric())
     {
-        return Err(format!("tag {tag:?} is not made of letters a-z; the form is: word [frequency] [tag]"));
+        return Err(format!(
+            "tag {tag:?} is not made of letters a-z; the form is: word [frequency] [tag]"
+        ));
     }
     if let Some(extra) = fields.next() {
         return Err(format!("{extra:?} after the tag; the form is: word [frequency] [tag]"));
@@ -212,7 +229,11 @@ fn user_word(line: &str) -> Result<UserWord, String> {
 }
 
 fn group(line: &str) -> Result<Vec<String>, String> {
-    let members: Vec<&str> = line.split([';', '；']).map(str::trim).filter(|member| !member.is_empty()).collect();
+    let members: Vec<&str> = line
+        .split([';', '；'])
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+        .collect();
     let members = members.into_iter().map(word).collect::<Result<Vec<_>, _>>()?;
     let members = distinct(members, |member| member);
     if members.len() < 2 {
@@ -240,10 +261,19 @@ mod tests {
             sensitive: b"",
         })
         .unwrap();
-        let words: Vec<_> = parsed.user.iter().map(|u| (u.word.as_str(), u.frequency, u.tag.as_deref())).collect();
+        let words: Vec<_> = parsed
+            .user
+            .iter()
+            .map(|u| (u.word.as_str(), u.frequency, u.tag.as_deref()))
+            .collect();
         assert_eq!(
             words,
-            [("科创板", Some(100), Some("n")), ("北交所", None, None), ("C#", None, None), ("T+1", None, Some("nz"))]
+            [
+                ("科创板", Some(100), Some("n")),
+                ("北交所", None, None),
+                ("C#", None, None),
+                ("T+1", None, Some("nz"))
+            ]
         );
         assert_eq!(parsed.stopwords, ["的", "了"]);
         assert_eq!(parsed.synonyms, [["提现", "取现", "取钱"]]);
@@ -277,6 +307,9 @@ mod tests {
             ..Default::default()
         };
         let message = Dictionaries::parse(sensitive).unwrap_err().to_string();
-        assert_eq!(message, "sensitive.txt:1: a word of 33 characters; at most 32 are allowed");
+        assert_eq!(
+            message,
+            "sensitive.txt:1: a word of 33 characters; at most 32 are allowed"
+        );
     }
 }

@@ -4,8 +4,8 @@
 //! from the terms of the two sides and the bank's document frequencies, in whole idf steps, so the same pair gives the
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
-use super::postings::{Field, IDF_STEPS, idf, length_weight};
 use super::pinyin::{self, Syllable};
+use super::postings::{Field, IDF_STEPS, idf, length_weight};
 use super::tokenizer::{Analysis, Bigram, Contrasted, SoundBigram, Unit, Word, units};
 use rustc_hash::FxHashMap;
 
@@ -40,12 +40,10 @@ pub struct Features {
     pub units: f64,
     /// BM25 over words and bigrams, divided by the query's own.
     pub words_bigrams: f64,
-    /// Share of the query's idf mass of units that the phrasing has.
+    /// Share of the query's idf mass of units that the entry's compared phrasings have between them.
     pub query_units: f64,
     /// Share of the phrasing's idf mass of units that the query has.
     pub phrasing_units: f64,
-    /// Share of the query's idf mass of words that the phrasing has.
-    pub query_words: f64,
     /// Share of the phrasing's idf mass of words that the query has.
     pub phrasing_words: f64,
     /// Cosine of idf-weighted fuzzy syllables and pairs of them.
@@ -72,14 +70,21 @@ pub struct Features {
     pub sounds_gap: f64,
     /// `sequence` less the best other entry's.
     pub sequence_gap: f64,
-    /// `answer` less the best other entry's.
-    pub answer_gap: f64,
+    /// [`Features::evidence`] less the best other entry's.
+    pub evidence_gap: f64,
     /// Share of the query's idf mass of words that the bank does not know.
     pub unknown: f64,
     /// Share of the query's characters that were corrected by sound.
     pub corrected: f64,
     /// Share of the query's characters that were read from pinyin or initials.
     pub read: f64,
+}
+
+impl Features {
+    /// What speaks for the entry as a whole: its best phrasing, all its phrasings together, and its answer.
+    pub fn evidence(&self) -> f64 {
+        0.4 * self.units + 0.3 * self.query_units + 0.3 * self.answer
+    }
 }
 
 /// A query, prepared for comparison.
@@ -93,6 +98,9 @@ pub struct Query<'a> {
     bigram_idf: Vec<u32>,
     word_idf: Vec<u32>,
     answer_idf: Vec<u32>,
+    mass: Mass,
+    numbers: Vec<Unit>,
+    latin: Vec<Unit>,
     /// Where in `sounding` a syllable stands, as bits, by syllable.
     sound_places: Vec<u128>,
     sound_idf: Vec<u32>,
@@ -100,6 +108,17 @@ pub struct Query<'a> {
     unknown: f64,
     corrected: f64,
     read: f64,
+}
+
+/// The query's own idf mass, by field.
+#[derive(Default)]
+struct Mass {
+    units: u64,
+    bigrams: u64,
+    words: u64,
+    answer: u64,
+    /// Of squares.
+    sounds: f64,
 }
 
 impl<'a> Query<'a> {
@@ -111,7 +130,11 @@ impl<'a> Query<'a> {
             *places.entry(*unit).or_default() |= 1 << at;
         }
         let word_idf: Vec<u32> = analysis.words.iter().map(|word| statistics.words.idf(*word)).collect();
-        let unseen = analysis.words.iter().zip(&word_idf).filter(|(word, _)| statistics.words.doc_freq(**word) == 0);
+        let unseen = analysis
+            .words
+            .iter()
+            .zip(&word_idf)
+            .filter(|(word, _)| statistics.words.doc_freq(**word) == 0);
         let share = |part: usize| part as f64 / analysis.units.len().max(1) as f64;
         let sounding = sounding(analysis, statistics);
         let mut sound_places = vec![0; Syllable::COUNT];
@@ -121,13 +144,23 @@ impl<'a> Query<'a> {
             }
         }
         let answer_freq = |word| statistics.answer_freq.get(word).copied().unwrap_or(0);
-        Self {
+        let mut query = Self {
+            mass: Mass::default(),
+            numbers: statistics.known_runs(analysis, Unit::is_number),
+            latin: statistics.known_runs(analysis, Unit::is_latin),
             unit_idf: query_units.iter().map(|unit| statistics.units.idf(*unit)).collect(),
             bigram_idf: before_and_at(query_units, |a, b| statistics.bigrams.idf(Bigram::new(*a, *b))),
             unknown: ratio(unseen.map(|(_, idf)| u64::from(*idf)).sum(), sum(&word_idf)),
-            answer_idf: analysis.words.iter().map(|word| idf(answer_freq(word), statistics.answers)).collect(),
+            answer_idf: analysis
+                .words
+                .iter()
+                .map(|word| idf(answer_freq(word), statistics.answers))
+                .collect(),
             word_idf,
-            sound_idf: sounding.iter().map(|readings| statistics.syllable_idf(readings)).collect(),
+            sound_idf: sounding
+                .iter()
+                .map(|readings| statistics.syllable_idf(readings))
+                .collect(),
             sound_bigram_idf: before_and_at(&sounding, |a, b| statistics.sound_bigram_idf(a, b)),
             sound_places,
             corrected: share(changed),
@@ -135,41 +168,61 @@ impl<'a> Query<'a> {
             places,
             analysis,
             statistics,
-        }
+        };
+        let squares = |idfs: &[u32]| idfs.iter().map(|idf| square(*idf)).sum::<f64>();
+        query.mass = Mass {
+            units: sum(&query.unit_idf),
+            bigrams: sum(&query.bigram_idf),
+            words: sum(&query.word_idf),
+            answer: sum(&query.answer_idf),
+            sounds: squares(&query.sound_idf) + squares(&query.sound_bigram_idf),
+        };
+        query
     }
 
     /// The features of one phrasing, without the gaps.
-    pub fn compare(&self, phrasing: &Analysis, answer: &[Word]) -> Features {
+    /// `covered` gathers, as bits, the query's units that the phrasings of one entry have; 0 before the first.
+    pub fn compare(&self, phrasing: &Analysis, answer: &[Word], covered: &mut u128) -> Features {
         let (length, own_length) = (phrasing.units.len(), self.analysis.units.len());
         let units = self.compare_units(phrasing);
         let words = self.compare_words(phrasing);
         let weight = |length| length_weight(length, self.statistics.average_length);
         let normalised = weight(length) / weight(own_length);
-        let query_mass = sum(&self.unit_idf);
-        let query_units = ratio(units.matched, query_mass);
-        let pairs = ratio(words.matched + units.matched_bigrams, sum(&self.word_idf) + sum(&self.bigram_idf));
+        *covered |= units.places;
+        let coverage = ratio(units.matched, self.mass.units);
+        let pairs = ratio(
+            words.matched + units.matched_bigrams,
+            self.mass.words + self.mass.bigrams,
+        );
         let in_answer = self.analysis.words.iter().zip(&self.answer_idf);
-        let in_answer = in_answer.filter(|(word, _)| answer.binary_search(word).is_ok()).map(|(_, idf)| u64::from(*idf));
+        let in_answer = in_answer
+            .filter(|(word, _)| answer.binary_search(word).is_ok())
+            .map(|(_, idf)| u64::from(*idf));
+        let phrasing_units = ratio(units.matched, units.mass);
         Features {
-            units: (query_units * normalised).min(1.0),
+            units: (coverage * normalised).min(1.0),
             words_bigrams: (pairs * normalised).min(1.0),
-            query_units,
-            phrasing_units: ratio(units.matched, units.mass),
-            query_words: ratio(words.matched, sum(&self.word_idf)),
+            query_units: coverage,
+            phrasing_units,
             phrasing_words: ratio(words.matched, words.mass),
             sounds: self.compare_sounds(phrasing),
             sequence: 2.0 * f64::from(units.common) / (length + own_length).max(1) as f64,
             length: length.min(own_length) as f64 / length.max(own_length).max(1) as f64,
             same: f64::from(u8::from(phrasing.units == self.analysis.units)),
-            numbers_differ: self.differ(phrasing, Unit::is_number),
-            latin_differs: self.differ(phrasing, Unit::is_latin),
+            numbers_differ: self.differ(&self.numbers, phrasing, Unit::is_number),
+            latin_differs: self.differ(&self.latin, phrasing, Unit::is_latin),
             contrast: contrast(&self.analysis.contrasts, &phrasing.contrasts),
-            answer: ratio(in_answer.sum(), sum(&self.answer_idf)),
+            answer: ratio(in_answer.sum(), self.mass.answer),
             unknown: self.unknown,
             corrected: self.corrected,
             read: self.read,
             ..Features::default()
         }
+    }
+
+    /// The share of the query's idf mass of units at `covered`.
+    pub fn coverage(&self, covered: u128) -> f64 {
+        ratio(mass_at(covered, &self.unit_idf), self.mass.units)
     }
 
     fn compare_units(&self, phrasing: &Analysis) -> UnitOverlap {
@@ -188,6 +241,7 @@ impl<'a> Query<'a> {
             let taken = open & places;
             open = open.wrapping_add(taken) | (open - taken);
         }
+        overlap.places = matched;
         overlap.matched = mass_at(matched, &self.unit_idf);
         overlap.matched_bigrams = mass_at(bigrams, &self.bigram_idf);
         overlap.common = (!open).count_ones();
@@ -211,7 +265,9 @@ impl<'a> Query<'a> {
         let mut before: (&[Syllable], u128) = (&[], 0);
         for unit in &phrasing.units {
             let readings = unit.readings();
-            let places = readings.iter().fold(0, |places, reading| places | self.sound_places[reading.index()]);
+            let places = readings
+                .iter()
+                .fold(0, |places, reading| places | self.sound_places[reading.index()]);
             matched |= places & !matched & (places & !matched).wrapping_neg();
             let pair = (before.1 << 1) & places & !bigrams;
             bigrams |= pair & pair.wrapping_neg();
@@ -219,27 +275,44 @@ impl<'a> Query<'a> {
             mass += square(self.statistics.sound_bigram_idf(before.0, readings));
             before = (readings, places);
         }
-        let squares = |idfs: &[u32]| idfs.iter().map(|idf| square(*idf)).sum::<f64>();
         let at = |bits: u128, idfs: &[u32]| -> f64 { set_bits(bits).map(|at| square(idfs[at])).sum() };
         let common = at(matched, &self.sound_idf) + at(bigrams, &self.sound_bigram_idf);
-        let own = squares(&self.sound_idf) + squares(&self.sound_bigram_idf);
-        if own * mass > 0.0 { (common / (own * mass).sqrt()).min(1.0) } else { 0.0 }
+        let product = self.mass.sounds * mass;
+        if product > 0.0 {
+            (common / product.sqrt()).min(1.0)
+        } else {
+            0.0
+        }
     }
 
-    /// Of the runs of one kind, where both sides have some: the share of the shorter list that the other lacks.
-    fn differ(&self, phrasing: &Analysis, kind: fn(Unit) -> bool) -> f64 {
-        let is_known = |unit: &Unit| unit.is_number() || self.statistics.units.doc_freq(*unit) > 0;
-        let of = |analysis: &Analysis| -> Vec<Unit> {
-            analysis.units.iter().copied().filter(|unit| kind(*unit) && is_known(unit)).collect()
-        };
-        let (own, other) = (of(self.analysis), of(phrasing));
+    /// Where both sides have such runs: the share of the shorter list that the other lacks.
+    fn differ(&self, own: &[Unit], phrasing: &Analysis, kind: fn(Unit) -> bool) -> f64 {
+        if own.is_empty() {
+            return 0.0;
+        }
+        let other = self.statistics.known_runs(phrasing, kind);
         let common = own.iter().filter(|unit| other.contains(unit)).count();
         let fewer = own.len().min(other.len());
-        if fewer == 0 { 0.0 } else { 1.0 - (common as f64 / fewer as f64).min(1.0) }
+        if fewer == 0 {
+            0.0
+        } else {
+            1.0 - (common as f64 / fewer as f64).min(1.0)
+        }
     }
 }
 
 impl Statistics {
+    /// Every number, and the Latin runs the bank has: an unknown one may be pinyin or a typing error.
+    fn known_runs(&self, analysis: &Analysis, kind: fn(Unit) -> bool) -> Vec<Unit> {
+        let is_known = |unit: &Unit| unit.is_number() || self.units.doc_freq(*unit) > 0;
+        analysis
+            .units
+            .iter()
+            .copied()
+            .filter(|unit| kind(*unit) && is_known(unit))
+            .collect()
+    }
+
     fn syllable_idf(&self, readings: &[Syllable]) -> u32 {
         readings.first().map_or(0, |first| self.syllable_idf[first.index()])
     }
@@ -254,6 +327,8 @@ impl Statistics {
 
 #[derive(Default)]
 struct UnitOverlap {
+    /// Of the query's units, as bits.
+    places: u128,
     matched: u64,
     mass: u64,
     matched_bigrams: u64,
@@ -283,14 +358,13 @@ pub fn sounding(query: &Analysis, statistics: &Statistics) -> Vec<Vec<Syllable>>
     places
 }
 
-/// 1 when some group is named on both sides and no member of it by both, halves where it is one of several.
+/// 1 when some group is named on both sides and no member of it by both.
 fn contrast(own: &[Contrasted], other: &[Contrasted]) -> f64 {
-    let groups = |named: &[Contrasted]| named.iter().map(|c| c.group).collect::<Vec<_>>();
-    let other_groups = groups(other);
-    let shared: Vec<u16> = groups(own).into_iter().filter(|group| other_groups.contains(group)).collect();
-    let agreed = |group: u16| own.iter().any(|c| c.group == group && other.contains(c));
-    let conflict = shared.iter().any(|group| !agreed(*group));
-    f64::from(u8::from(conflict))
+    let conflicts = |group: u16| {
+        let named = other.iter().any(|c| c.group == group);
+        named && !own.iter().any(|c| c.group == group && other.contains(c))
+    };
+    f64::from(u8::from(own.iter().any(|c| conflicts(c.group))))
 }
 
 /// One value per place: `pair` of the place before and this one; 0 at the first.

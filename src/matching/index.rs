@@ -107,8 +107,12 @@ pub(super) struct Candidate {
 impl Index {
     /// Builds the index of a bank. Of entries with one id the last counts.
     pub fn build(entries: impl IntoIterator<Item = Arc<Entry>>, analyzer: Arc<Analyzer>) -> Self {
-        let entries: BTreeMap<EntryId, Arc<Entry>> = entries.into_iter().map(|entry| (entry.id.clone(), entry)).collect();
-        let items = entries.into_values().map(|entry| Arc::new(Item::new(entry, &analyzer))).collect();
+        let entries: BTreeMap<EntryId, Arc<Entry>> =
+            entries.into_iter().map(|entry| (entry.id.clone(), entry)).collect();
+        let items = entries
+            .into_values()
+            .map(|entry| Arc::new(Item::new(entry, &analyzer)))
+            .collect();
         Self::from_items(items, analyzer)
     }
 
@@ -117,12 +121,19 @@ impl Index {
     pub fn apply(&self, changes: &[Change]) -> Self {
         // TODO: rebuilds all postings from the analysed items, about 1 s per 100,000 entries; a delta with tombstones
         // beside the immutable base would make an edit independent of the bank's size.
-        let unchanged = self.inner.items.iter().map(|item| (item.entry.id.clone(), Arc::clone(item)));
+        let unchanged = self
+            .inner
+            .items
+            .iter()
+            .map(|item| (item.entry.id.clone(), Arc::clone(item)));
         let mut items: BTreeMap<EntryId, Arc<Item>> = unchanged.collect();
         for change in changes {
             match change {
                 Change::Put(entry) => {
-                    items.insert(entry.id.clone(), Arc::new(Item::new(Arc::clone(entry), &self.inner.analyzer)));
+                    items.insert(
+                        entry.id.clone(),
+                        Arc::new(Item::new(Arc::clone(entry), &self.inner.analyzer)),
+                    );
                 }
                 Change::Remove(id) => {
                     items.remove(id);
@@ -134,16 +145,7 @@ impl Index {
 
     /// The at most `k` entries in `scope` that answer `query` best.
     pub fn search(&self, query: &str, scope: Scope<'_>, k: usize) -> Matches {
-        let ranking = self.rank(query, scope, None);
-        let hit = |candidate: Candidate| Hit {
-            entry: candidate.entry,
-            score: candidate.score,
-            phrasing: candidate.phrasing,
-        };
-        Matches {
-            hits: ranking.candidates.into_iter().take(k).map(hit).collect(),
-            guard: ranking.guard,
-        }
+        self.rank(query, scope, None).into_matches(k)
     }
 
     /// The entry with that id, whatever its state.
@@ -188,12 +190,15 @@ impl Index {
         };
         let visible = |doc: Doc| {
             let entry = &inner.items[doc.item as usize].entry;
-            scope.admits(entry) && hidden.is_none_or(|(id, phrasing)| entry.id.as_str() != id || doc.phrasing != phrasing)
+            scope.admits(entry)
+                && hidden.is_none_or(|(id, phrasing)| entry.id.as_str() != id || doc.phrasing != phrasing)
         };
-        let (changed, read) = respelled.as_ref().map_or((0, 0), |respelled| (respelled.changed, respelled.read));
+        let (changed, read) = respelled
+            .as_ref()
+            .map_or((0, 0), |respelled| (respelled.changed, respelled.read));
         let query = Query::new(&analysis, changed, read, &inner.statistics);
-        let exact = inner.exact_docs(&normalized, &visible);
-        let mut docs = inner.candidates(&analysis, &visible);
+        let exact = inner.exact_docs(&normalized, visible);
+        let mut docs = inner.candidates(&analysis, visible);
         docs.extend(&exact);
         docs.sort_unstable();
         docs.dedup();
@@ -201,7 +206,10 @@ impl Index {
         for &doc in &exact {
             let Doc { item, phrasing, .. } = inner.docs[doc as usize];
             let id = &inner.items[item as usize].entry.id;
-            if let Some(candidate) = candidates.iter_mut().find(|c| c.entry.id == *id && c.score != Score::EXACT) {
+            if let Some(candidate) = candidates
+                .iter_mut()
+                .find(|c| c.entry.id == *id && c.score != Score::EXACT)
+            {
                 (candidate.score, candidate.phrasing) = (Score::EXACT, phrasing);
             }
         }
@@ -210,7 +218,13 @@ impl Index {
             better.then_with(|| a.entry.id.cmp(&b.entry.id))
         });
         let guard = confidence::guard(&analysis, &candidates, &inner.analyzer);
-        Ranking { normalized, analysis, respelled, candidates, guard }
+        Ranking {
+            normalized,
+            analysis,
+            respelled,
+            candidates,
+            guard,
+        }
     }
 
     fn item(&self, id: &str) -> Option<&Arc<Item>> {
@@ -248,7 +262,31 @@ impl Index {
             average_length,
         };
         let lexicon = lexicon(phrasings(), &statistics);
-        Self { inner: Arc::new(Inner { analyzer, items, docs, statistics, lexicon, exact }) }
+        Self {
+            inner: Arc::new(Inner {
+                analyzer,
+                items,
+                docs,
+                statistics,
+                lexicon,
+                exact,
+            }),
+        }
+    }
+}
+
+impl Ranking {
+    /// The best `k`.
+    pub(super) fn into_matches(self, k: usize) -> Matches {
+        let hit = |candidate: Candidate| Hit {
+            entry: candidate.entry,
+            score: candidate.score,
+            phrasing: candidate.phrasing,
+        };
+        Matches {
+            hits: self.candidates.into_iter().take(k).map(hit).collect(),
+            guard: self.guard,
+        }
     }
 }
 
@@ -257,13 +295,18 @@ impl Inner {
     fn exact_docs(&self, normalized: &str, visible: impl Fn(Doc) -> bool) -> Vec<u32> {
         let key = Word::new(normalized);
         let start = self.exact.partition_point(|&(text, _)| text < key);
-        let same = self.exact[start..].iter().take_while(|&&(text, _)| text == key).map(|&(_, doc)| doc);
+        let same = self.exact[start..]
+            .iter()
+            .take_while(|&&(text, _)| text == key)
+            .map(|&(_, doc)| doc);
         let is_same = |doc: &u32| {
             let Doc { item, phrasing, .. } = self.docs[*doc as usize];
             let phrasing = phrasing_text(&self.items[item as usize].entry, phrasing);
             !normalized.is_empty() && self.analyzer.normalize(phrasing) == normalized
         };
-        same.filter(|doc| visible(self.docs[*doc as usize])).filter(is_same).collect()
+        same.filter(|doc| visible(self.docs[*doc as usize]))
+            .filter(is_same)
+            .collect()
     }
 
     /// Visible documents worth comparing.
@@ -276,8 +319,10 @@ impl Inner {
         for bigram in distinct(bigrams(query)) {
             lexical.add(statistics.bigrams.docs(bigram), statistics.bigrams.idf(bigram) / 2);
         }
-        let mut rarest: Vec<(u32, Unit)> =
-            distinct(query.units.iter().copied()).into_iter().map(|unit| (statistics.units.doc_freq(unit), unit)).collect();
+        let mut rarest: Vec<(u32, Unit)> = distinct(query.units.iter().copied())
+            .into_iter()
+            .map(|unit| (statistics.units.doc_freq(unit), unit))
+            .collect();
         rarest.sort_unstable();
         let mut read = 0;
         for (rank, (doc_freq, unit)) in rarest.into_iter().enumerate() {
@@ -301,18 +346,25 @@ impl Inner {
     /// One candidate per entry, by its best phrasing, unordered.
     fn compare(&self, query: &Query<'_>, docs: &[u32]) -> Vec<Candidate> {
         let mut best: Vec<(u32, u16, Features, f64)> = Vec::with_capacity(docs.len());
+        let mut covered = 0;
         for doc in docs {
-            let Doc { item: number, phrasing, .. } = self.docs[*doc as usize];
+            let Doc {
+                item: number, phrasing, ..
+            } = self.docs[*doc as usize];
             let item = &self.items[number as usize];
-            let features = query.compare(&item.phrasings[phrasing as usize], &item.answer);
+            let is_first = best.last().is_none_or(|last| last.0 != number);
+            if is_first {
+                covered = 0;
+            }
+            let features = query.compare(&item.phrasings[phrasing as usize], &item.answer, &mut covered);
             let raw = ranking::score(&features);
-            match best.last_mut() {
-                Some(last) if last.0 == number => {
-                    if raw > last.3 {
-                        *last = (number, phrasing, features, raw);
-                    }
+            if is_first {
+                best.push((number, phrasing, features, raw));
+            } else if let Some(last) = best.last_mut() {
+                if raw > last.3 {
+                    *last = (number, phrasing, features, raw);
                 }
-                _ => best.push((number, phrasing, features, raw)),
+                last.2.query_units = query.coverage(covered);
             }
         }
         let mut features: Vec<Features> = best.iter().map(|(_, _, features, _)| *features).collect();
@@ -336,7 +388,10 @@ impl Item {
         let texts = || std::iter::once(&entry.question).chain(&entry.similar);
         let normalized: Vec<String> = texts().map(|text| analyzer.normalize(text)).collect();
         Self {
-            phrasings: normalized.iter().map(|text| analyzer.analyze_normalized(text)).collect(),
+            phrasings: normalized
+                .iter()
+                .map(|text| analyzer.analyze_normalized(text))
+                .collect(),
             normalized: normalized.iter().map(|text| Word::new(text)).collect(),
             answer: analyzer.vocabulary(&answer_text(&entry.answer)),
             entry,
@@ -362,16 +417,24 @@ impl Scope<'_> {
 
 /// The wording of a phrasing: 0 is the question, n the n-th similar question.
 pub(super) fn phrasing_text(entry: &Entry, phrasing: u16) -> &str {
-    phrasing.checked_sub(1).and_then(|n| entry.similar.get(usize::from(n))).unwrap_or(&entry.question)
+    phrasing
+        .checked_sub(1)
+        .and_then(|n| entry.similar.get(usize::from(n)))
+        .unwrap_or(&entry.question)
 }
 
 /// What an answer says in words.
 fn answer_text(answer: &Answer) -> String {
     match answer {
         Answer::Text(text) => text.clone(),
-        Answer::Video { title, description, .. } | Answer::Music { title, description, .. } => format!("{title}\n{description}"),
+        Answer::Video { title, description, .. } | Answer::Music { title, description, .. } => {
+            format!("{title}\n{description}")
+        }
         Answer::News { articles } => {
-            articles.iter().map(|article| format!("{}\n{}\n", article.title, article.description)).collect()
+            let texts = articles
+                .iter()
+                .flat_map(|article| [article.title.as_str(), article.description.as_str()]);
+            texts.collect::<Vec<_>>().join("\n")
         }
         Answer::Miniprogram { title, .. } => title.clone(),
         Answer::Image { .. } | Answer::Voice { .. } | Answer::Handoff { .. } => String::new(),
@@ -386,7 +449,10 @@ struct Tally {
 
 impl Tally {
     fn new(documents: usize) -> Self {
-        Self { points: vec![0; documents], touched: Vec::new() }
+        Self {
+            points: vec![0; documents],
+            touched: Vec::new(),
+        }
     }
 
     fn add(&mut self, docs: &[u32], points: u32) {
@@ -431,13 +497,24 @@ fn bigrams(analysis: &Analysis) -> impl Iterator<Item = Bigram> {
 }
 
 fn sound_bigrams(analysis: &Analysis) -> impl Iterator<Item = SoundBigram> {
-    let pairs = analysis.units.windows(2).map(|pair| (pair[0].readings(), pair[1].readings()));
-    pairs.flat_map(|(first, second)| first.iter().flat_map(move |a| second.iter().map(move |b| SoundBigram::new(*a, *b))))
+    let pairs = analysis
+        .units
+        .windows(2)
+        .map(|pair| (pair[0].readings(), pair[1].readings()));
+    pairs.flat_map(|(first, second)| {
+        first
+            .iter()
+            .flat_map(move |a| second.iter().map(move |b| SoundBigram::new(*a, *b)))
+    })
 }
 
 fn sound_bigrams_of(places: &[Vec<super::pinyin::Syllable>]) -> impl Iterator<Item = SoundBigram> {
     let pairs = places.windows(2);
-    pairs.flat_map(|pair| pair[0].iter().flat_map(move |a| pair[1].iter().map(move |b| SoundBigram::new(*a, *b))))
+    pairs.flat_map(|pair| {
+        pair[0]
+            .iter()
+            .flat_map(move |a| pair[1].iter().map(move |b| SoundBigram::new(*a, *b)))
+    })
 }
 
 fn syllable_idf<'a>(phrasings: impl Iterator<Item = &'a Analysis>, documents: u32) -> Vec<u32> {
@@ -469,7 +546,9 @@ fn lexicon<'a>(phrasings: impl Iterator<Item = &'a Analysis>, statistics: &Stati
         for (unit, start) in phrasing.units.iter().zip(&phrasing.unit_starts) {
             let start = *start as usize;
             if let Some(c) = unit.as_char() {
-                words.entry(&phrasing.text[start..start + c.len_utf8()]).or_insert_with(|| statistics.units.doc_freq(*unit));
+                words
+                    .entry(&phrasing.text[start..start + c.len_utf8()])
+                    .or_insert_with(|| statistics.units.doc_freq(*unit));
             }
         }
     }

@@ -1,15 +1,23 @@
 //! Measures: how well an index answers labelled queries.
 //!
 //! [`evaluate`] replays queries, [`leave_one_out`] a bank's own similar questions; both give rows and a [`Summary`].
-//! The measures are those of information retrieval plus two for knowing when to stay silent: AUC and coverage at a
-//! precision. [`feature_rows`] dumps what the ranking was computed from, for fitting.
+//! The measures are those of information retrieval plus two for knowing when to stay silent, AUC and coverage at a
+//! precision, defined as in `eval/score.py`. [`feature_rows`] dumps what the ranking was computed from, for fitting
+//! by `tests/bench/fit_ranking.py`. Pure: reading files and printing tables is the caller's work.
 
-use super::ranking;
-use super::{Decision, Index, Matches, Scope, Thresholds};
+use super::index::{Candidate, phrasing_text};
+use super::{Decision, Index, Matches, Scope, Thresholds, ranking};
 use crate::bank::Channel;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Hits looked at, and kept in a row.
+const DEPTH: usize = 10;
+/// Hits a list shows.
+const SHOWN: usize = 5;
 
 /// A query with the entries that answer it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct LabelledQuery {
     #[expect(missing_docs, reason = "the name says it")]
     pub id: String,
@@ -22,8 +30,119 @@ pub struct LabelledQuery {
     pub note: Option<String>,
 }
 
+/// What became of one query; as JSON a line of a run file for `eval/score.py`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The query's id.
+    pub id: String,
+    /// At most ten, best first.
+    pub hits: Vec<RankedId>,
+    #[expect(missing_docs, reason = "the name says it")]
+    pub decision: Decision,
+}
+
+/// A hit, reduced to what is measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct RankedId {
+    pub id: String,
+    pub score: f64,
+}
+
+/// Rows in the order of the queries, and what they come to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "said above")]
+pub struct Evaluation {
+    pub rows: Vec<Row>,
+    pub summary: Summary,
+}
+
+/// The measures; `None` where there was nothing to measure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// All queries.
+    pub queries: usize,
+    /// Those the bank has an answer to.
+    pub in_scope: usize,
+    /// Over the queries in scope.
+    pub ranks: Option<Ranks>,
+    /// Probability that the first score of a query in scope exceeds that of one out of scope.
+    pub auc_in_out: Option<f64>,
+    /// Probability that the score of a right first hit exceeds that of anything else.
+    pub auc_right_rest: Option<f64>,
+    /// Largest share of the queries in scope answered right while 95 % of all answers are right.
+    pub coverage_p95: Coverage,
+    /// The same at 90 %.
+    pub coverage_p90: Coverage,
+    /// The same at 80 %.
+    pub coverage_p80: Coverage,
+    /// What the thresholds in use come to.
+    pub operating_point: OperatingPoint,
+    /// The same by kind of query.
+    pub by_note: BTreeMap<String, NoteSummary>,
+}
+
+/// Where the right entry stood.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the measures' usual names")]
+pub struct Ranks {
+    pub hit_at_1: f64,
+    pub hit_at_3: f64,
+    pub hit_at_10: f64,
+    pub mrr_at_10: f64,
+}
+
+/// A threshold on the first score and what it gives.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Coverage {
+    /// Queries answered right, by queries in scope.
+    pub coverage: f64,
+    /// The lowest score that is answered; `None` when no threshold is precise enough.
+    pub threshold: Option<f64>,
+}
+
+/// What the decisions came to; `None` where a share would be of nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct OperatingPoint {
+    /// Queries answered directly.
+    pub answered: usize,
+    /// Right ones among them.
+    pub answer_precision: Option<f64>,
+    /// Right direct answers, by queries in scope.
+    pub coverage_in_scope: Option<f64>,
+    /// Wrong direct answers, by queries in scope.
+    pub wrong_answer_rate_in_scope: Option<f64>,
+    /// Direct answers, by queries out of scope.
+    pub false_answer_rate_out_of_scope: Option<f64>,
+    /// Queries answered directly or with a list.
+    pub shown: usize,
+    /// Of those in scope or not, the share with a right entry in what is shown: the answer, or a list of five.
+    pub shown_precision: Option<f64>,
+    /// Answered or listed with a right entry among the first three, by queries in scope.
+    pub right_in_top3: Option<f64>,
+    /// Neither, by queries in scope.
+    pub silent_in_scope: Option<f64>,
+    /// Neither, by queries out of scope.
+    pub silent_out_of_scope: Option<f64>,
+}
+
+/// The measures of one kind of query.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct NoteSummary {
+    /// All of the kind.
+    pub queries: usize,
+    /// Of those in scope.
+    pub ranks: Option<Ranks>,
+    /// Share answered directly.
+    pub answered: f64,
+    /// Share answered directly or with a list.
+    pub shown: f64,
+    /// Of those in scope, the share with a right entry in what is shown.
+    pub right_shown: Option<f64>,
+}
+
 /// What the ranking saw of one candidate; a line of a dump.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FeatureRow {
     /// The query's id.
     pub query: String,
@@ -35,25 +154,356 @@ pub struct FeatureRow {
     pub in_scope: bool,
     /// Whether this one does.
     pub relevant: bool,
-    /// In the order of [`ranking::TABLE`].
+    /// In the order of [`ranking::TABLE`], rounded to six places.
     pub features: Vec<f64>,
 }
 
-/// The scope of an evaluation: everything published, at the beginning of time.
-fn everything() -> Scope<'static> {
-    Scope { account: "", channel: Channel::Api, now: 0, category: None }
+/// Asks every query of everything published and measures the answers.
+pub fn evaluate(index: &Index, queries: &[LabelledQuery], thresholds: Thresholds) -> Evaluation {
+    let outcome = |labelled: &LabelledQuery| {
+        Outcome::new(labelled, &index.search(&labelled.query, EVERYTHING, DEPTH), thresholds)
+    };
+    let outcomes: Vec<Outcome> = queries.iter().map(outcome).collect();
+    let summary = summarise(&outcomes);
+    let rows = outcomes.into_iter().map(|outcome| outcome.row).collect();
+    Evaluation { rows, summary }
 }
 
-/// The features of the best `k` candidates of a query.
+/// Asks every similar question of the bank as if it were not in it: what the thresholds mean for this bank. A row's id
+/// is the entry's id, `#` and the number of the similar question. Entries without similar questions are not asked.
+pub fn leave_one_out(index: &Index, thresholds: Thresholds) -> Evaluation {
+    let mut outcomes = Vec::new();
+    for entry in index.entries().filter(|entry| EVERYTHING.admits(entry)) {
+        for phrasing in 1..=entry.similar.len() as u16 {
+            let labelled = LabelledQuery {
+                id: format!("{}#{phrasing}", entry.id),
+                query: phrasing_text(entry, phrasing).to_owned(),
+                relevant: vec![entry.id.to_string()],
+                note: None,
+            };
+            let ranking = index.rank(&labelled.query, EVERYTHING, Some((entry.id.as_str(), phrasing)));
+            outcomes.push(Outcome::new(&labelled, &ranking.into_matches(DEPTH), thresholds));
+        }
+    }
+    let summary = summarise(&outcomes);
+    let rows = outcomes.into_iter().map(|outcome| outcome.row).collect();
+    Evaluation { rows, summary }
+}
+
+/// The features of the best `k` candidates of a query, and of right ones behind them.
 pub fn feature_rows(index: &Index, labelled: &LabelledQuery, k: usize) -> Vec<FeatureRow> {
-    let ranking = index.rank(&labelled.query, everything(), None);
-    let row = |candidate: super::index::Candidate| FeatureRow {
+    let is_relevant = |candidate: &Candidate| labelled.relevant.iter().any(|id| id == candidate.entry.id.as_str());
+    let row = |candidate: Candidate| FeatureRow {
         query: labelled.id.clone(),
+        entry: candidate.entry.id.to_string(),
         note: labelled.note.clone(),
         in_scope: !labelled.relevant.is_empty(),
-        entry: candidate.entry.id.to_string(),
-        relevant: labelled.relevant.iter().any(|id| id == candidate.entry.id.as_str()),
-        features: ranking::TABLE.iter().map(|line| ((line.value)(&candidate.features) * 1e6).round() / 1e6).collect(),
+        relevant: is_relevant(&candidate),
+        features: ranking::TABLE
+            .iter()
+            .map(|line| ((line.value)(&candidate.features) * 1e6).round() / 1e6)
+            .collect(),
     };
-    ranking.candidates.into_iter().take(k).map(row).collect()
+    let candidates = index
+        .rank(&labelled.query, EVERYTHING, None)
+        .candidates
+        .into_iter()
+        .enumerate();
+    let kept = candidates.filter(|(rank, candidate)| *rank < k || is_relevant(candidate));
+    kept.map(|(_, candidate)| row(candidate)).collect()
+}
+
+/// What an evaluation asks: all that is published for everyone, outside any validity window but the open ones.
+const EVERYTHING: Scope<'static> = Scope {
+    account: "",
+    channel: Channel::Api,
+    now: 0,
+    category: None,
+};
+
+/// A row with what is known about it.
+struct Outcome {
+    row: Row,
+    note: String,
+    in_scope: bool,
+    /// Of the first right hit, from 1.
+    rank: Option<usize>,
+}
+
+impl Outcome {
+    fn new(labelled: &LabelledQuery, matches: &Matches, thresholds: Thresholds) -> Self {
+        let hits = matches.hits.iter().take(DEPTH);
+        let hits: Vec<RankedId> = hits
+            .map(|hit| RankedId {
+                id: hit.entry.id.to_string(),
+                score: hit.score.get(),
+            })
+            .collect();
+        Self {
+            rank: hits
+                .iter()
+                .position(|hit| labelled.relevant.contains(&hit.id))
+                .map(|at| at + 1),
+            in_scope: !labelled.relevant.is_empty(),
+            note: labelled.note.clone().unwrap_or_default(),
+            row: Row {
+                id: labelled.id.clone(),
+                hits,
+                decision: matches.decide(thresholds),
+            },
+        }
+    }
+
+    fn is_right(&self) -> bool {
+        self.rank == Some(1)
+    }
+
+    fn answers(&self) -> bool {
+        self.row.decision == Decision::Answer
+    }
+
+    fn shows(&self) -> bool {
+        self.row.decision != Decision::None
+    }
+
+    fn shows_right(&self) -> bool {
+        let shown = match self.row.decision {
+            Decision::Answer => 1,
+            Decision::Suggest => SHOWN,
+            Decision::None => 0,
+        };
+        self.rank.is_some_and(|rank| rank <= shown)
+    }
+
+    /// `None` when nothing was found.
+    fn top(&self) -> Option<f64> {
+        self.row.hits.first().map(|hit| hit.score)
+    }
+}
+
+fn summarise(outcomes: &[Outcome]) -> Summary {
+    let (inside, outside): (Vec<&Outcome>, Vec<&Outcome>) = outcomes.iter().partition(|outcome| outcome.in_scope);
+    let tops = |outcomes: &mut dyn Iterator<Item = &Outcome>| -> Vec<f64> {
+        outcomes
+            .map(|outcome| outcome.top().unwrap_or(f64::NEG_INFINITY))
+            .collect()
+    };
+    let mut notes: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        notes.entry(outcome.note.clone()).or_default().push(outcome);
+    }
+    let at = |precision| coverage(outcomes, inside.len(), precision);
+    Summary {
+        queries: outcomes.len(),
+        in_scope: inside.len(),
+        ranks: ranks(&inside),
+        auc_in_out: auc(&tops(&mut inside.iter().copied()), &tops(&mut outside.iter().copied())),
+        auc_right_rest: auc(
+            &tops(&mut outcomes.iter().filter(|outcome| outcome.is_right())),
+            &tops(&mut outcomes.iter().filter(|outcome| !outcome.is_right())),
+        ),
+        coverage_p95: at(0.95),
+        coverage_p90: at(0.9),
+        coverage_p80: at(0.8),
+        operating_point: operating_point(&inside, &outside),
+        by_note: notes
+            .into_iter()
+            .map(|(note, outcomes)| (note, note_summary(&outcomes)))
+            .collect(),
+    }
+}
+
+/// `None` without outcomes in scope.
+fn ranks(outcomes: &[&Outcome]) -> Option<Ranks> {
+    let ranks: Vec<Option<usize>> = outcomes
+        .iter()
+        .filter(|outcome| outcome.in_scope)
+        .map(|o| o.rank)
+        .collect();
+    let within = |k: usize| share(&ranks, |rank| rank.is_some_and(|rank| rank <= k));
+    let reciprocal: f64 = ranks
+        .iter()
+        .flatten()
+        .filter(|rank| **rank <= 10)
+        .map(|rank| 1.0 / *rank as f64)
+        .sum();
+    Some(Ranks {
+        hit_at_1: within(1)?,
+        hit_at_3: within(3)?,
+        hit_at_10: within(10)?,
+        mrr_at_10: reciprocal / ranks.len() as f64,
+    })
+}
+
+/// The share of `items` for which `test` holds; `None` of no items.
+fn share<T>(items: &[T], test: impl Fn(&T) -> bool) -> Option<f64> {
+    let count = items.iter().filter(|item| test(item)).count();
+    (!items.is_empty()).then(|| count as f64 / items.len() as f64)
+}
+
+fn operating_point(inside: &[&Outcome], outside: &[&Outcome]) -> OperatingPoint {
+    let all: Vec<&Outcome> = inside.iter().chain(outside).copied().collect();
+    let answered: Vec<&Outcome> = all.iter().copied().filter(|outcome| outcome.answers()).collect();
+    let shown: Vec<&Outcome> = all.iter().copied().filter(|outcome| outcome.shows()).collect();
+    OperatingPoint {
+        answered: answered.len(),
+        answer_precision: share(&answered, |outcome| outcome.is_right()),
+        coverage_in_scope: share(inside, |outcome| outcome.answers() && outcome.is_right()),
+        wrong_answer_rate_in_scope: share(inside, |outcome| outcome.answers() && !outcome.is_right()),
+        false_answer_rate_out_of_scope: share(outside, |outcome| outcome.answers()),
+        shown: shown.len(),
+        shown_precision: share(&shown, |outcome| outcome.shows_right()),
+        right_in_top3: share(inside, |outcome| {
+            outcome.shows() && outcome.rank.is_some_and(|rank| rank <= 3)
+        }),
+        silent_in_scope: share(inside, |outcome| !outcome.shows()),
+        silent_out_of_scope: share(outside, |outcome| !outcome.shows()),
+    }
+}
+
+fn note_summary(outcomes: &[&Outcome]) -> NoteSummary {
+    let inside: Vec<&Outcome> = outcomes.iter().copied().filter(|outcome| outcome.in_scope).collect();
+    NoteSummary {
+        queries: outcomes.len(),
+        ranks: ranks(outcomes),
+        answered: share(outcomes, |outcome| outcome.answers()).unwrap_or(0.0),
+        shown: share(outcomes, |outcome| outcome.shows()).unwrap_or(0.0),
+        right_shown: share(&inside, |outcome| outcome.shows_right()),
+    }
+}
+
+/// Probability that one of `positive` exceeds one of `negative`, ties half; `None` when a side is empty.
+fn auc(positive: &[f64], negative: &[f64]) -> Option<f64> {
+    let mut below: Vec<f64> = negative.to_vec();
+    below.sort_by(f64::total_cmp);
+    let wins = |score: &f64| {
+        let less = below.partition_point(|other| other < score);
+        let ties = below[less..].partition_point(|other| other <= score);
+        less as f64 + ties as f64 / 2.0
+    };
+    let pairs = positive.len() as f64 * negative.len() as f64;
+    (pairs > 0.0).then(|| positive.iter().map(wins).sum::<f64>() / pairs)
+}
+
+/// Walks a threshold down over every first score; whole groups of equal scores are answered or not.
+fn coverage(outcomes: &[Outcome], in_scope: usize, precision: f64) -> Coverage {
+    let mut tops: Vec<(f64, bool)> = outcomes.iter().filter_map(|o| Some((o.top()?, o.is_right()))).collect();
+    tops.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut best = Coverage {
+        coverage: 0.0,
+        threshold: None,
+    };
+    let mut right = 0_usize;
+    for (at, &(score, is_right)) in tops.iter().enumerate() {
+        right += usize::from(is_right);
+        let is_last_of_equals = tops.get(at + 1).is_none_or(|next| next.0 < score);
+        if is_last_of_equals && in_scope > 0 && right as f64 / (at + 1) as f64 >= precision {
+            best = Coverage {
+                coverage: right as f64 / in_scope as f64,
+                threshold: Some(score),
+            };
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(in_scope: bool, rank: Option<usize>, top: f64, decision: Decision) -> Outcome {
+        let hits = vec![RankedId {
+            id: "a".into(),
+            score: top,
+        }];
+        let row = Row {
+            id: String::new(),
+            hits,
+            decision,
+        };
+        Outcome {
+            row,
+            note: if in_scope { "in" } else { "out" }.into(),
+            in_scope,
+            rank,
+        }
+    }
+
+    /// Four in scope (right, second, absent, right), two out of scope.
+    fn six() -> Vec<Outcome> {
+        use Decision::{Answer, None as Silent, Suggest};
+        vec![
+            outcome(true, Some(1), 0.9, Answer),
+            outcome(true, Some(2), 0.8, Answer),
+            outcome(true, None, 0.3, Silent),
+            outcome(true, Some(1), 0.7, Suggest),
+            outcome(false, None, 0.7, Suggest),
+            outcome(false, None, 0.1, Silent),
+        ]
+    }
+
+    #[test]
+    fn measures_agree_with_hand_counted_ones() {
+        let summary = summarise(&six());
+        let expected = Ranks {
+            hit_at_1: 0.5,
+            hit_at_3: 0.75,
+            hit_at_10: 0.75,
+            mrr_at_10: 2.5 / 4.0,
+        };
+        assert_eq!(summary.ranks, Some(expected));
+        // 0.9 and 0.8 beat both, 0.7 ties with one, 0.3 beats one: (2 + 2 + 1.5 + 1) / 8.
+        assert_eq!(summary.auc_in_out, Some(6.5 / 8.0));
+        // 0.9 beats four, 0.7 beats two and ties with one: (4 + 2.5) / 8.
+        assert_eq!(summary.auc_right_rest, Some(6.5 / 8.0));
+        assert_eq!(
+            summary.coverage_p95,
+            Coverage {
+                coverage: 0.25,
+                threshold: Some(0.9)
+            }
+        );
+        let point = summary.operating_point;
+        assert_eq!((point.answered, point.answer_precision), (2, Some(0.5)));
+        assert_eq!(
+            (point.coverage_in_scope, point.wrong_answer_rate_in_scope),
+            (Some(0.25), Some(0.25))
+        );
+        assert_eq!((point.shown, point.shown_precision), (4, Some(0.5)));
+        assert_eq!((point.right_in_top3, point.silent_in_scope), (Some(0.75), Some(0.25)));
+        assert_eq!(
+            (point.false_answer_rate_out_of_scope, point.silent_out_of_scope),
+            (Some(0.0), Some(0.5))
+        );
+        assert_eq!(summary.by_note["out"].ranks, None);
+        assert_eq!(summary.by_note["in"].right_shown, Some(0.5));
+    }
+
+    #[test]
+    fn nothing_gives_no_number() {
+        let summary = summarise(&[]);
+        assert_eq!((summary.ranks, summary.auc_in_out), (None, None));
+        assert_eq!(
+            summary.coverage_p80,
+            Coverage {
+                coverage: 0.0,
+                threshold: None
+            }
+        );
+        assert_eq!(summary.operating_point.answer_precision, None);
+    }
+
+    #[test]
+    fn equal_scores_are_answered_together() {
+        use Decision::Answer;
+        let tied = [outcome(true, Some(1), 0.5, Answer), outcome(true, None, 0.5, Answer)];
+        assert_eq!(coverage(&tied, 2, 0.9).threshold, None);
+        assert_eq!(
+            coverage(&tied, 2, 0.5),
+            Coverage {
+                coverage: 0.5,
+                threshold: Some(0.5)
+            }
+        );
+    }
 }

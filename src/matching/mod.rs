@@ -3,21 +3,23 @@
 //! [`Index::search`] is the entry point; [`Matches::decide`] turns its result into answer, list or silence. Pure and
 //! infallible: nothing here reads a clock, a file or a network. Same bank and query, same hits, on every machine.
 
-pub mod text;
-pub mod numerals;
-pub mod pinyin;
-pub mod tokenizer;
-pub mod postings;
-pub mod spelling;
+pub mod confidence;
 pub mod features;
 pub mod index;
-pub mod ranking;
-pub mod confidence;
 pub mod metrics;
+pub mod numerals;
+pub mod pinyin;
+pub mod postings;
+pub mod ranking;
+pub mod spelling;
+pub mod text;
+pub mod tokenizer;
+pub mod trace;
 
 pub use confidence::{Decision, Thresholds};
 pub use index::{Change, Index, Scope};
 pub use tokenizer::Analyzer;
+pub use trace::Trace;
 
 use crate::bank::Entry;
 use std::sync::Arc;

@@ -9,7 +9,11 @@ pub fn canonical(text: &str) -> String {
     let mut rewritten = String::with_capacity(text.len());
     let mut at = 0;
     while at < chars.len() {
-        let (percent, start) = if chars[at..].starts_with(&['百', '分', '之']) { (true, at + 3) } else { (false, at) };
+        let (percent, start) = if chars[at..].starts_with(&['百', '分', '之']) {
+            (true, at + 3)
+        } else {
+            (false, at)
+        };
         let number = written_in_digits(&chars, start).or_else(|| written_in_chinese(&chars, start, percent));
         let Some((value, end)) = number else {
             rewritten.push(chars[at]);
@@ -27,15 +31,37 @@ pub fn canonical(text: &str) -> String {
 
 /// What may follow a single Chinese digit so that it is a count: 三个月, but not 一般 or 一下.
 const MEASURES: &[&str] = &[
-    "个月", "个工作日", "个交易日", "个小时", "年", "月", "天", "日", "号", "周", "小时", "分钟", "元", "块", "岁", "倍", "张", "笔", "成",
+    "个月",
+    "个工作日",
+    "个交易日",
+    "个小时",
+    "年",
+    "月",
+    "天",
+    "日",
+    "号",
+    "周",
+    "小时",
+    "分钟",
+    "元",
+    "块",
+    "岁",
+    "倍",
+    "张",
+    "笔",
+    "成",
 ];
 
 fn digit(c: char) -> Option<u64> {
-    "零一二三四五六七八九".chars().position(|d| d == c).map(|n| n as u64).or(match c {
-        '〇' => Some(0),
-        '两' => Some(2),
-        _ => None,
-    })
+    "零一二三四五六七八九"
+        .chars()
+        .position(|d| d == c)
+        .map(|n| n as u64)
+        .or(match c {
+            '〇' => Some(0),
+            '两' => Some(2),
+            _ => None,
+        })
 }
 
 fn unit(c: char) -> Option<u64> {
@@ -52,7 +78,11 @@ fn unit(c: char) -> Option<u64> {
 /// `50万`, `1.5亿`, `10w`: digits with a unit behind them, and where the number ends. Plain digits need no rewriting and
 /// come back as they are, so that they are skipped as a whole.
 fn written_in_digits(chars: &[char], start: usize) -> Option<(String, usize)> {
-    let end = start + chars[start..].iter().take_while(|c| c.is_ascii_digit() || **c == '.').count();
+    let end = start
+        + chars[start..]
+            .iter()
+            .take_while(|c| c.is_ascii_digit() || **c == '.')
+            .count();
     if end == start || chars[start] == '.' {
         return None;
     }
@@ -82,7 +112,10 @@ fn scale(digits: &str, factor: u64) -> Option<String> {
 /// Value and end of the Chinese numeral at `start`, when it can only be a number.
 fn written_in_chinese(chars: &[char], start: usize, percent: bool) -> Option<(String, usize)> {
     const LONGEST: usize = 16;
-    let numeral = chars[start..].iter().take_while(|c| digit(**c).or(unit(**c)).is_some()).count();
+    let numeral = chars[start..]
+        .iter()
+        .take_while(|c| digit(**c).or(unit(**c)).is_some())
+        .count();
     let end = start + numeral;
     let run = &chars[start..end];
     let before = start.checked_sub(1).map(|i| chars[i]);
@@ -129,7 +162,9 @@ fn value(run: &[char]) -> Option<u64> {
         }
         let unit = unit(c)?;
         if unit < 10_000 {
-            let count = pending.take().or((unit == 10 && (at == 0 || zero || section == 0)).then_some(1))?;
+            let count = pending
+                .take()
+                .or((unit == 10 && (at == 0 || zero || section == 0)).then_some(1))?;
             if unit >= last_unit {
                 return None;
             }
@@ -176,7 +211,19 @@ mod tests {
         check("百分之十", "10%");
         check("百分之五", "5%");
         check("688开头", "688开头");
-        for stays in ["万一", "一般", "一下", "五六个", "三百五", "千万别", "百分之", "星期一天", "两融", "一个", "9999999999亿"] {
+        for stays in [
+            "万一",
+            "一般",
+            "一下",
+            "五六个",
+            "三百五",
+            "千万别",
+            "百分之",
+            "星期一天",
+            "两融",
+            "一个",
+            "9999999999亿",
+        ] {
             check(stays, stays);
         }
     }

@@ -36,13 +36,19 @@ impl Syllable {
 /// The readings of `c`, most usual first, without repetition; empty when it has none.
 pub fn readings(c: char) -> &'static [Syllable] {
     let code = u32::from(c).wrapping_sub(FIRST);
-    TABLE.spans.get(code as usize).map_or(&[], |&(start, end)| &TABLE.readings[start as usize..end as usize])
+    TABLE
+        .spans
+        .get(code as usize)
+        .map_or(&[], |&(start, end)| &TABLE.readings[start as usize..end as usize])
 }
 
 /// The letters with which the readings of `c` begin; `n` and `l` are told apart here, a typist of initials knows.
 pub fn initials(c: char) -> impl Iterator<Item = u8> {
     let multi = c.to_pinyin_multi();
-    multi.into_iter().flatten().filter_map(|reading| reading.plain().bytes().next())
+    multi
+        .into_iter()
+        .flatten()
+        .filter_map(|reading| reading.plain().bytes().next())
 }
 
 /// Splits a run of Latin letters into syllables: the fewest, of those the longest first. `None` when it is no pinyin.
@@ -60,7 +66,10 @@ pub fn split(run: &str) -> Option<Vec<Syllable>> {
     for at in (0..length).rev() {
         let options = (1..=LONGEST.min(length - at)).filter_map(|size| {
             let (rest, _) = fewest[at + size]?;
-            TABLE.typed.contains_key(&run[at..at + size]).then_some((rest + 1, size))
+            TABLE
+                .typed
+                .contains_key(&run[at..at + size])
+                .then_some((rest + 1, size))
         });
         fewest[at] = options.min_by_key(|&(count, size)| (count, LONGEST - size));
     }
@@ -90,7 +99,11 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let chars = || (FIRST..=LAST).filter_map(char::from_u32).filter(|c| is_han(*c));
     let plain = |c: char| -> Vec<String> {
         let multi = c.to_pinyin_multi();
-        multi.into_iter().flatten().map(|reading| reading.plain().replace('ü', "v")).collect()
+        multi
+            .into_iter()
+            .flatten()
+            .map(|reading| reading.plain().replace('ü', "v"))
+            .collect()
     };
     let mut exact: Vec<String> = chars().flat_map(plain).collect();
     exact.sort_unstable();
@@ -117,8 +130,15 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     // hm, ng, n: interjections that would make pinyin of half of English.
     let is_typed = |spelling: &&String| spelling.bytes().any(|b| b"aeiouv".contains(&b));
     let typed = exact.iter().chain(&spellings).filter(is_typed);
-    let typed = typed.filter_map(|spelling| Some((spelling.clone(), class(spelling)?))).collect();
-    Table { spellings, spans, readings, typed }
+    let typed = typed
+        .filter_map(|spelling| Some((spelling.clone(), class(spelling)?)))
+        .collect();
+    Table {
+        spellings,
+        spans,
+        readings,
+        typed,
+    }
 });
 
 /// The spelling that stands for its class.

@@ -51,7 +51,11 @@ impl<T: Copy + Eq + Hash> Field<T> {
         let mut filled = 0;
         for list in lists.values_mut() {
             let doc_freq = list.end;
-            *list = List { start: filled, end: filled, idf: idf(doc_freq, number) };
+            *list = List {
+                start: filled,
+                end: filled,
+                idf: idf(doc_freq, number),
+            };
             filled += doc_freq;
         }
         let mut docs = vec![0; filled as usize];
@@ -64,12 +68,18 @@ impl<T: Copy + Eq + Hash> Field<T> {
                 }
             }
         }
-        Self { lists, docs, documents: number }
+        Self {
+            lists,
+            docs,
+            documents: number,
+        }
     }
 
     /// The documents holding `term`, ascending; empty when none does.
     pub fn docs(&self, term: T) -> &[u32] {
-        self.lists.get(&term).map_or(&[], |list| &self.docs[list.start as usize..list.end as usize])
+        self.lists
+            .get(&term)
+            .map_or(&[], |list| &self.docs[list.start as usize..list.end as usize])
     }
 
     /// How many documents hold `term`.
@@ -79,7 +89,9 @@ impl<T: Copy + Eq + Hash> Field<T> {
 
     /// Rarity of `term`, in steps; a term nobody has is the rarest.
     pub fn idf(&self, term: T) -> u32 {
-        self.lists.get(&term).map_or_else(|| idf(0, self.documents), |list| list.idf)
+        self.lists
+            .get(&term)
+            .map_or_else(|| idf(0, self.documents), |list| list.idf)
     }
 }
 

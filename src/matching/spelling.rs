@@ -65,11 +65,22 @@ impl Lexicon {
         let mut words: Vec<(&str, u32)> = words.filter(|(text, _)| is_sounded(text)).collect();
         // Order decides among equals, so it must not be the hash map's.
         words.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        let total = words.iter().map(|(_, count)| f64::from(*count)).sum::<f64>().max(1.0).ln();
-        let mut lexicon = Self { total, ..Self::default() };
+        let total = words
+            .iter()
+            .map(|(_, count)| f64::from(*count))
+            .sum::<f64>()
+            .max(1.0)
+            .ln();
+        let mut lexicon = Self {
+            total,
+            ..Self::default()
+        };
         for (text, count) in words {
             let cost = total - f64::from(count).ln();
-            let known = Known { text: text.into(), cost };
+            let known = Known {
+                text: text.into(),
+                cost,
+            };
             lexicon.costs.insert(known.text.clone(), cost);
             for sound in sounds(text) {
                 keep(lexicon.by_sound.entry(sound).or_default(), &known);
@@ -173,8 +184,15 @@ fn sounds(word: &str) -> Vec<Box<[Syllable]>> {
     let mut all = vec![Vec::new()];
     for c in word.chars() {
         let readings = pinyin::readings(c);
-        let readings = if all.len() * readings.len() > MOST { &readings[..1] } else { readings };
-        all = all.iter().flat_map(|prefix| readings.iter().map(move |r| [prefix.as_slice(), &[*r]].concat())).collect();
+        let readings = if all.len() * readings.len() > MOST {
+            &readings[..1]
+        } else {
+            readings
+        };
+        all = all
+            .iter()
+            .flat_map(|prefix| readings.iter().map(move |r| [prefix.as_slice(), &[*r]].concat()))
+            .collect();
     }
     all.into_iter().map(Vec::into_boxed_slice).collect()
 }
@@ -200,7 +218,10 @@ fn slots<'a>(text: &'a str, known: &Field<Unit>) -> Vec<Slot<'a>> {
 
 /// What it costs that `slots` were meant as `word`; `None` when they cannot be.
 fn cost_of_reading(slots: &[Slot<'_>], word: &str) -> Option<f64> {
-    let changed = slots.iter().zip(word.chars()).filter(|(slot, c)| matches!(slot, Slot::Char(typed, _) if typed != c));
+    let changed = slots
+        .iter()
+        .zip(word.chars())
+        .filter(|(slot, c)| matches!(slot, Slot::Char(typed, _) if typed != c));
     let changed = changed.count();
     // A lone character has too many namesakes.
     if changed > 0 && slots.len() == 1 {
@@ -218,7 +239,11 @@ fn render(slots: &[Slot<'_>], best: &[(f64, usize, Option<&str>)]) -> Respelled 
         pieces.push((start, end, word));
         end = start;
     }
-    let mut respelled = Respelled { text: String::new(), changed: 0, read: 0 };
+    let mut respelled = Respelled {
+        text: String::new(),
+        changed: 0,
+        read: 0,
+    };
     for (start, end, word) in pieces.into_iter().rev() {
         match (&slots[start], word) {
             (_, Some(word)) => {

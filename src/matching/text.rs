@@ -34,9 +34,9 @@ const FACE_CODES: &[&str] = &[
     ":D", ":O", ":(", ":+", ":Q", ":T", ":d", ":g", ":!", ":L", ":>", ":*", ":8", "8-)", "--b", ",@-D", ",@P", ",@o",
     ",@f", ",@x", ",@@", ",@!", "|-)", "?", "@@", "@x", "@>", "@)", "!!!", "&-(", "B-)", "<@", ">-|", "P-(", "X-)",
     "8*", "<W>", "<L>", "<O>", "handclap", "showlove", "basketb", "ladybug", "coffee", "strong", "circle", "footb",
-    "heart", "break", "kotow", "share", "shake", "wipe", "beer", "rose", "fade", "cake", "bome", "shit", "moon", "gift",
-    "weak", "jump", "turn", "skip", "love", "bye", "dig", "eat", "pig", "sun", "hug", "bad", "lvu", "xx", "pd", "oo",
-    "li", "kn", "jj", "no", "ok", "oY", "v",
+    "heart", "break", "kotow", "share", "shake", "wipe", "beer", "rose", "fade", "cake", "bome", "shit", "moon",
+    "gift", "weak", "jump", "turn", "skip", "love", "bye", "dig", "eat", "pig", "sun", "hug", "bad", "lvu", "xx", "pd",
+    "oo", "li", "kn", "jj", "no", "ok", "oY", "v",
 ];
 
 /// Names WeChat puts between brackets instead of a face. A closed list: `[卡号]` is text.
@@ -50,7 +50,11 @@ fn without_faces(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix("/:").and_then(after_face_code).or_else(|| after_face_name(rest)) {
+        if let Some(after) = rest
+            .strip_prefix("/:")
+            .and_then(after_face_code)
+            .or_else(|| after_face_name(rest))
+        {
             kept.push(' ');
             rest = after;
         } else {
@@ -70,17 +74,30 @@ fn after_face_name(text: &str) -> Option<&str> {
     let inside = text.strip_prefix('[')?;
     let window = inside.as_bytes().iter().take(LONGEST_NAME_BYTES + 1);
     let end = window.into_iter().position(|&byte| byte == b']')?;
-    FACE_NAMES.split_whitespace().any(|name| name == &inside[..end]).then(|| &inside[end + 1..])
+    FACE_NAMES
+        .split_whitespace()
+        .any(|name| name == &inside[..end])
+        .then(|| &inside[end + 1..])
 }
 
 /// NFKC, lower case, simplified characters, and the variants those leave.
 fn fold(text: &str) -> String {
     let lower: String = text.nfkc().flat_map(char::to_lowercase).collect();
-    fast2s::convert(&lower).chars().map(|c| VARIANTS.iter().find(|(from, _)| *from == c).map_or(c, |v| v.1)).collect()
+    fast2s::convert(&lower)
+        .chars()
+        .map(|c| VARIANTS.iter().find(|(from, _)| *from == c).map_or(c, |v| v.1))
+        .collect()
 }
 
 /// Characters typed for one another so often that they carry no difference.
-const VARIANTS: &[(char, char)] = &[('帐', '账'), ('妳', '你'), ('祂', '他'), ('喫', '吃'), ('佔', '占'), ('裏', '里')];
+const VARIANTS: &[(char, char)] = &[
+    ('帐', '账'),
+    ('妳', '你'),
+    ('祂', '他'),
+    ('喫', '吃'),
+    ('佔', '占'),
+    ('裏', '里'),
+];
 
 /// Keeps letters, digits and the signs inside words and numbers; each other run of signs becomes one space, but white
 /// space between Chinese characters disappears, because nobody separates words with it on purpose.
@@ -139,42 +156,211 @@ fn belongs(c: char, before: Option<char>, after: Option<char>) -> bool {
 /// Ways to ask the same. Where one phrase begins with another the longer stands first; some stand for themselves, so
 /// that the shorter one does not take them apart.
 const CANONICAL: &[(&str, &str)] = &[
-    ("怎么样才能", "怎么"), ("怎么样", "怎么样"), ("怎样才能", "怎么"), ("怎样", "怎么"), ("怎么才能", "怎么"), ("如何才能", "怎么"),
-    ("如何", "怎么"), ("咋样", "怎么样"), ("咋个", "怎么"), ("咋", "怎么"), ("肿么", "怎么"), ("怎麽", "怎么"), ("点样", "怎么"),
-    ("为什麽", "为什么"), ("为甚么", "为什么"), ("为啥子", "为什么"), ("为啥", "为什么"), ("为何", "为什么"), ("为嘛", "为什么"),
-    ("啥时候", "什么时候"), ("啥时间", "什么时候"), ("什么时间", "什么时候"), ("何时", "什么时候"), ("几时", "什么时候"),
-    ("什么地方", "哪里"), ("啥地方", "哪里"), ("何处", "哪里"), ("甚么", "什么"), ("什麽", "什么"), ("神马", "什么"), ("啥", "什么"),
-    ("可以不可以", "能不能"), ("可不可以", "能不能"), ("是否可以", "能不能"), ("是否能够", "能不能"), ("是否能", "能不能"),
-    ("能够", "能"), ("能否", "能不能"), ("可否", "能不能"), ("是否", "是不是"), ("有无", "有没有"), ("木有", "没有"),
-    ("多长时间", "多久"), ("多少时间", "多久"), ("几多", "多少"), ("哪一个", "哪个"), ("在哪里", "在哪里"), ("在哪儿", "在哪里"),
-    ("在哪个", "在哪个"), ("在哪些", "在哪些"), ("在哪家", "在哪家"), ("在哪种", "在哪种"), ("在哪", "在哪里"), ("哪儿", "哪里"),
-    ("登陆", "登录"), ("請問", "请问"),
+    ("怎么样才能", "怎么"),
+    ("怎么样", "怎么样"),
+    ("怎样才能", "怎么"),
+    ("怎样", "怎么"),
+    ("怎么才能", "怎么"),
+    ("如何才能", "怎么"),
+    ("如何", "怎么"),
+    ("咋样", "怎么样"),
+    ("咋个", "怎么"),
+    ("咋", "怎么"),
+    ("肿么", "怎么"),
+    ("怎麽", "怎么"),
+    ("点样", "怎么"),
+    ("为什麽", "为什么"),
+    ("为甚么", "为什么"),
+    ("为啥子", "为什么"),
+    ("为啥", "为什么"),
+    ("为何", "为什么"),
+    ("为嘛", "为什么"),
+    ("啥时候", "什么时候"),
+    ("啥时间", "什么时候"),
+    ("什么时间", "什么时候"),
+    ("何时", "什么时候"),
+    ("几时", "什么时候"),
+    ("什么地方", "哪里"),
+    ("啥地方", "哪里"),
+    ("何处", "哪里"),
+    ("甚么", "什么"),
+    ("什麽", "什么"),
+    ("神马", "什么"),
+    ("啥", "什么"),
+    ("可以不可以", "能不能"),
+    ("可不可以", "能不能"),
+    ("是否可以", "能不能"),
+    ("是否能够", "能不能"),
+    ("是否能", "能不能"),
+    ("能够", "能"),
+    ("能否", "能不能"),
+    ("可否", "能不能"),
+    ("是否", "是不是"),
+    ("有无", "有没有"),
+    ("木有", "没有"),
+    ("多长时间", "多久"),
+    ("多少时间", "多久"),
+    ("几多", "多少"),
+    ("哪一个", "哪个"),
+    ("在哪里", "在哪里"),
+    ("在哪儿", "在哪里"),
+    ("在哪个", "在哪个"),
+    ("在哪些", "在哪些"),
+    ("在哪家", "在哪家"),
+    ("在哪种", "在哪种"),
+    ("在哪", "在哪里"),
+    ("哪儿", "哪里"),
+    ("登陆", "登录"),
+    ("請問", "请问"),
 ];
 
 /// Openings that ask for nothing.
 const OPENINGS: &[&str] = &[
-    "你好", "您好", "哈喽", "哈罗", "嗨喽", "早上好", "上午好", "中午好", "下午好", "晚上好", "大家好", "在吗", "在么", "在不在", "有人吗",
-    "不好意思", "打扰一下", "打扰了", "打扰下", "劳驾", "麻烦问一下", "麻烦问下", "麻烦您", "麻烦你", "麻烦", "我有个问题想咨询一下", "我有个问题想问一下",
-    "我有个问题", "有个问题", "我想咨询一下", "我想咨询下", "我想咨询", "想咨询一下", "想咨询下", "想咨询", "咨询一下", "咨询下", "我想请教一下", "我想请教",
-    "想请教一下", "想请教", "请教一下", "请教下", "请教", "我想问一下", "我想问下", "我想问问", "我想问", "想问一下", "想问下", "想问问", "想问", "问一下",
-    "问下", "问问", "我想了解一下", "我想了解下", "想了解一下", "想了解下", "我想知道", "想知道", "谁知道", "有谁知道", "有人知道", "嗯嗯", "嗯", "呃", "哎呀",
-    "客服你好", "客服您好", "老师你好", "老师您好", "哈", "啊", "哦",
+    "你好",
+    "您好",
+    "哈喽",
+    "哈罗",
+    "嗨喽",
+    "早上好",
+    "上午好",
+    "中午好",
+    "下午好",
+    "晚上好",
+    "大家好",
+    "在吗",
+    "在么",
+    "在不在",
+    "有人吗",
+    "不好意思",
+    "打扰一下",
+    "打扰了",
+    "打扰下",
+    "劳驾",
+    "麻烦问一下",
+    "麻烦问下",
+    "麻烦您",
+    "麻烦你",
+    "麻烦",
+    "我有个问题想咨询一下",
+    "我有个问题想问一下",
+    "我有个问题",
+    "有个问题",
+    "我想咨询一下",
+    "我想咨询下",
+    "我想咨询",
+    "想咨询一下",
+    "想咨询下",
+    "想咨询",
+    "咨询一下",
+    "咨询下",
+    "我想请教一下",
+    "我想请教",
+    "想请教一下",
+    "想请教",
+    "请教一下",
+    "请教下",
+    "请教",
+    "我想问一下",
+    "我想问下",
+    "我想问问",
+    "我想问",
+    "想问一下",
+    "想问下",
+    "想问问",
+    "想问",
+    "问一下",
+    "问下",
+    "问问",
+    "我想了解一下",
+    "我想了解下",
+    "想了解一下",
+    "想了解下",
+    "我想知道",
+    "想知道",
+    "谁知道",
+    "有谁知道",
+    "有人知道",
+    "嗯嗯",
+    "嗯",
+    "呃",
+    "哎呀",
+    "客服你好",
+    "客服您好",
+    "老师你好",
+    "老师您好",
+    "哈",
+    "啊",
+    "哦",
 ];
 
 /// Openings only where a sign follows: 亲 is also the beginning of 亲属, 那个 of a question.
 const OPENINGS_APART: &[&str] = &[
-    "亲爱的", "亲们", "亲", "老师", "客服", "小编", "那个", "那啥", "就是", "额", "喂", "哎", "诶", "唉", "嗨", "hi", "hello", "朋友们", "各位",
+    "亲爱的",
+    "亲们",
+    "亲",
+    "老师",
+    "客服",
+    "小编",
+    "那个",
+    "那啥",
+    "就是",
+    "额",
+    "喂",
+    "哎",
+    "诶",
+    "唉",
+    "嗨",
+    "hi",
+    "hello",
+    "朋友们",
+    "各位",
 ];
 
 /// Endings that ask for nothing. 吗 and 么 stay: they make a question of a statement. 呗 stays: 花呗.
 const ENDINGS: &[&str] = &[
-    "非常感谢", "谢谢您", "谢谢你", "谢谢了", "谢谢啦", "谢谢", "谢了", "多谢", "感谢", "麻烦了", "拜托了", "在线等", "求解答", "求解", "求告知",
-    "求指教", "求助", "请问", "急急急", "呀", "啊", "呢", "哦", "噢", "哈", "啦", "嘛", "哟", "喔", "哇", "吖", "诶", "嗯", "呃",
+    "非常感谢",
+    "谢谢您",
+    "谢谢你",
+    "谢谢了",
+    "谢谢啦",
+    "谢谢",
+    "谢了",
+    "多谢",
+    "感谢",
+    "麻烦了",
+    "拜托了",
+    "在线等",
+    "求解答",
+    "求解",
+    "求告知",
+    "求指教",
+    "求助",
+    "请问",
+    "急急急",
+    "呀",
+    "啊",
+    "呢",
+    "哦",
+    "噢",
+    "哈",
+    "啦",
+    "嘛",
+    "哟",
+    "喔",
+    "哇",
+    "吖",
+    "诶",
+    "嗯",
+    "呃",
 ];
 
 /// Dropped wherever they stand: stories come before 请问 as often as questions come after it.
 const ASIDES: &[(&str, &str)] = &[
-    ("请问一下", " "), ("请问下", " "), ("请问", " "), ("嗯", " "), ("呃", " "),
+    ("请问一下", " "),
+    ("请问下", " "),
+    ("请问", " "),
+    ("嗯", " "),
+    ("呃", " "),
 ];
 
 /// Drops politeness, as long as something is left of the question.
@@ -185,13 +371,17 @@ fn without_fillers(text: &str) -> String {
         rest = shorter.trim();
     }
     // 「你好」 and 「谢谢」 alone are what the follower says.
-    if rest.is_empty() { text.to_owned() } else { rest.to_owned() }
+    if rest.is_empty() {
+        text.to_owned()
+    } else {
+        rest.to_owned()
+    }
 }
 
 fn without_opening(text: &str) -> Option<&str> {
     let apart = |opening: &&str| text.strip_prefix(*opening).filter(|rest| rest.starts_with(' '));
     let rest = OPENINGS.iter().find_map(|opening| text.strip_prefix(opening));
-    rest.or_else(|| OPENINGS_APART.iter().find_map(|opening| apart(&opening)))
+    rest.or_else(|| OPENINGS_APART.iter().find_map(apart))
 }
 
 fn without_ending(text: &str) -> Option<&str> {

@@ -98,7 +98,11 @@ impl Unit {
         match (chars.next(), chars.next()) {
             (Some(c), None) if text::is_han(c) => Self(u32::from(c)),
             (first, _) => {
-                let kind = if first.is_some_and(char::is_numeric) { Self::DIGITS } else { Self::LETTERS };
+                let kind = if first.is_some_and(char::is_numeric) {
+                    Self::DIGITS
+                } else {
+                    Self::LETTERS
+                };
                 Self(kind | (Word::new(text).0 >> 34) as u32)
             }
         }
@@ -106,7 +110,11 @@ impl Unit {
 
     /// `None` for a run.
     pub fn as_char(self) -> Option<char> {
-        if self.is_number() || self.is_latin() { None } else { char::from_u32(self.0) }
+        if self.is_number() || self.is_latin() {
+            None
+        } else {
+            char::from_u32(self.0)
+        }
     }
 
     /// Whether it is a run of digits.
@@ -131,10 +139,18 @@ impl Analyzer {
         static DEFAULT: LazyLock<Jieba> = LazyLock::new(Jieba::new);
         let mut jieba = DEFAULT.clone();
         for user in &dictionaries.user {
-            add_word(&mut jieba, &text::normalize(&user.word), user.frequency, user.tag.as_deref());
+            add_word(
+                &mut jieba,
+                &text::normalize(&user.word),
+                user.frequency,
+                user.tag.as_deref(),
+            );
         }
         let groups = |groups: &[Vec<String>]| -> Vec<Vec<String>> {
-            groups.iter().map(|group| group.iter().map(|word| text::normalize(word)).collect()).collect()
+            groups
+                .iter()
+                .map(|group| group.iter().map(|word| text::normalize(word)).collect())
+                .collect()
         };
         let (synonyms, contrast) = (groups(&dictionaries.synonyms), groups(&dictionaries.contrast));
         for word in synonyms.iter().chain(&contrast).flatten() {
@@ -147,7 +163,11 @@ impl Analyzer {
             }
         }
         Self {
-            stopwords: dictionaries.stopwords.iter().map(|word| text::normalize(word)).collect(),
+            stopwords: dictionaries
+                .stopwords
+                .iter()
+                .map(|word| text::normalize(word))
+                .collect(),
             contrast: ContrastGroups::new(&contrast, &classes),
             synonyms: classes,
             jieba,
@@ -166,9 +186,14 @@ impl Analyzer {
 
     /// As [`Analyzer::analyze`], for a text that is normalised already.
     pub fn analyze_normalized(&self, normalized: &str) -> Analysis {
-        let end = normalized.char_indices().nth(MAX_CHARS).map_or(normalized.len(), |(at, _)| at);
+        let end = normalized
+            .char_indices()
+            .nth(MAX_CHARS)
+            .map_or(normalized.len(), |(at, _)| at);
         let text = self.with_synonyms(&normalized[..end]);
-        let (unit_starts, units) = units(&text).map(|(at, unit)| (at as u32, Unit::new(unit))).unzip::<_, _, Vec<_>, Vec<_>>();
+        let (unit_starts, units) = units(&text)
+            .map(|(at, unit)| (at as u32, Unit::new(unit)))
+            .unzip::<_, _, Vec<_>, Vec<_>>();
         let (word_spans, words): (Vec<_>, Vec<_>) = self.words(&text).into_iter().unzip();
         Analysis {
             contrasts: self.contrast.named(&text).into(),
@@ -198,7 +223,10 @@ impl Analyzer {
             return text.to_owned();
         }
         let tokens = self.jieba.cut(text, false);
-        tokens.into_iter().map(|token| self.synonyms.get(token.word).map_or(token.word, String::as_str)).collect()
+        tokens
+            .into_iter()
+            .map(|token| self.synonyms.get(token.word).map_or(token.word, String::as_str))
+            .collect()
     }
 
     fn words(&self, text: &str) -> Vec<((u32, u32), Word)> {
@@ -290,7 +318,10 @@ impl ContrastGroups {
             for (member, word) in members.iter().enumerate() {
                 let word = synonyms.get(word).unwrap_or(word);
                 let Some(first) = word.chars().next() else { continue };
-                let contrasted = Contrasted { group: group as u16, member: member as u16 };
+                let contrasted = Contrasted {
+                    group: group as u16,
+                    member: member as u16,
+                };
                 by_first.entry(first).or_default().push((word.clone(), contrasted));
             }
         }
@@ -306,9 +337,17 @@ impl ContrastGroups {
         let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
             let members = self.by_first.get(&c).map_or(&[][..], Vec::as_slice);
-            let longest = members.iter().find(|(word, _)| text[at..].starts_with(word.as_str())).map(|(word, _)| word);
+            let longest = members
+                .iter()
+                .find(|(word, _)| text[at..].starts_with(word.as_str()))
+                .map(|(word, _)| word);
             if let Some(longest) = longest {
-                named.extend(members.iter().filter(|(word, _)| word == longest).map(|(_, contrasted)| *contrasted));
+                named.extend(
+                    members
+                        .iter()
+                        .filter(|(word, _)| word == longest)
+                        .map(|(_, contrasted)| *contrasted),
+                );
             }
             at += longest.map_or(c.len_utf8(), String::len);
         }
@@ -326,7 +365,11 @@ mod tests {
     fn analyzer() -> Analyzer {
         let group = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         Analyzer::new(&Dictionaries {
-            user: vec![UserWord { word: "Ｔ＋１".into(), frequency: None, tag: None }],
+            user: vec![UserWord {
+                word: "Ｔ＋１".into(),
+                frequency: None,
+                tag: None,
+            }],
             stopwords: group(&["的"]),
             synonyms: vec![group(&["北交所", "北京证券交易所"])],
             contrast: vec![group(&["关注", "取消关注"]), group(&["手机银行", "网银"])],
@@ -336,19 +379,33 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         let analysis = analyzer().analyze(text);
-        analysis.word_spans.iter().map(|&(start, end)| analysis.text[start as usize..end as usize].to_owned()).collect()
+        analysis
+            .word_spans
+            .iter()
+            .map(|&(start, end)| analysis.text[start as usize..end as usize].to_owned())
+            .collect()
     }
 
     #[test]
     fn operator_words_are_cut_whole_in_any_width() {
-        assert_eq!(words("t+1的规则"), ["t+1", "t", "+", "1", "规则"].map(str::to_owned).into_iter().filter(|w| words("t+1").contains(w) || w == "规则").collect::<Vec<_>>());
+        assert_eq!(
+            words("t+1的规则"),
+            ["t+1", "t", "+", "1", "规则"]
+                .map(str::to_owned)
+                .into_iter()
+                .filter(|w| words("t+1").contains(w) || w == "规则")
+                .collect::<Vec<_>>()
+        );
         assert!(words("Ｔ＋１ 是什么").contains(&"t+1".to_owned()));
     }
 
     #[test]
     fn synonyms_meet_in_every_field() {
         let analyzer = analyzer();
-        let (long, short) = (analyzer.analyze("北京证券交易所怎么开户"), analyzer.analyze("北交所如何开户？"));
+        let (long, short) = (
+            analyzer.analyze("北京证券交易所怎么开户"),
+            analyzer.analyze("北交所如何开户？"),
+        );
         assert_eq!(long, short);
     }
 
@@ -361,7 +418,14 @@ mod tests {
 
     #[test]
     fn the_longest_contrast_member_counts() {
-        let named = |text| analyzer().analyze(text).contrasts.iter().map(|c| (c.group, c.member)).collect::<Vec<_>>();
+        let named = |text| {
+            analyzer()
+                .analyze(text)
+                .contrasts
+                .iter()
+                .map(|c| (c.group, c.member))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(named("取消关注后还能用网银吗"), [(0, 1), (1, 1)]);
         assert_eq!(named("关注"), [(0, 0)]);
         assert_eq!(named("天气"), []);

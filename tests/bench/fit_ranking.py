@@ -30,9 +30,9 @@ LIKENESS = (0.0, np.inf)
 CONFLICT = (-np.inf, -0.5)
 DOUBT = (-np.inf, 0.0)
 BOUNDS = {
-    **dict.fromkeys(["units", "words_bigrams", "query_units", "phrasing_units", "query_words", "phrasing_words"], LIKENESS),
+    **dict.fromkeys(["units", "words_bigrams", "query_units", "phrasing_units", "phrasing_words"], LIKENESS),
     **dict.fromkeys(["sounds", "sequence", "same", "answer"], LIKENESS),
-    **dict.fromkeys(["units_gap", "words_bigrams_gap", "sounds_gap", "sequence_gap", "answer_gap"], LIKENESS),
+    **dict.fromkeys(["units_gap", "words_bigrams_gap", "sounds_gap", "sequence_gap", "evidence_gap"], LIKENESS),
     **dict.fromkeys(["numbers_differ", "latin_differs", "contrast"], CONFLICT),
     **dict.fromkeys(["unknown", "corrected"], DOUBT),
 }
@@ -74,7 +74,7 @@ class Task:
         self.starts = np.flatnonzero(np.r_[True, np.diff(self.groups) > 0])
 
 
-def fit(tasks, bounds, steps=250, l2=2e-4, listwise=0.5):
+def fit(tasks, bounds, steps=500, l2=2e-5, listwise=0.5):
     """Intercept and weights by Adam on the whole data at once."""
     x = np.vstack([task.x for task in tasks])
     y = np.concatenate([task.y for task in tasks])
@@ -154,7 +154,7 @@ def main():
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--hold", action="append", default=[], help="tasks left out together; the first is reported")
     parser.add_argument("--only-report", action="append", default=[], help="a task never fitted on")
-    parser.add_argument("--l2", type=float, default=2e-4)
+    parser.add_argument("--l2", type=float, default=2e-5)
     parser.add_argument("--listwise", type=float, default=0.5)
     arguments = parser.parse_args()
     source = Path(__file__).resolve().parents[2] / "src/matching/ranking.rs"
