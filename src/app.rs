@@ -13,20 +13,18 @@ pub use publisher::{Publisher, Sources, first_snapshot};
 use crate::bot::{Bot, MatchStore, Parts, Seals, SystemClock};
 use crate::config::{Config, ConfigError, Listen, Secret, Source};
 use crate::lifecycle::{self, Inherited};
+use crate::store::StoreError;
 use crate::store::conversations::{Conversations, Lifetimes};
 use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
 use crate::store::match_cache::MatchCache;
 use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monotonic};
-use crate::store::redis::{self, RedisConversations, RedisMatchCache};
+use crate::store::redis::{RedisConversations, RedisMatchCache, open as open_redis};
 use crate::store::sql::{OpenError, Questions};
-use crate::store::StoreError;
-use crate::telemetry::{self, Logs, TelemetryError};
+use crate::telemetry::{self, Logs, Metrics, TelemetryError};
 use crate::web::listener::{Limits, serve as listen};
 use crate::web::ops::{Dependency, Ops, Readiness};
 use crate::web::{self, Gate, Policy, Web, ops};
 use crate::wechat::credentials::{CredentialParts, Credentials, Mode};
-use metrics_exporter_prometheus::PrometheusHandle;
-use sd_notify::NotifyState;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -105,7 +103,11 @@ pub enum Missing {
 pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppError> {
     let mut source = Source::of_process(file);
     let first_day = source.file.is_none();
-    let bare = Config::load(&Source { file: None, first_day: String::new(), ..source.clone() });
+    let bare = Config::load(&Source {
+        file: None,
+        first_day: String::new(),
+        ..source.clone()
+    });
     if first_day {
         // Only the data folder is needed here; the rest may lean on what is about to be made.
         let data = bare.map_or_else(|_| PathBuf::from("data"), |config| config.paths.data);
@@ -117,7 +119,11 @@ pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppEr
     }
     let mut config = Config::load(&source)?;
     complete(&mut config, missing)?;
-    Ok(Setup { config, first_day, source })
+    Ok(Setup {
+        config,
+        first_day,
+        source,
+    })
 }
 
 /// Fills in the install key.
@@ -159,11 +165,22 @@ impl Stores {
         let memory = MemoryConversations::new(lifetimes, Bounds::default(), monotonic());
         let near = MemoryMatchCache::new(MATCH_LIFETIME, MATCH_BYTES);
         let Some(url) = &config.redis.url else {
-            return Ok(Self { conversations: Arc::new(memory), matches: Arc::new(near), redis: None });
+            return Ok(Self {
+                conversations: Arc::new(memory),
+                matches: Arc::new(near),
+                redis: None,
+            });
         };
         let deadline = config.redis.deadline;
-        let link = redis::open(url.expose(), &config.redis.prefix, deadline)?;
-        let breaker = Breaker::new("redis", link.clone(), Patience { deadline, ..Patience::default() });
+        let link = open_redis(url.expose(), &config.redis.prefix, deadline)?;
+        let breaker = Breaker::new(
+            "redis",
+            link.clone(),
+            Patience {
+                deadline,
+                ..Patience::default()
+            },
+        );
         if let Status::Away { .. } = breaker.check().await {
             tracing::warn!("Redis cannot be reached; conversations stay in this process until it can");
         }
@@ -179,8 +196,12 @@ impl Stores {
 
 /// Runs the daemon on the bank `questions` until it is told to stop.
 pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
-    let metrics = telemetry::start_metrics()?;
-    let Setup { config, first_day, source } = setup;
+    let metrics = Metrics::start()?;
+    let Setup {
+        config,
+        first_day,
+        source,
+    } = setup;
     lifecycle::raise_descriptor_limit();
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
@@ -221,13 +242,16 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     let background = background(&config, &publisher, metrics, logs, stop.clone());
     let reload = tokio::spawn(reload_on_hangup(source, config.clone(), web, publisher.clone())?);
 
-    lifecycle::notify(&[NotifyState::Ready]);
+    lifecycle::ready();
     announce(&config, first_day, bot.snapshot().index.len());
     while servers.join_next().await.is_some() {}
     reload.abort();
     background.abort();
     bot.tasks().close();
-    if tokio::time::timeout(config.server.shutdown_grace, bot.tasks().wait()).await.is_err() {
+    if tokio::time::timeout(config.server.shutdown_grace, bot.tasks().wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("work still running at the end of the grace period");
     }
     tracing::info!("stopped");
@@ -240,14 +264,18 @@ async fn open(
     inherited: Option<&mut Inherited>,
 ) -> Result<web::listener::Socket, AppError> {
     let opened = lifecycle::open_socket(address, inherited).await;
-    opened.map_err(|source| AppError::Listen { key, address: address.clone(), source })
+    opened.map_err(|source| AppError::Listen {
+        key,
+        address: address.clone(),
+        source,
+    })
 }
 
 /// What runs beside the servers: changes of bank and files, metrics, the watchdog.
 fn background(
     config: &Config,
     publisher: &Arc<Publisher>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     logs: &Logs,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
@@ -267,7 +295,7 @@ fn background(
     })
 }
 
-fn operations(metrics: PrometheusHandle, publisher: Arc<Publisher>, redis: Option<Arc<Breaker>>) -> Ops {
+fn operations(metrics: Metrics, publisher: Arc<Publisher>, redis: Option<Arc<Breaker>>) -> Ops {
     let readiness = move || {
         let snapshot = publisher.bot().snapshot();
         let mut dependencies = BTreeMap::from([("database", publisher.database_state())]);
@@ -275,19 +303,36 @@ fn operations(metrics: PrometheusHandle, publisher: Arc<Publisher>, redis: Optio
             let state = match breaker.status() {
                 Status::Up => Dependency::Up,
                 Status::Away { since } => Dependency::Degraded {
-                    reason: format!("away for {} s; conversations live in this process", since.elapsed().as_secs()),
+                    reason: format!(
+                        "away for {} s; conversations live in this process",
+                        since.elapsed().as_secs()
+                    ),
                 },
             };
             dependencies.insert("redis", state);
         }
-        Readiness { ready: true, revision: snapshot.revision, entries: snapshot.index.len(), dependencies }
+        Readiness {
+            ready: true,
+            revision: snapshot.revision,
+            entries: snapshot.index.len(),
+            dependencies,
+        }
     };
-    Ops { readiness: Box::new(readiness), metrics }
+    Ops {
+        readiness: Box::new(readiness),
+        metrics,
+    }
 }
 
 fn gates(config: &Config) -> BTreeMap<String, Gate> {
-    let gate = |account: &crate::config::Account| Gate { credentials: account.credentials.clone() };
-    config.accounts.iter().map(|account| (account.id.clone(), gate(account))).collect()
+    let gate = |account: &crate::config::Account| Gate {
+        credentials: account.credentials.clone(),
+    };
+    config
+        .accounts
+        .iter()
+        .map(|account| (account.id.clone(), gate(account)))
+        .collect()
 }
 
 /// An account whose Token nobody has.
@@ -301,7 +346,9 @@ fn decoy() -> std::io::Result<Gate> {
         encoding_aes_key: Some(&key),
         previous_encoding_aes_key: None,
     });
-    Ok(Gate { credentials: credentials.expect("a Token and a key of the right form are accepted") })
+    Ok(Gate {
+        credentials: credentials.expect("a Token and a key of the right form are accepted"),
+    })
 }
 
 fn policy(config: &Config) -> Policy {
@@ -349,15 +396,25 @@ fn reload_on_hangup(
 /// Keys whose change a running daemon cannot follow.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changes = [
-        ("[server]", old.server != new.server && old.server.trusted_proxies == new.server.trusted_proxies),
-        ("[database]", old.database_url != new.database_url || old.database_poll != new.database_poll),
+        (
+            "[server]",
+            old.server != new.server && old.server.trusted_proxies == new.server.trusted_proxies,
+        ),
+        (
+            "[database]",
+            old.database_url != new.database_url || old.database_poll != new.database_poll,
+        ),
         ("[redis]", old.redis != new.redis),
         ("[session]", old.session_ttl != new.session_ttl),
         ("reply.deadline_ms", old.reply.deadline != new.reply.deadline),
         ("paths.data", old.paths.data != new.paths.data),
         ("[log]", old.log != new.log),
     ];
-    changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    changes
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// Says on standard output where things are and, on the first day, what to try.
@@ -379,8 +436,13 @@ fn announce(config: &Config, first_day: bool, entries: usize) {
     for account in &config.accounts {
         lines.push(format!("  webhook            {base}/wechat/{}", account.id));
     }
-    lines.push(format!("  Token and key      in {}, made for this installation (safe mode)", secrets.display()));
-    lines.push(format!("  search             curl '{base}/api/v1/search?q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7'"));
+    lines.push(format!(
+        "  Token and key      in {}, made for this installation (safe mode)",
+        secrets.display()
+    ));
+    lines.push(format!(
+        "  search             curl '{base}/api/v1/search?q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7'"
+    ));
     lines.push("  ask it, in a second shell:\n".to_owned());
     lines.push("    cargo run --release -- simulate 科创板开户要什么条件     # or: wxfaq simulate …".to_owned());
     println!("{}\n", lines.join("\n"));

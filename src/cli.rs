@@ -3,8 +3,8 @@
 //! [`run`] hands each command to its module in `commands`; what those cannot do comes back as a [`Failure`] with the
 //! status the process ends with.
 
-use crate::bank::import::Mode;
 use crate::app::{self, Missing};
+use crate::bank::import::Mode;
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{Exit, Failure, ask, check, eval, export, import, serve, simulate};
 use crate::lifecycle::Inherited;
@@ -88,7 +88,12 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Export { file } => {
             let config = app::configure(config, Missing::Leave)?.config;
             let report = export::run(&file, config.database_url.expose()).await?;
-            println!("{}: {} entries, revision {}", report.file.display(), report.entries, report.revision);
+            println!(
+                "{}: {} entries, revision {}",
+                report.file.display(),
+                report.entries,
+                report.revision
+            );
             Ok(Exit::Ok)
         }
         Command::Eval(args) => eval::run(config, &args),
@@ -99,7 +104,9 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         }
         Command::Man => {
             let written = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
-            written.map(|()| Exit::Ok).map_err(|error| Failure::report(Exit::CannotCreate, error))
+            written
+                .map(|()| Exit::Ok)
+                .map_err(|error| Failure::report(Exit::CannotCreate, error))
         }
     }
 }
@@ -107,8 +114,17 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
 async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Failure> {
     let config = app::configure(config, Missing::Leave)?.config;
     let who = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
-    let terms = ImportTerms { mode: args.mode, dry_run: args.dry_run, who: &who, normalise: &normalize };
-    let options = ImportOptions { file: &args.file, database_url: config.database_url.expose(), terms };
+    let terms = ImportTerms {
+        mode: args.mode,
+        dry_run: args.dry_run,
+        who: &who,
+        normalise: &normalize,
+    };
+    let options = ImportOptions {
+        file: &args.file,
+        database_url: config.database_url.expose(),
+        terms,
+    };
     let report = import::run(options).await?;
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),

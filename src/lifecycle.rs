@@ -73,8 +73,13 @@ async fn is_stale(path: &std::path::Path) -> bool {
 
 /// Allows as many descriptors as this process may have; shells commonly give 1024.
 pub fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        } else {
+            Ok(())
+        }
+    });
     if let Err(error) = raised {
         tracing::warn!(%error, "limit of open descriptors not raised");
     }
@@ -99,8 +104,13 @@ pub fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells the service manager; without one nothing happens.
-pub fn notify(states: &[NotifyState<'_>]) {
+/// Tells the service manager that messages are answered from now on.
+pub fn ready() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// Without a service manager nothing happens.
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "service manager not notified");
     }
@@ -108,7 +118,9 @@ pub fn notify(states: &[NotifyState<'_>]) {
 
 /// Feeds the watchdog while `is_well` says so, twice as often as asked for; returns at once when nobody asks.
 pub async fn feed_watchdog(is_well: impl AsyncFn() -> bool) {
-    let Some(period) = sd_notify::watchdog_enabled().filter(|period| *period > Duration::ZERO) else { return };
+    let Some(period) = sd_notify::watchdog_enabled().filter(|period| *period > Duration::ZERO) else {
+        return;
+    };
     let mut every = tokio::time::interval(period / 2);
     loop {
         every.tick().await;

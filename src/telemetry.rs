@@ -13,7 +13,9 @@ use tracing_subscriber::EnvFilter;
 /// Lines that may wait to be written.
 const QUEUED_LINES: usize = 8_192;
 /// Upper bounds of latency histograms, in seconds: from a cached reply to WeChat's limit.
-const SECONDS: [f64; 14] = [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 1.0, 5.0];
+const SECONDS: [f64; 14] = [
+    5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 1.0, 5.0,
+];
 
 /// What is wrong with the log settings.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +38,10 @@ impl Logs {
     /// Begins to write logs to standard error.
     pub fn start(log: &Log) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&log.level).map_err(|_| TelemetryError::Level(log.level.clone()))?;
-        let (writer, guard) =
-            NonBlockingBuilder::default().buffered_lines_limit(QUEUED_LINES).lossy(true).finish(std::io::stderr());
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(QUEUED_LINES)
+            .lossy(true)
+            .finish(std::io::stderr());
         let dropped = writer.error_counter();
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -60,21 +64,31 @@ impl Logs {
     }
 }
 
-/// Begins to record metrics.
-pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
-        .map_err(|_| TelemetryError::Twice)?
-        .install_recorder()
-        .map_err(|_| TelemetryError::Twice)
+/// What was recorded.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Begins to record.
+    pub fn start() -> Result<Self, TelemetryError> {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .map_err(|_| TelemetryError::Twice)?;
+        Ok(Self(builder.install_recorder().map_err(|_| TelemetryError::Twice)?))
+    }
+
+    /// Prometheus' text form.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
 }
 
 /// Keeps the recorder's memory bounded and the count of dropped lines current; runs until dropped.
-pub async fn upkeep(handle: PrometheusHandle, dropped: ErrorCounter) {
+pub async fn upkeep(metrics: Metrics, dropped: ErrorCounter) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         every.tick().await;
-        handle.run_upkeep();
+        metrics.0.run_upkeep();
         metrics::counter!("wxfaq_log_lines_dropped_total").absolute(dropped.dropped_lines() as u64);
     }
 }

@@ -26,9 +26,20 @@ pub enum ReachError {
 
 /// Asks the API at `base` for something that needs a token, without one: WeChat refuses it with an error code.
 pub async fn reach(base: &str, patience: Duration) -> Result<(), ReachError> {
-    let unreachable = |source: reqwest::Error| ReachError::Unreachable { base: base.to_owned(), source: source.without_url() };
-    let client = reqwest::Client::builder().timeout(patience).redirect(Policy::none()).build().map_err(unreachable)?;
-    let response = client.get(format!("{base}/cgi-bin/getcallbackip")).send().await.map_err(unreachable)?;
+    let unreachable = |source: reqwest::Error| ReachError::Unreachable {
+        base: base.to_owned(),
+        source: source.without_url(),
+    };
+    let client = reqwest::Client::builder()
+        .timeout(patience)
+        .redirect(Policy::none())
+        .build()
+        .map_err(unreachable)?;
+    let response = client
+        .get(format!("{base}/cgi-bin/getcallbackip"))
+        .send()
+        .await
+        .map_err(unreachable)?;
     let body = response.bytes().await.map_err(unreachable)?;
     match serde_json::from_slice::<serde_json::Value>(&body) {
         Ok(answer) if answer.get("errcode").is_some() => Ok(()),

@@ -29,11 +29,11 @@ pub struct Secrets {
 /// Credentials of the account `demo`.
 #[derive(Debug, Clone)]
 pub struct Demo {
-    #[expect(missing_docs, reason = "WeChat's own names")]
+    /// Made up; it takes part in the encryption.
     pub appid: String,
-    #[expect(missing_docs, reason = "WeChat's own names")]
+    /// Letters and digits.
     pub token: Secret,
-    #[expect(missing_docs, reason = "WeChat's own names")]
+    /// 43 letters and digits.
     pub encoding_aes_key: Secret,
 }
 
@@ -80,7 +80,10 @@ impl Secrets {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SecretsError::Io { path, source }),
         };
-        let unreadable = |error: toml::de::Error| SecretsError::Unreadable { path, reason: error.message().to_owned() };
+        let unreadable = |error: toml::de::Error| SecretsError::Unreadable {
+            path,
+            reason: error.message().to_owned(),
+        };
         let file: File = toml::from_str(&text).map_err(unreadable)?;
         Ok(Some(Self {
             install_key: Secret::new(file.install_key),
@@ -101,7 +104,11 @@ impl Secrets {
         if let Some(secrets) = Self::load(data)? {
             return Ok(secrets);
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(at(data))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data)
+            .map_err(at(data))?;
         let path = data.join(FILE);
         let unfinished = data.join(format!("{FILE}.{}", std::process::id()));
         let text = format!(
@@ -113,7 +120,12 @@ impl Secrets {
             random_text(KEY_CHARS).map_err(at(&path))?,
         );
         let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&unfinished)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             // A link, unlike a rename, does not replace what another start has made meanwhile.
@@ -124,12 +136,19 @@ impl Secrets {
             fs::File::open(data)?.sync_all()
         };
         write().map_err(at(&path))?;
-        Self::load(data)?.ok_or_else(|| SecretsError::Io { path, source: io::ErrorKind::NotFound.into() })
+        Self::load(data)?.ok_or_else(|| SecretsError::Io {
+            path,
+            source: io::ErrorKind::NotFound.into(),
+        })
     }
 
     /// The configuration of the first day, as TOML.
     pub fn first_day(&self, data: &Path) -> String {
-        let Demo { appid, token, encoding_aes_key } = &self.demo;
+        let Demo {
+            appid,
+            token,
+            encoding_aes_key,
+        } = &self.demo;
         let database = format!("sqlite://{}", data.join("wxfaq.db").display());
         format!(
             "[api]\npublic = true\n[database]\nurl = {}\n[[account]]\nid = \"demo\"\nmode = \"safe\"\nappid = {}\ntoken = {}\n\
@@ -148,7 +167,12 @@ pub(super) fn random_text(chars: usize) -> io::Result<String> {
     while text.len() < chars {
         let mut bytes = [0; 48];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        text.extend(STANDARD_NO_PAD.encode(bytes).chars().filter(char::is_ascii_alphanumeric));
+        text.extend(
+            STANDARD_NO_PAD
+                .encode(bytes)
+                .chars()
+                .filter(char::is_ascii_alphanumeric),
+        );
     }
     text.truncate(chars);
     Ok(text)
@@ -177,7 +201,10 @@ mod tests {
     fn edited_secrets_are_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), "install_key = 7").unwrap();
-        assert!(matches!(Secrets::load_or_make(folder.path()), Err(SecretsError::Unreadable { .. })));
+        assert!(matches!(
+            Secrets::load_or_make(folder.path()),
+            Err(SecretsError::Unreadable { .. })
+        ));
         assert_eq!(fs::read_to_string(folder.path().join(FILE)).unwrap(), "install_key = 7");
     }
 }

@@ -75,7 +75,9 @@ impl Sources {
     pub fn load_dictionaries(&self) -> Result<Dictionaries, AppError> {
         let mut texts = DictionaryFile::ALL.map(|file| embedded(file).as_bytes().to_vec());
         for (text, file) in texts.iter_mut().zip(DictionaryFile::ALL) {
-            let Some(path) = self.dictionaries.as_ref().map(|folder| folder.join(file.name())) else { continue };
+            let Some(path) = self.dictionaries.as_ref().map(|folder| folder.join(file.name())) else {
+                continue;
+            };
             match std::fs::read(&path) {
                 Ok(bytes) => *text = bytes,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -83,7 +85,14 @@ impl Sources {
             }
         }
         let [user, stopwords, synonyms, contrast, sensitive] = &texts;
-        Dictionaries::parse(DictionaryTexts { user, stopwords, synonyms, contrast, sensitive }).map_err(|error| {
+        Dictionaries::parse(DictionaryTexts {
+            user,
+            stopwords,
+            synonyms,
+            contrast,
+            sensitive,
+        })
+        .map_err(|error| {
             let folder = self.dictionaries.as_deref().unwrap_or(Path::new("config/dict"));
             AppError::Content(format!("{}/{error}", folder.display()))
         })
@@ -102,8 +111,14 @@ fn embedded(file: DictionaryFile) -> &'static str {
 
 /// The `.txt` files of a folder, by name; none when it cannot be read.
 fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
+    let entries = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .collect();
     files.sort();
     files
 }
@@ -117,8 +132,21 @@ pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<
     let built = tokio::task::spawn_blocking(move || {
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
         let index = Index::build(entries.into_iter().map(Arc::new), analyzer);
-        let Sources { thresholds, max_suggestions, max_bytes, .. } = sources;
-        Snapshot::new(SnapshotParts { index, dictionaries, templates, thresholds, max_suggestions, max_bytes, revision })
+        let Sources {
+            thresholds,
+            max_suggestions,
+            max_bytes,
+            ..
+        } = sources;
+        Snapshot::new(SnapshotParts {
+            index,
+            dictionaries,
+            templates,
+            thresholds,
+            max_suggestions,
+            max_bytes,
+            revision,
+        })
     });
     built.await.map_err(|panic| AppError::Io(std::io::Error::other(panic)))
 }
@@ -137,7 +165,13 @@ impl Publisher {
     /// `sources` are those of the bot's snapshot.
     pub fn new(bot: Arc<Bot>, questions: Questions, sources: Sources) -> Self {
         let sources = tokio::sync::Mutex::new(sources);
-        Self { bot, questions, sources, moved: Notify::new(), database: Mutex::new(Dependency::Up) }
+        Self {
+            bot,
+            questions,
+            sources,
+            moved: Notify::new(),
+            database: Mutex::new(Dependency::Up),
+        }
     }
 
     /// The bot it publishes to.
@@ -159,7 +193,12 @@ impl Publisher {
 
     /// Whether a question goes all the way to its matches.
     pub async fn self_test(&self) -> bool {
-        let request = SearchRequest { text: "自检", account: "", category: None, top: 1 };
+        let request = SearchRequest {
+            text: "自检",
+            account: "",
+            category: None,
+            top: 1,
+        };
         !self.bot.search(request).await.normalized.is_empty()
     }
 
@@ -169,7 +208,9 @@ impl Publisher {
             tokio::time::sleep(poll).await;
             let state = match self.catch_up().await {
                 Ok(()) => Dependency::Up,
-                Err(error) => Dependency::Degraded { reason: error.to_string() },
+                Err(error) => Dependency::Degraded {
+                    reason: error.to_string(),
+                },
             };
             let mut known = self.database.lock().unwrap_or_else(PoisonError::into_inner);
             match (&*known, &state) {

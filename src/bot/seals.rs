@@ -49,7 +49,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 impl Seals {
-    /// `install_key` may have any length; all instances on one store must have the same.
+    /// `install_key` may have any length, so the `expect` holds; all instances on one store must have the same.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot")]
     pub fn new(install_key: &str) -> Self {
         let keyed = Hmac::new_from_slice(install_key.as_bytes()).expect("HMAC takes keys of any length");
         Self { keyed }

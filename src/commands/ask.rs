@@ -31,13 +31,25 @@ const TOP: usize = 5;
 /// Asks and prints.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let account = args.account.or_else(|| config.accounts.first().map(|account| account.id.clone())).unwrap_or_default();
-    let database = Database::open(config.database_url.expose()).await.map_err(app::AppError::from)?;
+    let account = args
+        .account
+        .or_else(|| config.accounts.first().map(|account| account.id.clone()))
+        .unwrap_or_default();
+    let database = Database::open(config.database_url.expose())
+        .await
+        .map_err(app::AppError::from)?;
     let snapshot = first_snapshot(&database.questions(), &Sources::of(&config)).await?;
     database.close().await;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let scope = Scope { account: &account, channel: Channel::Wechat, now, category: None };
+    let scope = Scope {
+        account: &account,
+        channel: Channel::Wechat,
+        now,
+        category: None,
+    };
     if args.trace {
         let trace = snapshot.index.explain(&args.question, scope, TOP, snapshot.thresholds);
         match args.json {
@@ -51,7 +63,10 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     if args.json {
         let hit = |hit: &crate::matching::Hit| json!({"id": hit.entry.id, "question": hit.entry.question, "score": hit.score.get()});
         let hits: Vec<_> = matches.hits.iter().map(hit).collect();
-        println!("{}", json!({"query": args.question, "decision": decision, "hits": hits}));
+        println!(
+            "{}",
+            json!({"query": args.question, "decision": decision, "hits": hits})
+        );
         return Ok(Exit::Ok);
     }
     match (decision, matches.hits.first()) {

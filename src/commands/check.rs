@@ -35,17 +35,37 @@ struct Finding {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 enum Verdict {
-    Good { detail: String },
-    Warning { detail: String },
-    Wrong { detail: String, #[serde(skip)] exit: Exit },
+    Good {
+        detail: String,
+    },
+    Warning {
+        detail: String,
+    },
+    Wrong {
+        detail: String,
+        #[serde(skip)]
+        exit: Exit,
+    },
 }
 
 /// Looks at everything and prints what it finds.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
-    let place = file.as_ref().map_or("embedded defaults".to_owned(), |file| file.display().to_string());
+    let place = file
+        .as_ref()
+        .map_or("embedded defaults".to_owned(), |file| file.display().to_string());
     let config = app::configure(file, Missing::Leave)?.config;
-    let mut findings = vec![good("configuration", format!("{place}: {} account(s)", config.accounts.len()))];
-    findings.extend(config.warnings.iter().map(|warning| finding("configuration", Verdict::Warning { detail: warning.clone() })));
+    let mut findings = vec![good(
+        "configuration",
+        format!("{place}: {} account(s)", config.accounts.len()),
+    )];
+    findings.extend(config.warnings.iter().map(|warning| {
+        finding(
+            "configuration",
+            Verdict::Warning {
+                detail: warning.clone(),
+            },
+        )
+    }));
     findings.extend(content(&config));
     findings.push(database(&config).await);
     if !args.offline {
@@ -61,7 +81,10 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
 }
 
 fn finding(subject: impl Into<String>, verdict: Verdict) -> Finding {
-    Finding { subject: subject.into(), verdict }
+    Finding {
+        subject: subject.into(),
+        verdict,
+    }
 }
 
 fn good(subject: impl Into<String>, detail: impl Into<String>) -> Finding {
@@ -69,12 +92,22 @@ fn good(subject: impl Into<String>, detail: impl Into<String>) -> Finding {
 }
 
 fn wrong(subject: impl Into<String>, detail: impl Into<String>, exit: Exit) -> Finding {
-    finding(subject, Verdict::Wrong { detail: detail.into(), exit })
+    finding(
+        subject,
+        Verdict::Wrong {
+            detail: detail.into(),
+            exit,
+        },
+    )
 }
 
 fn content(config: &Config) -> [Finding; 2] {
     let sources = Sources::of(config);
-    let place = |folder: &Option<PathBuf>| folder.as_ref().map_or("embedded".into(), |folder| folder.display().to_string());
+    let place = |folder: &Option<PathBuf>| {
+        folder
+            .as_ref()
+            .map_or("embedded".into(), |folder| folder.display().to_string())
+    };
     let templates = match sources.load_templates() {
         Ok(_) => good("templates", place(&sources.templates)),
         Err(error) => wrong("templates", error.to_string(), Exit::Configuration),
@@ -106,10 +139,12 @@ async fn database(config: &Config) -> Finding {
 async fn redis(config: &Config) -> Option<Finding> {
     let url = config.redis.url.as_ref()?;
     let lifetimes = app::lifetimes(config);
-    Some(match RedisConversations::connect(url.expose(), &config.redis.prefix, lifetimes).await {
-        Ok(_) => good("redis", "reachable, takes writes"),
-        Err(error) => wrong("redis", error.to_string(), Exit::Unavailable),
-    })
+    Some(
+        match RedisConversations::connect(url.expose(), &config.redis.prefix, lifetimes).await {
+            Ok(_) => good("redis", "reachable, takes writes"),
+            Err(error) => wrong("redis", error.to_string(), Exit::Unavailable),
+        },
+    )
 }
 
 /// Whether WeChat's API answers at all; no secret is sent.
@@ -117,10 +152,12 @@ async fn wechat(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for account in config.accounts.iter().filter(|account| !account.app_secret.is_empty()) {
         let subject = format!("WeChat API of {}", account.id);
-        findings.push(match wechat_api::reach(&account.api_base, Duration::from_secs(5)).await {
-            Ok(()) => good(subject, account.api_base.clone()),
-            Err(error) => wrong(subject, error.to_string(), Exit::Unavailable),
-        });
+        findings.push(
+            match wechat_api::reach(&account.api_base, Duration::from_secs(5)).await {
+                Ok(()) => good(subject, account.api_base.clone()),
+                Err(error) => wrong(subject, error.to_string(), Exit::Unavailable),
+            },
+        );
     }
     findings
 }

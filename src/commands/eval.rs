@@ -46,7 +46,9 @@ pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
         Some(path) => {
             let queries = read_queries(path)?;
             if let Some(out) = &args.features_out {
-                let rows = queries.iter().flat_map(|query| metrics::feature_rows(&index, query, FEATURE_CANDIDATES));
+                let rows = queries
+                    .iter()
+                    .flat_map(|query| metrics::feature_rows(&index, query, FEATURE_CANDIDATES));
                 write_lines(out, rows)?;
             }
             metrics::evaluate(&index, &queries, config.thresholds)
@@ -109,22 +111,55 @@ fn print(summary: &Summary) {
     let share = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
     println!("queries {}, in scope {}", summary.queries, summary.in_scope);
     if let Some(ranks) = &summary.ranks {
-        let metrics::Ranks { hit_at_1, hit_at_3, hit_at_10, mrr_at_10 } = ranks;
+        let metrics::Ranks {
+            hit_at_1,
+            hit_at_3,
+            hit_at_10,
+            mrr_at_10,
+        } = ranks;
         println!("hit@1 {hit_at_1:.4}  hit@3 {hit_at_3:.4}  hit@10 {hit_at_10:.4}  MRR@10 {mrr_at_10:.4}");
     }
-    println!("AUC in/out {}  AUC right/rest {}", share(summary.auc_in_out), share(summary.auc_right_rest));
-    for (name, coverage) in [("95", &summary.coverage_p95), ("90", &summary.coverage_p90), ("80", &summary.coverage_p80)] {
-        println!("coverage at {name} % precision {:.4}, threshold {}", coverage.coverage, share(coverage.threshold));
+    println!(
+        "AUC in/out {}  AUC right/rest {}",
+        share(summary.auc_in_out),
+        share(summary.auc_right_rest)
+    );
+    for (name, coverage) in [
+        ("95", &summary.coverage_p95),
+        ("90", &summary.coverage_p90),
+        ("80", &summary.coverage_p80),
+    ] {
+        println!(
+            "coverage at {name} % precision {:.4}, threshold {}",
+            coverage.coverage,
+            share(coverage.threshold)
+        );
     }
     let at = &summary.operating_point;
     println!("at the thresholds in use:");
     println!("  answered {}, right {}", at.answered, share(at.answer_precision));
     println!("  answered right, of those in scope {}", share(at.coverage_in_scope));
-    println!("  false answers, of those out of scope {}", share(at.false_answer_rate_out_of_scope));
-    println!("  shown {}, right entry among them {}", at.shown, share(at.shown_precision));
-    println!("  silent in scope {}, out of scope {}", share(at.silent_in_scope), share(at.silent_out_of_scope));
+    println!(
+        "  false answers, of those out of scope {}",
+        share(at.false_answer_rate_out_of_scope)
+    );
+    println!(
+        "  shown {}, right entry among them {}",
+        at.shown,
+        share(at.shown_precision)
+    );
+    println!(
+        "  silent in scope {}, out of scope {}",
+        share(at.silent_in_scope),
+        share(at.silent_out_of_scope)
+    );
     for (note, kind) in &summary.by_note {
-        let ranks = kind.ranks.map_or(String::new(), |ranks| format!("  hit@1 {:.4}  hit@3 {:.4}", ranks.hit_at_1, ranks.hit_at_3));
-        println!("{note:18} {:5}  answered {:.4}  shown {:.4}{ranks}", kind.queries, kind.answered, kind.shown);
+        let ranks = kind.ranks.map_or(String::new(), |ranks| {
+            format!("  hit@1 {:.4}  hit@3 {:.4}", ranks.hit_at_1, ranks.hit_at_3)
+        });
+        println!(
+            "{note:18} {:5}  answered {:.4}  shown {:.4}{ranks}",
+            kind.queries, kind.answered, kind.shown
+        );
     }
 }

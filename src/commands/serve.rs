@@ -21,7 +21,9 @@ const SAMPLES: [&str; 2] = [
 pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Failure> {
     let setup = app::configure(config, Missing::Make)?;
     let logs = Logs::start(&setup.config.log).map_err(AppError::from)?;
-    let database = Database::open(setup.config.database_url.expose()).await.map_err(AppError::from)?;
+    let database = Database::open(setup.config.database_url.expose())
+        .await
+        .map_err(AppError::from)?;
     let questions = database.questions();
     // An emptied bank stays empty; only one that never held anything gets the sample.
     if setup.first_day && questions.revision().await.map_err(AppError::from)? == 0 {
@@ -34,7 +36,12 @@ pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Fa
 
 async fn import_samples(questions: &Questions) -> Result<(), Failure> {
     for sample in SAMPLES {
-        let terms = ImportTerms { mode: Mode::Append, dry_run: false, who: "wxfaq", normalise: &normalize };
+        let terms = ImportTerms {
+            mode: Mode::Append,
+            dry_run: false,
+            who: "wxfaq",
+            normalise: &normalize,
+        };
         let report = run_embedded(questions, sample.as_bytes(), Format::Jsonl, terms).await?;
         if !report.applied {
             return Err(Failure::Report(report.exit(), report.to_string()));

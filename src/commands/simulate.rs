@@ -6,9 +6,9 @@
 use super::{Exit, Failure};
 use crate::app::{self, Missing};
 use crate::config::{Account, Config, Listen};
+use crate::wechat::Head;
 use crate::wechat::platform::{self, Answer};
 use crate::wechat::xml::Fields;
-use crate::wechat::Head;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,7 +30,7 @@ pub struct Args {
     /// Send a message of this kind instead: image, voice (the text is what WeChat heard), video, location, link.
     #[arg(long, value_name = "KIND", conflicts_with_all = ["event", "tap"])]
     pub kind: Option<String>,
-    /// The text is a tapped line with this bizmsgmenuid.
+    /// The text is a tapped line with this `bizmsgmenuid`.
     #[arg(long, value_name = "ID", conflicts_with = "event")]
     pub tap: Option<String>,
     /// Who sends it.
@@ -42,7 +42,7 @@ pub struct Args {
     /// The account; may be left out when there is one.
     #[arg(long, value_name = "ID")]
     pub account: Option<String>,
-    /// Where the daemon is; default: server.public_url or the address it listens on.
+    /// Where the daemon is; default: the address it listens on.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// For programs.
@@ -87,33 +87,47 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     print(&delivered, args.json);
     let same = delivered.windows(2).all(|pair| pair[0].reply == pair[1].reply);
     if !same {
-        return Err(Failure::report(Exit::BadData, "the deliveries of one message got different replies"));
+        return Err(Failure::report(
+            Exit::BadData,
+            "the deliveries of one message got different replies",
+        ));
     }
     Ok(Exit::Ok)
 }
 
 fn pick<'a>(config: &'a Config, id: Option<&str>) -> Result<&'a Account, Failure> {
-    let ids = config.accounts.iter().map(|account| account.id.as_str()).collect::<Vec<_>>().join(", ");
+    let ids = config
+        .accounts
+        .iter()
+        .map(|account| account.id.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
     let usage = |text: String| Failure::report(Exit::Usage, text);
     match (id, config.accounts.as_slice()) {
-        (_, []) => Err(usage("no account: start `wxfaq serve` once, or name its configuration with --config".into())),
+        (_, []) => Err(usage(
+            "no account: start `wxfaq serve` once, or name its configuration with --config".into(),
+        )),
         (None, [only]) => Ok(only),
         (None, _) => Err(usage(format!("--account is needed, one of {ids}"))),
-        (Some(id), all) => {
-            all.iter().find(|account| account.id == id).ok_or_else(|| usage(format!("no account {id}; there are {ids}")))
-        }
+        (Some(id), all) => all
+            .iter()
+            .find(|account| account.id == id)
+            .ok_or_else(|| usage(format!("no account {id}; there are {ids}"))),
     }
 }
 
 fn base(config: &Config, url: Option<&str>) -> Result<String, Failure> {
     match (url, &config.server.listen) {
         (Some(url), _) => Ok(url.trim_end_matches('/').to_owned()),
-        (None, Listen::Tcp(address)) if address.ip().is_unspecified() => Ok(format!("http://127.0.0.1:{}", address.port())),
+        (None, Listen::Tcp(address)) if address.ip().is_unspecified() => {
+            Ok(format!("http://127.0.0.1:{}", address.port()))
+        }
         (None, Listen::Tcp(address)) => Ok(format!("http://{address}")),
         (None, Listen::Unix(_)) if !config.server.public_url.is_empty() => Ok(config.server.public_url.clone()),
-        (None, Listen::Unix(_)) => {
-            Err(Failure::report(Exit::Usage, "the daemon listens on a Unix socket: name the proxy in front with --url"))
-        }
+        (None, Listen::Unix(_)) => Err(Failure::report(
+            Exit::Usage,
+            "the daemon listens on a Unix socket: name the proxy in front with --url",
+        )),
     }
 }
 
@@ -137,11 +151,19 @@ fn message(args: &Args) -> Result<String, Failure> {
         "image" => vec![("PicUrl", "https://example.com/a.jpg"), ("MediaId", "simulated")],
         "voice" => vec![("MediaId", "simulated"), ("Format", "amr"), ("Recognition", text)],
         "video" => vec![("MediaId", "simulated"), ("ThumbMediaId", "simulated")],
-        "location" => vec![("Location_X", "31.23"), ("Location_Y", "121.47"), ("Scale", "16"), ("Label", text)],
+        "location" => vec![
+            ("Location_X", "31.23"),
+            ("Location_Y", "121.47"),
+            ("Scale", "16"),
+            ("Label", text),
+        ],
         "link" => vec![("Title", text), ("Description", ""), ("Url", "https://example.com/")],
         other => {
             let kinds = "image, voice, video, location, link";
-            return Err(Failure::report(Exit::Usage, format!("--kind {other}: there are {kinds}")));
+            return Err(Failure::report(
+                Exit::Usage,
+                format!("--kind {other}: there are {kinds}"),
+            ));
         }
     };
     fields.extend(args.tap.as_deref().map(|id| ("bizmsgmenuid", id)));
@@ -154,33 +176,63 @@ async fn deliver(client: &reqwest::Client, url: &str, account: &Account, xml: &s
     getrandom::fill(&mut random).map_err(|error| Failure::report(Exit::Unavailable, error))?;
     let (random, nonce) = random.split_at(16);
     let nonce = u64::from_be_bytes(nonce.try_into().unwrap_or_default()).to_string();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let timestamp = i64::try_from(now).unwrap_or_default();
     let random = random.try_into().unwrap_or_default();
     let request = platform::deliver(&account.credentials, xml, timestamp, &nonce, random);
     let started = Instant::now();
-    let sent = client.post(format!("{url}?{}", request.query)).header("content-type", "text/xml").body(request.body);
+    let sent = client
+        .post(format!("{url}?{}", request.query))
+        .header("content-type", "text/xml")
+        .body(request.body);
     // The address carries the signature, so the error is shown without it.
     let unreachable = |error: reqwest::Error| {
-        let hint = if error.is_connect() { "; is `wxfaq serve` running?" } else { "" };
-        Failure::report(Exit::Unavailable, format!("{url}: {}{hint}", super::causes(&error.without_url())))
+        let hint = if error.is_connect() {
+            "; is `wxfaq serve` running?"
+        } else {
+            ""
+        };
+        Failure::report(
+            Exit::Unavailable,
+            format!("{url}: {}{hint}", super::causes(&error.without_url())),
+        )
     };
     let response = sent.send().await.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     if !status.is_success() {
-        let hint = if status == 403 { ": Token, key, mode or clock differ from the daemon's" } else { "" };
-        return Err(Failure::report(Exit::Unavailable, format!("{url} answered {status}{hint}")));
+        let hint = if status == 403 {
+            ": Token, key, mode or clock differ from the daemon's"
+        } else {
+            ""
+        };
+        return Err(Failure::report(
+            Exit::Unavailable,
+            format!("{url} answered {status}{hint}"),
+        ));
     }
-    let faulty = |error: &dyn std::fmt::Display| Failure::report(Exit::BadData, format!("WeChat would show a fault: {error}"));
+    let faulty =
+        |error: &dyn std::fmt::Display| Failure::report(Exit::BadData, format!("WeChat would show a fault: {error}"));
     match platform::open_reply(&account.credentials, &body).map_err(|error| faulty(&error))? {
-        Answer::Silence => Ok(Delivered { elapsed_ms, reply: None }),
+        Answer::Silence => Ok(Delivered {
+            elapsed_ms,
+            reply: None,
+        }),
         Answer::Reply(xml) => {
             let fields = Fields::parse(xml.as_bytes()).map_err(|error| faulty(&error))?;
             let text = |name: &str| fields.text(name).ok().flatten().map(str::to_owned);
-            let shown = Shown { kind: text("MsgType").unwrap_or_default(), text: text("Content"), xml: xml.clone() };
-            Ok(Delivered { elapsed_ms, reply: Some(shown) })
+            let shown = Shown {
+                kind: text("MsgType").unwrap_or_default(),
+                text: text("Content"),
+                xml: xml.clone(),
+            };
+            Ok(Delivered {
+                elapsed_ms,
+                reply: Some(shown),
+            })
         }
     }
 }

@@ -13,7 +13,7 @@ pub mod templates;
 pub use session::Session;
 pub use templates::{TemplateError, Templates};
 
-use crate::bank::EntryId;
+use crate::bank::{Entry, EntryId};
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
 use crate::wechat::message::MediaKind;
 use crate::wechat::{Event, Inbound, Reply};
@@ -180,9 +180,10 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     }
     match Choice::parse(text) {
         Some(Choice::More) if session.has_more() => return Plan::Say(more(session, desk)),
-        Some(Choice::More) if !session.is_fresh() => return Plan::Say(say.no_more(session)),
+        Some(Choice::More) => return Plan::Say(say.no_more(session)),
         Some(Choice::Nth(n)) if session.shown > 0 => return Plan::Say(nth(n, session, desk)),
         Some(Choice::Last) if session.shown > 0 => return Plan::Say(nth(session.shown, session, desk)),
+        Some(_) if keyed(text, desk).is_none() => return Plan::Say(say.no_list(session)),
         _ => {}
     }
     match retyped(text, &session, desk) {
@@ -221,7 +222,7 @@ fn plan_event(event: &Event, session: Session, desk: Desk<'_>) -> Plan {
 }
 
 /// The entry that a menu button or QR code stands for: its key is the entry's id or, exactly, one of its phrasings.
-fn keyed(key: &str, desk: Desk<'_>) -> Option<Arc<crate::bank::Entry>> {
+fn keyed(key: &str, desk: Desk<'_>) -> Option<Arc<Entry>> {
     let by_id = desk.index.entry(key).filter(|entry| desk.scope.admits(entry)).cloned();
     by_id.or_else(|| {
         let matches = desk.index.search(key, desk.scope, 1);

@@ -36,6 +36,10 @@ impl Say<'_> {
         self.page(&templates::NoMore {}, session, Told::Hint)
     }
 
+    pub fn no_list(self, session: Session) -> Outcome {
+        self.page(&templates::NoList {}, session, Told::Hint)
+    }
+
     pub fn choose_again(self, session: Session) -> Outcome {
         self.page(&templates::ChooseAgain { count: session.shown }, session, Told::Hint)
     }
@@ -221,7 +225,7 @@ fn link(text: &str, id: &str) -> String {
     for c in text.chars() {
         match c {
             '&' | '"' | '\'' | '<' | '>' | '%' | '#' | '+' | ' ' | '=' | '?' => {
-                content.extend(['%', hex(c as u32 >> 4), hex(c as u32 & 15)])
+                content.extend(['%', hex(c as u32 >> 4), hex(c as u32 & 15)]);
             }
             c => content.push(c),
         }

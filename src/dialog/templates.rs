@@ -17,13 +17,14 @@ pub const FUEL: u64 = 50_000;
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 12] = [
+const EMBEDDED: [(&str, &str); 13] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
     (Greeting::NAME, include_str!("../../templates/reply/greeting.txt")),
     (Continued::NAME, include_str!("../../templates/reply/continued.txt")),
     (NoMore::NAME, include_str!("../../templates/reply/no_more.txt")),
+    (NoList::NAME, include_str!("../../templates/reply/no_list.txt")),
     (
         ChooseAgain::NAME,
         include_str!("../../templates/reply/choose_again.txt"),
@@ -75,6 +76,8 @@ pages_without_values! {
     Continued = "continued.txt";
     /// 更多 after the last part.
     NoMore = "no_more.txt";
+    /// A number, but there is no list, or it has expired.
+    NoList = "no_list.txt";
     /// The chosen entry has left the bank meanwhile.
     Gone = "gone.txt";
     /// A message without words.
@@ -285,6 +288,7 @@ impl Templates {
         self.try_one::<Greeting>(&mut errors);
         self.try_one::<Continued>(&mut errors);
         self.try_one::<NoMore>(&mut errors);
+        self.try_one::<NoList>(&mut errors);
         self.try_one::<ChooseAgain>(&mut errors);
         self.try_one::<Gone>(&mut errors);
         self.try_one::<Empty>(&mut errors);

@@ -3,13 +3,13 @@
 //! `/healthz` says that the process answers; `/readyz` whether it can serve and how its dependencies are; `/metrics` is
 //! Prometheus' text form, names `wxfaq_*`, base units.
 
+use crate::telemetry::Metrics;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub struct Ops {
     /// Looks at everything now; does no I/O.
     pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// Renders what was recorded.
-    pub metrics: PrometheusHandle,
+    pub metrics: Metrics,
 }
 
 /// The ops listener's paths.

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &str)] = &[
     ),
     (
         "web",
-        "bot dialog matching bank wechat store intake wechat_api telemetry",
+        "bot dialog matching bank wechat store intake wechat_api telemetry config",
     ),
     ("bot", "dialog matching bank wechat store wechat_api telemetry"),
     ("dialog", "matching bank wechat"),
@@ -38,8 +38,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("wechat_api", "wechat telemetry"),
     // Beside the others: configuration speaks in the pure rooms' values, the rest knows nobody.
     ("config", "dialog matching bank wechat"),
-    ("lifecycle", "telemetry"),
-    ("telemetry", ""),
+    ("lifecycle", "telemetry config web"),
+    ("telemetry", "config"),
 ];
 
 /// The deciding code: no I/O, no clock, no randomness, no async.
@@ -75,7 +75,7 @@ const CRATES: &[(&str, Home)] = &[
         "tokio tokio_util futures_util async_trait tracing metrics getrandom hmac",
         Home::NotPure,
     ),
-    ("moka toml fs4 notify notify_debouncer_full", Home::NotPure),
+    ("moka toml notify notify_debouncer_full", Home::NotPure),
     (
         "axum hyper hyper_util tower",
         Home::Under("src/web src/lifecycle/listener"),
@@ -96,12 +96,12 @@ const CRATES: &[(&str, Home)] = &[
         Home::Under("src/main.rs src/cli src/commands"),
     ),
     ("indicatif", Home::Under("src/cli src/commands")),
-    ("anyhow tikv_jemallocator", Home::Under("src/main.rs")),
+    ("tikv_jemallocator", Home::Under("src/main.rs")),
     (
-        "tracing_subscriber metrics_exporter_prometheus",
+        "tracing_subscriber tracing_appender metrics_exporter_prometheus",
         Home::Under("src/telemetry"),
     ),
-    ("sd_notify", Home::Under("src/lifecycle")),
+    ("sd_notify listenfd nix", Home::Under("src/lifecycle")),
 ];
 
 const MOST_LINES: usize = 700;
@@ -305,8 +305,10 @@ fn the_repository_mentions_no_machine() {
         files.iter().any(|(name, _)| name == "Cargo.toml"),
         "the repository was not found"
     );
+    // Hostile messages may name any path.
     let found: Vec<String> = files
         .iter()
+        .filter(|(name, _)| name != "tests/data/vectors.jsonl")
         .flat_map(|(name, path)| mention_violations(name, &String::from_utf8_lossy(&fs::read(path).unwrap())))
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));

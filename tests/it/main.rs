@@ -9,4 +9,5 @@ mod conversations;
 mod fallback;
 mod questions;
 mod import;
+mod matching;
 mod systemd;

@@ -1,0 +1,366 @@
+//! From layers of plain TOML values to a [`Config`]: types, ranges, and what is said when they do not fit.
+//!
+//! [`Reader::config`] is the entry point. It goes on after a problem, so that all of them are reported at once.
+
+use super::layers::{Layers, Leaf, Origin};
+use super::{Account, Config, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
+use crate::matching::Thresholds;
+use crate::wechat::credentials::{CredentialParts, is_well_known_token};
+use crate::wechat::{Credentials, Mode};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Value;
+
+/// Takes typed values out of the layers, noting what does not fit.
+pub(super) struct Reader {
+    pub layers: Layers,
+    pub warnings: Vec<String>,
+}
+
+impl Reader {
+    /// The whole configuration; where something is wrong, any value stands in its place.
+    pub fn config(&mut self) -> Config {
+        self.only("reply.hold_retries", &Value::Boolean(false), "false in this version");
+        self.choice("redis.mode", &["standalone"]);
+        self.text("redis.sentinel_master");
+        let answer = self.number("matching.answer_threshold", 0.0..=1.0);
+        let accounts = self
+            .layers
+            .accounts()
+            .into_iter()
+            .filter_map(|n| self.account(n))
+            .collect();
+        let config = Config {
+            server: self.server(),
+            api_public: self.flag("api.public"),
+            accounts,
+            database_url: Secret::new(self.text("database.url")),
+            database_poll: Duration::from_millis(self.integer("database.poll_ms", 100..=60_000)),
+            redis: self.redis(),
+            session_ttl: Duration::from_secs(self.integer("session.ttl_seconds", 10..=604_800)),
+            reply: ReplySettings {
+                deadline: Duration::from_millis(self.integer("reply.deadline_ms", 500..=4_800)),
+                max_bytes: self.integer("reply.max_bytes", 256..=2_048) as usize,
+            },
+            thresholds: Thresholds {
+                answer,
+                suggest: self.number("matching.suggest_threshold", 0.0..=answer),
+            },
+            max_suggestions: self.integer("matching.max_suggestions", 2..=10) as usize,
+            timestamp_window: self.integer("security.timestamp_window_seconds", 0..=86_400),
+            install_key: self.install_key(),
+            paths: Paths {
+                data: self.text("paths.data").into(),
+                templates: self.folder("paths.templates"),
+                dictionaries: self.folder("paths.dictionaries"),
+            },
+            log: Log {
+                level: self.text("log.level"),
+                json: self.choice("log.format", &["text", "json"]) == "json",
+            },
+            warnings: std::mem::take(&mut self.warnings),
+        };
+        self.unique_account_ids();
+        config
+    }
+
+    fn server(&mut self) -> Server {
+        Server {
+            listen: self
+                .listen("server.listen")
+                .unwrap_or(Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8100)))),
+            ops_listen: self.listen("server.ops_listen"),
+            public_url: self.url_or_empty("server.public_url"),
+            trusted_proxies: self.networks("server.trusted_proxies"),
+            max_connections: self.integer("server.max_connections", 16..=100_000) as usize,
+            header_timeout: Duration::from_secs(self.integer("server.header_timeout_seconds", 1..=60)),
+            idle_timeout: Duration::from_secs(self.integer("server.idle_timeout_seconds", 1..=3_600)),
+            shutdown_grace: Duration::from_secs(self.integer("server.shutdown_grace_seconds", 0..=60)),
+        }
+    }
+
+    fn redis(&mut self) -> Redis {
+        let urls = self.texts("redis.urls");
+        if urls.len() > 1 {
+            self.refuse("redis.urls", "one address in mode standalone");
+        }
+        let url = urls.into_iter().next();
+        let schemes = ["redis://", "redis+unix://", "unix://"];
+        if url
+            .as_ref()
+            .is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme)))
+        {
+            self.refuse(
+                "redis.urls",
+                "redis://[user:password@]host:port/db or redis+unix:///path/to.sock",
+            );
+        }
+        Redis {
+            url: url.map(Secret::new),
+            prefix: self.text("redis.prefix"),
+            deadline: Duration::from_millis(self.integer("redis.deadline_ms", 1..=1_000)),
+        }
+    }
+
+    /// `None` when its credentials cannot work; that has been noted.
+    fn account(&mut self, n: usize) -> Option<Account> {
+        let key = |name: &str| format!("account.{n}.{name}");
+        let id = self.account_text(n, "id").unwrap_or_default();
+        if !is_account_id(&id) {
+            self.refuse(&key("id"), "1–32 characters of A-Z a-z 0-9 _ -");
+        }
+        let appid = self.account_text(n, "appid").unwrap_or_default();
+        if !appid.bytes().all(|b| b.is_ascii_alphanumeric()) || !(3..=64).contains(&appid.len()) {
+            self.refuse(
+                &key("appid"),
+                "the AppID of WeChat's console, wx and 16 letters and digits",
+            );
+        }
+        let mode = self.account_text(n, "mode").unwrap_or("safe".into());
+        let mode = match mode.as_str() {
+            "plain" => Mode::Plain,
+            "compatible" => Mode::Compatible,
+            "safe" => Mode::Safe,
+            _ => {
+                self.refuse(&key("mode"), "plain | compatible | safe");
+                return None;
+            }
+        };
+        let default_base = "https://api.weixin.qq.com".to_owned();
+        let api_base = self
+            .account_text(n, "api_base")
+            .filter(|base| !base.is_empty())
+            .unwrap_or(default_base);
+        if !api_base.starts_with("https://") && !api_base.starts_with("http://") {
+            self.refuse(&key("api_base"), "an https:// address");
+        }
+        let credentials = self.credentials(n, &appid, mode)?;
+        let app_secret = Secret::new(self.account_text(n, "app_secret").unwrap_or_default());
+        Some(Account {
+            id,
+            credentials,
+            app_secret,
+            api_base,
+        })
+    }
+
+    fn credentials(&mut self, n: usize, appid: &str, mode: Mode) -> Option<Credentials> {
+        let mut secret = |name: &str| self.account_text(n, name).filter(|text| !text.is_empty());
+        let token = secret("token").unwrap_or_default();
+        let [previous_token, encoding_aes_key, previous_encoding_aes_key] =
+            ["previous_token", "encoding_aes_key", "previous_encoding_aes_key"].map(&mut secret);
+        let is_known = |token: &String| is_well_known_token(token);
+        for (name, token) in [("token", Some(&token)), ("previous_token", previous_token.as_ref())] {
+            if token.is_some_and(is_known) {
+                self.refuse(
+                    &format!("account.{n}.{name}"),
+                    "a Token of your own: this one stands in tutorials",
+                );
+            }
+        }
+        let parts = CredentialParts {
+            appid,
+            mode,
+            token: &token,
+            previous_token: previous_token.as_deref(),
+            encoding_aes_key: encoding_aes_key.as_deref(),
+            previous_encoding_aes_key: previous_encoding_aes_key.as_deref(),
+        };
+        match Credentials::new(parts) {
+            Ok(credentials) => {
+                let id = self.account_text(n, "id").unwrap_or_default();
+                self.warnings.extend(
+                    credentials
+                        .warnings()
+                        .iter()
+                        .map(|warning| format!("account {id}: {warning}")),
+                );
+                Some(credentials)
+            }
+            Err(error) => {
+                let key = format!("account.{n}.{}", error.field);
+                let origin = self.leaf(&key).origin;
+                self.layers.problem(&origin, format!("{key}: {}", error.reason));
+                None
+            }
+        }
+    }
+
+    fn unique_account_ids(&mut self) {
+        let mut seen = BTreeMap::new();
+        for n in self.layers.accounts() {
+            let key = format!("account.{n}.id");
+            let id = self.account_text(n, "id").unwrap_or_default();
+            if seen.insert(id, n).is_some() {
+                self.refuse(&key, "an id no other account has");
+            }
+        }
+    }
+
+    fn install_key(&mut self) -> Secret {
+        let key = Secret::new(self.text("security.install_key"));
+        if !key.is_empty() && key.expose().len() < 16 {
+            self.refuse("security.install_key", "empty, or 16 characters or more");
+        }
+        key
+    }
+
+    fn account_text(&mut self, n: usize, key: &str) -> Option<String> {
+        let key = format!("account.{n}.{key}");
+        let leaf = self.layers.leaves.get(&key)?;
+        let text = leaf.value.as_str().map(str::to_owned);
+        if text.is_none() {
+            self.refuse(&key, "a text");
+        }
+        text
+    }
+
+    fn leaf(&self, key: &str) -> Leaf {
+        let missing = || Leaf {
+            value: Value::String(String::new()),
+            origin: Origin::Default,
+        };
+        self.layers.leaves.get(key).cloned().unwrap_or_else(missing)
+    }
+
+    /// Notes that the value of `key` is not what is accepted. Secrets are not quoted.
+    fn refuse(&mut self, key: &str, accepted: &str) {
+        let leaf = self.leaf(key);
+        let hidden = ["token", "key", "secret", "url", "urls"]
+            .iter()
+            .any(|word| key.ends_with(word));
+        let shown = match &leaf.value {
+            Value::String(text) if text.is_empty() => " is empty".to_owned(),
+            _ if hidden => " is not accepted".to_owned(),
+            value => format!(" = {value} is not accepted"),
+        };
+        self.layers
+            .problem(&leaf.origin, format!("{key}{shown}; accepted: {accepted}"));
+    }
+
+    fn text(&mut self, key: &str) -> String {
+        if let Some(text) = self.leaf(key).value.as_str() {
+            return text.to_owned();
+        }
+        self.refuse(key, "a text");
+        String::new()
+    }
+
+    fn texts(&mut self, key: &str) -> Vec<String> {
+        let leaf = self.leaf(key);
+        let items = leaf
+            .value
+            .as_array()
+            .map(|items| items.iter().map(|item| item.as_str().map(str::to_owned)));
+        if let Some(texts) = items.and_then(|items| items.collect::<Option<Vec<_>>>()) {
+            return texts;
+        }
+        self.refuse(key, "a list of texts");
+        Vec::new()
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        if let Some(flag) = self.leaf(key).value.as_bool() {
+            return flag;
+        }
+        self.refuse(key, "true or false");
+        false
+    }
+
+    fn integer(&mut self, key: &str, range: RangeInclusive<u64>) -> u64 {
+        let value = self
+            .leaf(key)
+            .value
+            .as_integer()
+            .and_then(|value| u64::try_from(value).ok());
+        match value {
+            Some(value) if range.contains(&value) => value,
+            _ => {
+                self.refuse(key, &format!("a whole number, {}–{}", range.start(), range.end()));
+                *range.start()
+            }
+        }
+    }
+
+    fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> f64 {
+        let value = match self.leaf(key).value {
+            Value::Float(value) => Some(value),
+            Value::Integer(value) => Some(value as f64),
+            _ => None,
+        };
+        match value {
+            Some(value) if range.contains(&value) => value,
+            _ => {
+                self.refuse(key, &format!("a number, {}–{}", range.start(), range.end()));
+                *range.end()
+            }
+        }
+    }
+
+    fn choice(&mut self, key: &str, accepted: &[&str]) -> String {
+        let value = self.leaf(key).value;
+        match value.as_str() {
+            Some(text) if accepted.contains(&text) => text.to_owned(),
+            _ => {
+                self.refuse(key, &accepted.join(" | "));
+                accepted[0].to_owned()
+            }
+        }
+    }
+
+    fn only(&mut self, key: &str, value: &Value, accepted: &str) {
+        if self.leaf(key).value != *value {
+            self.refuse(key, accepted);
+        }
+    }
+
+    fn listen(&mut self, key: &str) -> Option<Listen> {
+        let text = self.text(key);
+        if text.is_empty() && key == "server.ops_listen" {
+            return None;
+        }
+        let parsed = match text.strip_prefix("unix:") {
+            Some(path) => path.starts_with('/').then(|| Listen::Unix(path.into())),
+            None => text.parse().ok().map(Listen::Tcp),
+        };
+        if parsed.is_none() {
+            self.refuse(key, "address:port such as 127.0.0.1:8100, or unix:/path/to.sock");
+        }
+        parsed
+    }
+
+    fn url_or_empty(&mut self, key: &str) -> String {
+        let text = self.text(key).trim_end_matches('/').to_owned();
+        if !text.is_empty() && !text.starts_with("https://") && !text.starts_with("http://") {
+            self.refuse(key, "empty, or an http(s):// address");
+        }
+        text
+    }
+
+    fn networks(&mut self, key: &str) -> Vec<Network> {
+        let texts = self.texts(key);
+        let networks: Vec<Network> = texts.iter().filter_map(|text| Network::parse(text)).collect();
+        if networks.len() != texts.len() {
+            self.refuse(key, "a list of addresses or networks such as 10.0.0.0/8");
+        }
+        networks
+    }
+
+    fn folder(&mut self, key: &str) -> Option<PathBuf> {
+        let text = self.text(key);
+        let path = (!text.is_empty()).then(|| PathBuf::from(text));
+        if path.as_ref().is_some_and(|path| !path.is_dir()) {
+            self.refuse(key, "empty, or a folder that exists");
+        }
+        path
+    }
+}
+
+/// 1–32 characters of `A-Z a-z 0-9 _ -`.
+fn is_account_id(id: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    (1..=32).contains(&id.len()) && id.bytes().all(allowed)
+}

@@ -1,0 +1,257 @@
+//! Matching as its callers see it: properties of the index, acceptance on a small bank, and the development tasks.
+
+use proptest::prelude::*;
+use std::sync::{Arc, LazyLock};
+use wxfaq::bank::{Answer, Channel, Dictionaries, Entry, EntryId, State};
+use wxfaq::matching::{Analyzer, Change, Decision, Guard, Index, Matches, Scope, Score, Thresholds};
+
+static ANALYZER: LazyLock<Arc<Analyzer>> = LazyLock::new(|| {
+    let group = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let dictionaries = Dictionaries {
+        synonyms: vec![group(&["销户", "注销账户"])],
+        contrast: vec![group(&["转入", "转出"]), group(&["科创板", "创业板"])],
+        stopwords: group(&["的", "了"]),
+        ..Dictionaries::default()
+    };
+    Arc::new(Analyzer::new(&dictionaries))
+});
+
+const DEFAULT: Thresholds = Thresholds {
+    answer: 0.8,
+    suggest: 0.6,
+};
+
+fn scope() -> Scope<'static> {
+    Scope {
+        account: "demo",
+        channel: Channel::Wechat,
+        now: 1_000,
+        category: None,
+    }
+}
+
+fn entry(id: &str, question: &str, similar: &[&str], answer: &str) -> Entry {
+    Entry {
+        id: EntryId::parse(id).unwrap(),
+        question: question.into(),
+        similar: similar.iter().map(|&text| text.into()).collect(),
+        answer: Answer::Text(answer.into()),
+        category: String::new(),
+        tags: vec![],
+        state: State::Published,
+        accounts: vec![],
+        channels: vec![],
+        valid_from: None,
+        valid_until: None,
+        priority: 0,
+    }
+}
+
+fn small_bank() -> Vec<Entry> {
+    vec![
+        entry(
+            "kc",
+            "科创板怎么开户",
+            &["开通科创板需要什么条件"],
+            "日均资产五十万元，交易满两年。",
+        ),
+        entry(
+            "cy",
+            "创业板怎么开户",
+            &["开通创业板需要什么条件"],
+            "日均资产十万元，交易满两年。",
+        ),
+        entry("in", "资金怎么转入证券账户", &[], "在银证转账里选择银行转证券。"),
+        entry("out", "资金怎么转出证券账户", &[], "在银证转账里选择证券转银行。"),
+        entry("close", "怎么注销账户", &["销户要本人去吗"], "带身份证到营业部办理。"),
+        entry("fee", "ETF交易佣金是多少", &[], "一般万分之二点五，最低五元。"),
+        entry(
+            "pw",
+            "忘记交易密码怎么办",
+            &["交易密码被锁定"],
+            "用手机号和身份证重置。",
+        ),
+    ]
+}
+
+fn index(entries: Vec<Entry>) -> Index {
+    Index::build(entries.into_iter().map(Arc::new), Arc::clone(&ANALYZER))
+}
+
+fn seen(matches: &Matches) -> (Vec<(String, u16, u16)>, Option<Guard>) {
+    let hits = matches
+        .hits
+        .iter()
+        .map(|hit| (hit.entry.id.to_string(), hit.score.steps(), hit.phrasing));
+    (hits.collect(), matches.guard)
+}
+
+#[test]
+fn typing_errors_pinyin_and_initials_find_their_entry() {
+    let index = index(small_bank());
+    let first = |query: &str| {
+        index
+            .search(query, scope(), 3)
+            .hits
+            .first()
+            .map(|hit| hit.entry.id.to_string())
+    };
+    for query in [
+        "客创板 咋开护",
+        "kechuangban zenme kaihu",
+        "kcb开户",
+        "科創板如何開戶？",
+        "请问科创板怎么开户呀[微笑]",
+    ] {
+        assert_eq!(first(query).as_deref(), Some("kc"), "{query}");
+    }
+    assert_eq!(first("注销账户要本人去吗").as_deref(), Some("close"), "by synonym");
+}
+
+#[test]
+fn another_domain_is_not_answered() {
+    let index = index(small_bank());
+    for query in ["今天天气怎么样", "讲个笑话", "", "🙂🙂", "？？？"] {
+        assert_eq!(
+            index.search(query, scope(), 3).decide(DEFAULT),
+            Decision::None,
+            "{query}"
+        );
+    }
+}
+
+#[test]
+fn an_exact_phrasing_wins_with_certainty_unless_two_entries_have_it() {
+    let mut bank = small_bank();
+    let exact = index(bank.clone()).search("开通科创板需要什么条件？", scope(), 3);
+    assert_eq!((exact.hits[0].score, exact.hits[0].phrasing), (Score::EXACT, 1));
+    assert_eq!(exact.decide(DEFAULT), Decision::Answer);
+    bank.push(entry("kc2", "开通科创板需要什么条件", &[], "另一个答案"));
+    let twice = index(bank).search("开通科创板需要什么条件", scope(), 3);
+    assert_eq!(twice.guard, Some(Guard::CloseSecond));
+    assert_eq!(twice.decide(DEFAULT), Decision::Suggest);
+}
+
+#[test]
+fn a_contrast_is_never_answered_directly() {
+    let mut bank = small_bank();
+    bank.retain(|entry| entry.id.as_str() != "out");
+    let matches = index(bank).search("资金怎么转出证券账户", scope(), 3);
+    assert_eq!(matches.hits[0].entry.id.as_str(), "in");
+    assert_eq!(matches.guard, Some(Guard::Contrast));
+    assert_ne!(matches.decide(DEFAULT), Decision::Answer);
+}
+
+#[test]
+fn a_scope_shows_only_what_it_may() {
+    let mut hidden = entry("a", "科创板怎么开户", &[], "答");
+    let found = |entry: &Entry, scope: Scope<'_>| {
+        !index(vec![entry.clone()])
+            .search("科创板怎么开户", scope, 1)
+            .hits
+            .is_empty()
+    };
+    assert!(found(&hidden, scope()));
+    hidden.valid_from = Some(1_000);
+    hidden.valid_until = Some(1_001);
+    assert!(found(&hidden, scope()), "from its first second");
+    assert!(!found(&hidden, Scope { now: 1_001, ..scope() }), "no longer at its end");
+    assert!(!found(&hidden, Scope { now: 999, ..scope() }));
+    hidden.category = "开户/科创板".into();
+    assert!(found(
+        &hidden,
+        Scope {
+            category: Some("开户"),
+            ..scope()
+        }
+    ));
+    assert!(
+        !found(
+            &hidden,
+            Scope {
+                category: Some("开"),
+                ..scope()
+            }
+        ),
+        "a category is no text prefix"
+    );
+    hidden.accounts = vec!["other".into()];
+    assert!(!found(&hidden, scope()));
+    hidden.accounts.clear();
+    hidden.channels = vec![Channel::H5];
+    assert!(!found(&hidden, scope()));
+    hidden.channels.clear();
+    hidden.state = State::Draft;
+    assert!(!found(&hidden, scope()));
+}
+
+#[test]
+fn an_explanation_adds_up_and_agrees_with_the_search() {
+    let index = index(small_bank());
+    for query in ["科创板开户条件", "客创板 咋开护", "密码忘了", "ETF 佣金 5%"] {
+        let (trace, matches) = (
+            index.explain(query, scope(), 5, DEFAULT),
+            index.search(query, scope(), 5),
+        );
+        assert_eq!(trace.decision, matches.decide(DEFAULT));
+        assert_eq!(trace.candidates.len(), matches.hits.len());
+        for (candidate, hit) in trace.candidates.iter().zip(&matches.hits) {
+            let sum: f64 = candidate.parts.iter().map(|part| part.contribution).sum();
+            assert_eq!(
+                (trace.intercept + sum).to_bits(),
+                candidate.score.to_bits(),
+                "{query}: {}",
+                candidate.id
+            );
+            assert_eq!(
+                (candidate.id.as_str(), candidate.confidence),
+                (hit.entry.id.as_str(), hit.score.get())
+            );
+        }
+        assert!(trace.to_string().contains("decision"));
+    }
+}
+
+/// Texts in which everything happens: the bank's words, pinyin, signs, anything.
+fn any_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        3 => prop::sample::select(vec!["科创板", "开户", "怎么", "转出", "密码", "kaihu", "kcb", "ETF", "三千", "50万", "[微笑]", "/::)", " ", "？"])
+            .prop_map(str::to_owned),
+        1 => any::<char>().prop_map(String::from),
+        1 => "[\u{4e00}-\u{9fff}]{1,3}",
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_panics_and_every_hit_shares_a_term(text in any_text()) {
+        let index = index(small_bank());
+        let trace = index.explain(&text, scope(), 10, DEFAULT);
+        let matches = index.search(&text, scope(), 10);
+        prop_assert!(matches.hits.is_sorted_by(|a, b| a.score >= b.score));
+        let shares = trace.fields.iter().flat_map(|field| &field.terms).any(|term| term.doc_freq > 0);
+        prop_assert!(matches.hits.is_empty() || shares, "{trace}");
+    }
+
+    #[test]
+    fn edits_leave_what_a_rebuild_would(texts in prop::collection::vec(any_text(), 1..5), query in any_text(), removed in 0_usize..7) {
+        let mut bank = small_bank();
+        let added: Vec<Entry> = texts.iter().enumerate().map(|(n, text)| entry(&format!("n{n}"), text, &[], "答")).collect();
+        let gone = bank[removed].id.clone();
+        let mut changes: Vec<Change> = added.iter().map(|entry| Change::Put(Arc::new(entry.clone()))).collect();
+        changes.push(Change::Remove(gone.clone()));
+        changes.push(Change::Remove(EntryId::parse("absent").unwrap()));
+        let edited = index(bank.clone()).apply(&changes);
+        bank.retain(|entry| entry.id != gone);
+        bank.extend(added);
+        bank.reverse();
+        let rebuilt = index(bank);
+        prop_assert_eq!(edited.len(), rebuilt.len());
+        for query in texts.iter().chain([&query]) {
+            prop_assert_eq!(seen(&edited.search(query, scope(), 10)), seen(&rebuilt.search(query, scope(), 10)));
+        }
+    }
+}
