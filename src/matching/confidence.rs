@@ -46,11 +46,11 @@ impl Matches {
 /// Scores and the confidence they stand for; between two points it grows linearly.
 ///
 /// From the last lines of `tests/bench/fit_ranking.py` on the development tasks: 0.8 where 95 % of the first hits at
-/// or above are right, 0.6 where a right entry is among the first five in 80 %, each task weighing the same.
+/// or above are right, 0.6 where a right entry is among the first five in 80 %, all tasks pooled.
 pub const POINTS: [(f64, f64); 7] = [
     (-9.0, 0.0),
     (-3.0, 0.4),
-    (-1.3, 0.6),
+    (-1.4, 0.6),
     (1.0, 0.8),
     (3.0, 0.95),
     (8.0, 0.99),

@@ -83,7 +83,7 @@ pub struct Features {
 impl Features {
     /// What speaks for the entry as a whole: its best phrasing, all its phrasings together, and its answer.
     pub fn evidence(&self) -> f64 {
-        0.4 * self.units + 0.3 * self.query_units + 0.3 * self.answer
+        0.35 * self.units + 0.15 * self.query_units + 0.5 * self.answer
     }
 }
 
