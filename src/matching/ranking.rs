@@ -70,11 +70,13 @@ pub fn score(features: &Features) -> f64 {
     (INTERCEPT / STEP).round() * STEP + contributions(features).sum::<f64>()
 }
 
+/// How one measure is read, and where its gap is kept.
+type Scorer = (fn(&Features) -> f64, fn(&mut Features) -> &mut f64);
+
 /// Fills in the gaps to the best other candidate; one candidate per entry. A lone one leads by all it has. Whoever names
 /// the other side of a contrast is nobody's rival, however alike the words.
 pub fn with_gaps(candidates: &mut [Features]) {
     let is_rival = |candidate: &Features| candidate.contrast == 0.0;
-    type Scorer = (fn(&Features) -> f64, fn(&mut Features) -> &mut f64);
     let scorers: [Scorer; 5] = [
         (|f| f.units, |f| &mut f.units_gap),
         (|f| f.words_bigrams, |f| &mut f.words_bigrams_gap),
@@ -102,6 +104,7 @@ pub fn with_gaps(candidates: &mut [Features]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Score;
     use super::*;
 
     #[test]
@@ -112,10 +115,14 @@ mod tests {
         };
         let mut candidates = [of(0.5), of(0.75), of(0.25)];
         with_gaps(&mut candidates);
-        assert_eq!(candidates.map(|c| c.units_gap), [-0.25, 0.25, -0.5]);
+        assert_eq!(
+            candidates.map(|c| Score::new(c.units_gap.abs())),
+            [0.25, 0.25, 0.5].map(Score::new)
+        );
+        assert!(candidates[0].units_gap < 0.0 && candidates[1].units_gap > 0.0);
         let mut alone = [of(0.5)];
         with_gaps(&mut alone);
-        assert_eq!(alone[0].units_gap, 0.5);
+        assert_eq!(Score::new(alone[0].units_gap), Score::new(0.5));
     }
 
     #[test]

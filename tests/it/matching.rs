@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
 use wxfaq::bank::{Answer, Channel, Dictionaries, Entry, EntryId, State};
+use wxfaq::matching::metrics::{LabelledQuery, evaluate};
 use wxfaq::matching::{Analyzer, Change, Decision, Guard, Index, Matches, Scope, Score, Thresholds};
 
 static ANALYZER: LazyLock<Arc<Analyzer>> = LazyLock::new(|| {
@@ -32,7 +33,7 @@ fn scope() -> Scope<'static> {
 
 fn entry(id: &str, question: &str, similar: &[&str], answer: &str) -> Entry {
     Entry {
-        id: EntryId::parse(id).unwrap(),
+        id: EntryId::parse(id).expect("a test writes valid ids"),
         question: question.into(),
         similar: similar.iter().map(|&text| text.into()).collect(),
         answer: Answer::Text(answer.into()),
@@ -210,6 +211,49 @@ fn an_explanation_adds_up_and_agrees_with_the_search() {
         }
         assert!(trace.to_string().contains("decision"));
     }
+}
+
+/// The levels of "words BM25" on a development task (eval/README.md of the shared folder), which matching must beat.
+#[test]
+fn colloquial_questions_are_ranked_better_than_by_words() {
+    let folder = std::env::var("WXFAQ_SHARED_DIR").unwrap_or_else(|_| "../shared".into());
+    let read = |file: &str| std::fs::read_to_string(format!("{folder}/eval/ant/{file}")).ok();
+    let (Some(bank), Some(queries)) = (read("bank.jsonl"), read("queries.jsonl")) else {
+        println!("{folder}/eval/ant is absent: 0 cases");
+        return;
+    };
+    let entries = bank.lines().map(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let similar: Vec<&str> = row["similar"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str())
+            .collect();
+        entry(
+            row["id"].as_str().unwrap(),
+            row["question"].as_str().unwrap(),
+            &similar,
+            "",
+        )
+    });
+    let index = index(entries.collect());
+    // Every second query keeps an unoptimised build within seconds.
+    let queries: Vec<LabelledQuery> = queries
+        .lines()
+        .step_by(2)
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let summary = evaluate(&index, &queries, DEFAULT).summary;
+    let (hit_at_1, auc) = (summary.ranks.unwrap().hit_at_1, summary.auc_in_out.unwrap());
+    println!(
+        "{} cases of {folder}/eval/ant: hit@1 {hit_at_1:.3}, AUC {auc:.3}",
+        queries.len()
+    );
+    assert!(
+        hit_at_1 > 0.40 && auc > 0.80,
+        "hit@1 {hit_at_1}, AUC {auc}; by words 0.355 and 0.764"
+    );
 }
 
 /// Texts in which everything happens: the bank's words, pinyin, signs, anything.
