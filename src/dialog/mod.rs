@@ -153,14 +153,13 @@ pub fn conclude(matches: &Matches, desk: Desk<'_>) -> Outcome {
             say.entry(&best.entry, Session::default(), told)
         }
         (Decision::Suggest, _) => {
-            // The first page shows what reached the threshold; 更多 goes on with what came near.
-            let shown = matches.hits.iter().take(desk.max_suggestions);
-            let shown = shown.filter(|hit| hit.score.get() >= desk.thresholds.suggest).count();
-            let offer = matches
-                .hits
-                .iter()
-                .filter(|hit| hit.score.get() >= desk.thresholds.suggest / 2.0);
-            let offer: Vec<EntryId> = offer.take(MAX_OFFER).map(|hit| hit.entry.id.clone()).collect();
+            // Scores count the distance to the best, so what follows it scores lower and still belongs in the list.
+            let near = |floor: f64| matches.hits.iter().take_while(move |hit| hit.score.get() >= floor);
+            let shown = near(desk.thresholds.suggest / 2.0).take(desk.max_suggestions).count();
+            let offer = near(desk.thresholds.suggest / 4.0)
+                .take(MAX_OFFER)
+                .map(|hit| hit.entry.id.clone())
+                .collect();
             say.list(
                 Session {
                     offer,
