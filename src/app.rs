@@ -11,7 +11,7 @@ pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Publisher, Sources, first_snapshot};
 
 use crate::bot::{Bot, MatchStore, Parts, Seals, SystemClock};
-use crate::config::{Config, ConfigError, Listen, Secret, Source};
+use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
 use crate::lifecycle::{self, Inherited};
 use crate::store::StoreError;
 use crate::store::conversations::{Conversations, Lifetimes};
@@ -236,7 +236,7 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     let mut servers = tokio::task::JoinSet::new();
     servers.spawn(listen(public, web::router(web.clone()), limits, stop.clone()));
     if let Some(socket) = private {
-        let ops = operations(metrics.clone(), publisher.clone(), stores.redis);
+        let ops = operations(metrics.clone(), publisher.clone(), stores.redis, stop.clone());
         servers.spawn(listen(socket, ops::router(Arc::new(ops)), limits, stop.clone()));
     }
     let background = background(&config, &publisher, metrics, logs, stop.clone());
@@ -295,7 +295,12 @@ fn background(
     })
 }
 
-fn operations(metrics: Metrics, publisher: Arc<Publisher>, redis: Option<Arc<Breaker>>) -> Ops {
+fn operations(
+    metrics: Metrics,
+    publisher: Arc<Publisher>,
+    redis: Option<Arc<Breaker>>,
+    stop: CancellationToken,
+) -> Ops {
     let readiness = move || {
         let snapshot = publisher.bot().snapshot();
         let mut dependencies = BTreeMap::from([("database", publisher.database_state())]);
@@ -312,7 +317,7 @@ fn operations(metrics: Metrics, publisher: Arc<Publisher>, redis: Option<Arc<Bre
             dependencies.insert("redis", state);
         }
         Readiness {
-            ready: true,
+            ready: !stop.is_cancelled(),
             revision: snapshot.revision,
             entries: snapshot.index.len(),
             dependencies,
@@ -395,11 +400,13 @@ fn reload_on_hangup(
 
 /// Keys whose change a running daemon cannot follow.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    // Whose word to believe about addresses is the one thing of the server that changes at once.
+    let server = Server {
+        trusted_proxies: new.server.trusted_proxies.clone(),
+        ..old.server.clone()
+    };
     let changes = [
-        (
-            "[server]",
-            old.server != new.server && old.server.trusted_proxies == new.server.trusted_proxies,
-        ),
+        ("[server]", server != new.server),
         (
             "[database]",
             old.database_url != new.database_url || old.database_poll != new.database_poll,

@@ -132,6 +132,7 @@ pub struct Found {
 impl Bot {
     /// A bot at work.
     pub fn new(parts: Parts) -> Arc<Self> {
+        show(&parts.snapshot);
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(parts.snapshot),
             conversations: parts.conversations,
@@ -151,6 +152,7 @@ impl Bot {
 
     /// From now on decides with `snapshot`; messages under way keep theirs.
     pub fn publish(&self, snapshot: Snapshot) {
+        show(&snapshot);
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -267,6 +269,12 @@ impl Bot {
         self.matches.put(lookup, &matches, &self.tasks);
         matches
     }
+}
+
+/// Shows in the metrics what is decided with.
+fn show(snapshot: &Snapshot) {
+    metrics::gauge!("wxfaq_bank_revision").set(snapshot.revision as f64);
+    metrics::gauge!("wxfaq_bank_entries").set(snapshot.index.len() as f64);
 }
 
 /// One message being handled.

@@ -113,6 +113,16 @@ impl Layers {
         indices
     }
 
+    /// Secrets that came as environment variables.
+    pub fn secrets_in_environment(&self) -> impl Iterator<Item = (&String, &Origin)> {
+        let from_variable = |leaf: &Leaf| matches!(leaf.origin, Origin::Environment(_));
+        let secrets = self
+            .leaves
+            .iter()
+            .filter(move |(key, leaf)| is_secret(key) && from_variable(leaf));
+        secrets.map(|(key, leaf)| (key, &leaf.origin))
+    }
+
     /// Notes a problem with the value of `origin`.
     pub fn problem(&mut self, origin: &Origin, text: impl Into<String>) {
         self.problems.push(Problem {

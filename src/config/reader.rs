@@ -26,6 +26,10 @@ impl Reader {
         self.only("reply.hold_retries", &Value::Boolean(false), "false in this version");
         self.choice("redis.mode", &["standalone"]);
         self.text("redis.sentinel_master");
+        self.warnings
+            .extend(self.layers.secrets_in_environment().map(|(key, origin)| {
+                format!("{key} comes from {origin}, which other processes of this user can read; prefer {key}_file")
+            }));
         let answer = self.number("matching.answer_threshold", 0.0..=1.0);
         let accounts = self
             .layers
@@ -152,9 +156,11 @@ impl Reader {
         let token = secret("token").unwrap_or_default();
         let [previous_token, encoding_aes_key, previous_encoding_aes_key] =
             ["previous_token", "encoding_aes_key", "previous_encoding_aes_key"].map(&mut secret);
-        let is_known = |token: &String| is_well_known_token(token);
-        for (name, token) in [("token", Some(&token)), ("previous_token", previous_token.as_ref())] {
-            if token.is_some_and(is_known) {
+        for (name, token) in [
+            ("token", Some(token.as_str())),
+            ("previous_token", previous_token.as_deref()),
+        ] {
+            if token.is_some_and(is_well_known_token) {
                 self.refuse(
                     &format!("account.{n}.{name}"),
                     "a Token of your own: this one stands in tutorials",
@@ -250,13 +256,11 @@ impl Reader {
     }
 
     fn texts(&mut self, key: &str) -> Vec<String> {
-        let leaf = self.leaf(key);
-        let items = leaf
-            .value
-            .as_array()
-            .map(|items| items.iter().map(|item| item.as_str().map(str::to_owned)));
-        if let Some(texts) = items.and_then(|items| items.collect::<Option<Vec<_>>>()) {
-            return texts;
+        if let Some(items) = self.leaf(key).value.as_array() {
+            let texts: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            if texts.len() == items.len() {
+                return texts;
+            }
         }
         self.refuse(key, "a list of texts");
         Vec::new()
