@@ -10,4 +10,5 @@ mod fallback;
 mod questions;
 mod import;
 mod matching;
+mod dialog;
 mod systemd;
