@@ -20,7 +20,7 @@ pub struct Args {
     /// For programs.
     #[arg(long)]
     pub json: bool,
-    /// The account to ask as; may be left out when there is one.
+    /// The account to ask as; default: the first of the configuration.
     #[arg(long, value_name = "ID")]
     pub account: Option<String>,
 }
