@@ -249,7 +249,10 @@ fn a_new_question_leaves_the_list() {
 
 #[test]
 fn a_long_answer_continues_until_its_end_and_loses_nothing() {
-    let long: String = (0..400).map(|n| format!("第{n}条，请仔细阅读。")).collect();
+    let long = (0..400)
+        .map(|n| format!("第{n}条，请仔细阅读。"))
+        .collect::<Vec<_>>()
+        .concat();
     let mut talk = Talk::of(&[entry("long", "用户协议全文是什么", &long)]);
     let mut parts = vec![talk.ask("用户协议全文是什么")];
     assert!(parts[0].ends_with("……（回复“更多”继续阅读）"));
