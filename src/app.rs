@@ -1,7 +1,7 @@
 //! The composition root: the only place that knows which back-end stands behind which trait.
 //!
 //! [`configure`] reads the configuration for any command, [`serve`] runs the daemon. What changes while it runs, bank,
-//! templates, dictionaries and configuration, comes in through [`publisher`].
+//! templates, dictionaries and configuration, comes in through [`Publisher`].
 
 mod first_day;
 mod publisher;

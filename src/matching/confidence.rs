@@ -1,6 +1,6 @@
 //! Confidence: from scores to a decision, and the reasons not to answer directly.
 //!
-//! [`calibrate`] turns a score into confidence by [`POINTS`], [`guard`] looks for a reason to show a list, and
+//! [`calibrate`] turns a score into confidence by [`POINTS`], `guard` looks for a reason to show a list, and
 //! [`Matches::decide`] puts both together. Confidence is not the probability of one hit but a promise about all of
 //! them: of what is answered at or above 0.8, 95 % is right; of what is shown at or above 0.6, a right entry is among
 //! the shown in 80 %.

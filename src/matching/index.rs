@@ -1,7 +1,7 @@
 //! The inverted index over every phrasing of the bank.
 //!
 //! [`Index::search`] is the entry point. A document is one phrasing (the question or a similar question) of an entry;
-//! hits are entries, each by its best phrasing. Search goes in two steps: the postings name at most [`CANDIDATES`]
+//! hits are entries, each by its best phrasing. Search goes in two steps: the postings name at most `CANDIDATES`
 //! phrasings by words, bigrams, rare units and sounds, then every one of them is compared with the query in full.
 //! Documents are numbered by entry id, so neither the order of a file nor the history of edits can show in a result.
 

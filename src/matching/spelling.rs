@@ -2,7 +2,7 @@
 //!
 //! [`Lexicon::respell`] is the entry point. It reads the query as a row of slots and finds the cheapest row of words
 //! from the bank that sounds the same (a Viterbi search over a word-unigram model, as in an input method). Latin runs
-//! the bank knows stay as they are; a Chinese character changes only where the gain outweighs [`CHANGE`].
+//! the bank knows stay as they are; a Chinese character changes only where the gain outweighs `CHANGE`.
 
 use super::pinyin::{self, Syllable};
 use super::postings::Field;
