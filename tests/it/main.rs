@@ -11,4 +11,6 @@ mod questions;
 mod import;
 mod matching;
 mod dialog;
+mod daemon;
+mod shared_redis;
 mod systemd;

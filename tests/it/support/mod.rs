@@ -3,3 +3,4 @@
 pub mod vectors;
 pub mod redis_proxy;
 pub mod redis_server;
+pub mod daemon;

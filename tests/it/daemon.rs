@@ -1,0 +1,172 @@
+//! The real binary, as an operator meets it.
+
+use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn followers_are_answered_in_every_mode() {
+    let daemon = Daemon::start("");
+    for mode in ["safe", "compatible", "plain"] {
+        let say = |arguments: &[&str]| simulate(&daemon, &[&["--account", mode], arguments].concat());
+        assert!(say(&["科创板开户要什么条件"]).contains("50万"));
+        assert!(say(&["客创板 咋开护"]).contains("科创板"));
+        assert!(say(&["今天天气怎么样"]).contains("还没有这个问题的答案"));
+        assert!(say(&["--event", "subscribe"]).contains("感谢关注"));
+        assert!(say(&["--event", "CLICK", "sec-001"]).contains("50万"));
+        assert!(say(&["--kind", "image"]).contains("图片"));
+        assert!(say(&["基金赎回"]).contains("\n2. "));
+        assert!(!say(&["２"]).contains("列表"));
+        assert_eq!(say(&["--retries", "怎么销户"]).matches("-- delivery").count(), 3);
+    }
+}
+
+#[test]
+fn a_stop_is_graceful_and_ends_well() {
+    let mut daemon = Daemon::start("");
+    daemon.signal("TERM");
+    assert_eq!(daemon.exit_code(), Some(0));
+}
+
+#[test]
+fn a_template_is_taken_up_when_its_file_changes_and_refused_when_it_is_broken() {
+    let templates = tempfile::tempdir().unwrap();
+    let reply = templates.path().join("reply");
+    fs::create_dir(&reply).unwrap();
+    let daemon = Daemon::start(&format!("[paths]\ntemplates = {:?}", templates.path()));
+    let greeting = || simulate(&daemon, &["--account", "plain", "--event", "subscribe"]);
+    fs::write(reply.join("greeting.txt"), "新的欢迎词").unwrap();
+    daemon.wait_until("the new greeting is used", || greeting().contains("新的欢迎词"));
+    fs::write(reply.join("greeting.txt"), "一\n{% if %}").unwrap();
+    daemon.wait_until("the broken one is refused", || {
+        daemon.log().contains("greeting.txt:2: ")
+    });
+    assert!(greeting().contains("新的欢迎词"));
+}
+
+#[test]
+fn a_reload_takes_up_what_is_right_and_refuses_what_is_wrong() {
+    let daemon = Daemon::start("");
+    let rewrite = |more: &str| {
+        fs::write(
+            daemon.path("wxfaq.toml"),
+            configuration(daemon.port, daemon.ops_port, more),
+        )
+        .unwrap();
+        daemon.signal("HUP");
+    };
+    rewrite("[matching]\nanswer_treshold = 0.5");
+    daemon.wait_until("the wrong one is refused", || {
+        daemon.log().contains("did you mean matching.answer_threshold?")
+    });
+    assert!(
+        simulate(
+            &daemon,
+            &["--account", "plain", "科创板开户要什么条件", "--url", &url(&daemon)]
+        )
+        .contains("50万")
+    );
+    rewrite("[matching]\nanswer_threshold = 1.0\nsuggest_threshold = 1.0");
+    daemon.wait_until("it is reloaded", || daemon.log().contains("configuration reloaded"));
+    assert!(simulate(&daemon, &["--account", "plain", "科创板开户要什么条件"]).contains("还没有"));
+}
+
+fn url(daemon: &Daemon) -> String {
+    // While the file is wrong, nobody can read it: neither can `simulate`.
+    fs::write(
+        daemon.path("wxfaq.toml"),
+        configuration(daemon.port, daemon.ops_port, ""),
+    )
+    .unwrap();
+    format!("http://127.0.0.1:{}", daemon.port)
+}
+
+#[test]
+fn a_change_of_the_bank_reaches_the_running_daemon() {
+    let daemon = Daemon::start("");
+    fs::write(daemon.path("new.csv"), "问题,答案\n量子理财是什么,这是刚刚加上的答案\n").unwrap();
+    let imported = run(daemon.folder.path(), &["--config", "wxfaq.toml", "import", "new.csv"]);
+    assert!(imported.status.success(), "{imported:?}");
+    daemon.wait_until("the new entry is answered", || {
+        simulate(&daemon, &["--account", "plain", "量子理财是什么"]).contains("刚刚加上")
+    });
+}
+
+#[test]
+fn a_broken_row_is_named_and_nothing_is_imported() {
+    let daemon = Daemon::start("");
+    let rows: String = (2..17).map(|n| format!("q{n},a{n}\n")).collect::<Vec<_>>().concat();
+    fs::write(daemon.path("broken.csv"), format!("question,answer\n{rows}lonely,\n")).unwrap();
+    let refused = run(
+        daemon.folder.path(),
+        &["--config", "wxfaq.toml", "import", "broken.csv"],
+    );
+    assert_eq!(refused.status.code(), Some(65));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(
+        said.contains("row 17, column answer") && said.contains("nothing imported"),
+        "{said}"
+    );
+    let exported = run(
+        daemon.folder.path(),
+        &["--config", "wxfaq.toml", "export", "bank.jsonl"],
+    );
+    assert!(exported.status.success());
+    assert!(
+        !fs::read_to_string(daemon.path("bank.jsonl"))
+            .unwrap()
+            .contains("\"q2\"")
+    );
+}
+
+#[test]
+fn a_wrong_configuration_does_not_start() {
+    let cases = [
+        (
+            "[matching]\nanswer_treshold = 0.7",
+            "did you mean matching.answer_threshold?",
+        ),
+        ("[reply]\ndeadline_ms = 9000", "accepted: a whole number, 500–4800"),
+        (
+            "[[account]]\nid = \"x\"\nappid = \"wx1\"\nmode = \"plain\"\ntoken = \"\"",
+            "token: must not be empty",
+        ),
+        (
+            "[[account]]\nid = \"x\"\nappid = \"wx1\"\nmode = \"plain\"\ntoken = \"weixin\"",
+            "stands in tutorials",
+        ),
+    ];
+    for (more, said) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("wxfaq.toml"),
+            configuration(free_port(), free_port(), more),
+        )
+        .unwrap();
+        for command in ["serve", "check"] {
+            let output = run(folder.path(), &["--config", "wxfaq.toml", command]);
+            assert_eq!(output.status.code(), Some(78), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn the_first_day_makes_secrets_once_and_keeps_the_bank() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut kept = None;
+    for start in 0..2 {
+        let mut daemon = Daemon::first_day(folder.path());
+        let told = daemon.simulate_first_day(folder.path(), "科创板开户要什么条件");
+        assert!(told.contains("50万"), "start {start}: {told}");
+        daemon.signal("TERM");
+        assert_eq!(daemon.exit_code(), Some(0));
+        let secrets = fs::read(folder.path().join("data/secrets.toml")).unwrap();
+        assert_eq!(*kept.get_or_insert(secrets.clone()), secrets);
+    }
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode("data"), mode("data/secrets.toml"), mode("data/wxfaq.db")),
+        (0o700, 0o600, 0o600)
+    );
+}
