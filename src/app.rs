@@ -26,6 +26,7 @@ use crate::web::ops::{Dependency, Ops, Readiness};
 use crate::web::{self, Gate, Policy, Web, ops};
 use crate::wechat::credentials::{CredentialParts, Credentials, Mode};
 use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +244,17 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     let reload = tokio::spawn(reload_on_hangup(source, config.clone(), web, publisher.clone())?);
 
     lifecycle::ready();
-    announce(&config, first_day, bot.snapshot().index.len());
+    let entries = bot.snapshot().index.len();
+    tracing::info!(listen = %config.server.listen, accounts = config.accounts.len(), entries, "ready");
+    if entries == 0 {
+        tracing::warn!("the question bank is empty: fill it with `wxfaq import FILE`");
+    }
+    if first_day {
+        let mut out = std::io::stdout();
+        let told = first_day::what_to_try(&config, entries, out.is_terminal())?;
+        // A daemon whose output nobody reads still serves.
+        let _ = out.write_all(told.as_bytes());
+    }
     while servers.join_next().await.is_some() {}
     reload.abort();
     background.abort();
@@ -422,35 +433,4 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         .filter(|(_, changed)| *changed)
         .map(|(key, _)| key)
         .collect()
-}
-
-/// Says on standard output where things are and, on the first day, what to try.
-fn announce(config: &Config, first_day: bool, entries: usize) {
-    let base = match (&config.server.listen, config.server.public_url.as_str()) {
-        (Listen::Tcp(address), "") => format!("http://{address}"),
-        (listen @ Listen::Unix(_), "") => listen.to_string(),
-        (_, url) => url.to_owned(),
-    };
-    tracing::info!(listen = %config.server.listen, accounts = config.accounts.len(), entries, "ready");
-    if entries == 0 {
-        tracing::warn!("the question bank is empty: fill it with `wxfaq import FILE`");
-    }
-    if !first_day {
-        return;
-    }
-    let secrets = config.paths.data.join("secrets.toml");
-    let mut lines = vec![format!("wxfaq is ready, with {entries} entries in its sample bank.\n")];
-    for account in &config.accounts {
-        lines.push(format!("  webhook            {base}/wechat/{}", account.id));
-    }
-    lines.push(format!(
-        "  Token and key      in {}, made for this installation (safe mode)",
-        secrets.display()
-    ));
-    lines.push(format!(
-        "  search             curl '{base}/api/v1/search?q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7'"
-    ));
-    lines.push("  ask it, in a second shell:\n".to_owned());
-    lines.push("    cargo run --release -- simulate 科创板开户要什么条件     # or: wxfaq simulate …".to_owned());
-    println!("{}\n", lines.join("\n"));
 }

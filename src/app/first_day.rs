@@ -3,7 +3,7 @@
 //! They live in `secrets.toml` in the data folder, readable by the owner only, and are never made twice: two daemons
 //! starting together agree on the first one's.
 
-use crate::config::Secret;
+use crate::config::{Config, Listen, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
@@ -161,6 +161,35 @@ impl Secrets {
     }
 }
 
+/// Where things are and what to try. Secrets are shown to a person at a terminal; anything else may be a log.
+pub(super) fn what_to_try(config: &Config, entries: usize, terminal: bool) -> Result<String, SecretsError> {
+    let base = match (&config.server.listen, config.server.public_url.as_str()) {
+        (Listen::Tcp(address), "") => format!("http://{address}"),
+        (listen @ Listen::Unix(_), "") => listen.to_string(),
+        (_, url) => url.to_owned(),
+    };
+    let mut lines = vec![format!("wxfaq is ready, with {entries} entries in its sample bank.\n")];
+    for account in &config.accounts {
+        lines.push(format!("  webhook            {base}/wechat/{}", account.id));
+    }
+    match Secrets::load(&config.paths.data)?.filter(|_| terminal) {
+        Some(Secrets { demo, .. }) => lines.extend([
+            format!("  Token              {}", demo.token.expose()),
+            format!("  EncodingAESKey     {}   (safe mode)", demo.encoding_aes_key.expose()),
+        ]),
+        None => lines.push(format!(
+            "  Token and key      in {}, made for this installation (safe mode)",
+            config.paths.data.join(FILE).display()
+        )),
+    }
+    lines.push(format!(
+        "  search             curl '{base}/api/v1/search?q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7'"
+    ));
+    lines.push("  ask it, in a second shell:\n".to_owned());
+    lines.push("    cargo run --release -- simulate 科创板开户要什么条件     # or: wxfaq simulate …\n\n".to_owned());
+    Ok(lines.join("\n"))
+}
+
 /// Letters and digits from the operating system's randomness.
 pub(super) fn random_text(chars: usize) -> io::Result<String> {
     let mut text = String::new();
@@ -181,6 +210,7 @@ pub(super) fn random_text(chars: usize) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Source;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -195,6 +225,24 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&data), mode(&data.join(FILE))), (0o700, 0o600));
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn secrets_are_shown_at_a_terminal_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::load_or_make(folder.path()).unwrap();
+        let mut config = Config::load(&Source {
+            first_day: secrets.first_day(folder.path()),
+            ..Source::default()
+        })
+        .unwrap();
+        config.paths.data = folder.path().to_owned();
+        let told = |terminal| what_to_try(&config, 292, terminal).unwrap();
+        for secret in [&secrets.demo.token, &secrets.demo.encoding_aes_key] {
+            assert!(told(true).contains(secret.expose()));
+            assert!(!told(false).contains(secret.expose()));
+        }
+        assert!(told(false).contains("secrets.toml") && told(false).contains("/wechat/demo"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod support;
 mod architecture;
 mod vectors;
+mod webhook;
 mod conversations;
 mod fallback;
 mod questions;
@@ -13,4 +14,5 @@ mod matching;
 mod dialog;
 mod daemon;
 mod shared_redis;
+mod crash;
 mod systemd;

@@ -201,6 +201,17 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Kills it without a word, and starts it on what it left.
+    pub fn killed_and_started_again(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let (port, ops_port) = (self.port, self.ops_port);
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        Self::start_in(folder, port, ops_port)
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended already.

@@ -199,17 +199,30 @@ impl Vector {
         self.rest.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// The outcomes any of which is right.
+    pub fn alternatives(&self) -> &[Value] {
+        self.expected
+            .as_array()
+            .map_or_else(|| std::slice::from_ref(&self.expected), Vec::as_slice)
+    }
+
+    /// Whether nobody need act on it.
+    pub fn allows_rejection(&self) -> bool {
+        self.alternatives().iter().any(|one| one == "reject")
+    }
+
+    /// Whether it may be acted on.
+    pub fn allows_acceptance(&self) -> bool {
+        self.alternatives().iter().any(Value::is_object)
+    }
+
     /// Returns whether `outcome` is one of those the vector expects.
     ///
     /// # Errors
     /// Says what does not agree.
     pub fn accepts(&self, outcome: &Outcome) -> Result<(), String> {
-        let expected = self
-            .expected
-            .as_array()
-            .map_or_else(|| std::slice::from_ref(&self.expected), Vec::as_slice);
         let mut disagreements = Vec::new();
-        for one in expected {
+        for one in self.alternatives() {
             match agrees(one, outcome) {
                 Ok(()) => return Ok(()),
                 Err(disagreement) => disagreements.push(disagreement),
