@@ -53,15 +53,19 @@ const MEASURES: &[&str] = &[
 ];
 
 fn digit(c: char) -> Option<u64> {
-    "零一二三四五六七八九"
-        .chars()
-        .position(|d| d == c)
-        .map(|n| n as u64)
-        .or(match c {
-            '〇' => Some(0),
-            '两' => Some(2),
-            _ => None,
-        })
+    Some(match c {
+        '零' | '〇' => 0,
+        '一' => 1,
+        '二' | '两' => 2,
+        '三' => 3,
+        '四' => 4,
+        '五' => 5,
+        '六' => 6,
+        '七' => 7,
+        '八' => 8,
+        '九' => 9,
+        _ => return None,
+    })
 }
 
 fn unit(c: char) -> Option<u64> {
@@ -78,14 +82,11 @@ fn unit(c: char) -> Option<u64> {
 /// `50万`, `1.5亿`, `10w`: digits with a unit behind them, and where the number ends. Plain digits need no rewriting and
 /// come back as they are, so that they are skipped as a whole.
 fn written_in_digits(chars: &[char], start: usize) -> Option<(String, usize)> {
-    let end = start
-        + chars[start..]
-            .iter()
-            .take_while(|c| c.is_ascii_digit() || **c == '.')
-            .count();
-    if end == start || chars[start] == '.' {
+    if !chars.get(start)?.is_ascii_digit() {
         return None;
     }
+    let digits = chars[start..].iter().take_while(|c| c.is_ascii_digit() || **c == '.');
+    let end = start + digits.count();
     let digits: String = chars[start..end].iter().collect();
     let factor = match chars.get(end) {
         Some('w') if !chars.get(end + 1).is_some_and(char::is_ascii_alphanumeric) => 10_000,
@@ -112,8 +113,10 @@ fn scale(digits: &str, factor: u64) -> Option<String> {
 /// Value and end of the Chinese numeral at `start`, when it can only be a number.
 fn written_in_chinese(chars: &[char], start: usize, percent: bool) -> Option<(String, usize)> {
     const LONGEST: usize = 16;
+    // No farther than needed: a long run is looked at from each of its characters.
     let numeral = chars[start..]
         .iter()
+        .take(LONGEST + 1)
         .take_while(|c| digit(**c).or(unit(**c)).is_some())
         .count();
     let end = start + numeral;
@@ -190,6 +193,15 @@ fn value(run: &[char]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With work that grows faster than the text, each of these would take minutes.
+    #[test]
+    fn a_million_characters_are_read_in_linear_time() {
+        for run in ["一", "十", "一万零", ".", "1", "百分之", "9.", "三百五"] {
+            let text = run.repeat(1_000_000 / run.len());
+            assert!(!canonical(&text).is_empty(), "{run}");
+        }
+    }
 
     #[test]
     fn only_what_is_surely_a_number_is_rewritten() {

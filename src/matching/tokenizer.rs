@@ -15,6 +15,9 @@ use std::sync::LazyLock;
 /// Longest analysed query, in characters of the normalised text; what follows is ignored.
 pub const MAX_CHARS: usize = 500;
 
+/// Longest text that is normalised, in characters; four times [`MAX_CHARS`] leaves room for what normalising drops.
+pub const MAX_READ_CHARS: usize = 4 * MAX_CHARS;
+
 /// Normalisation, segmentation and word lists, ready for use; immutable, shared behind an `Arc`.
 pub struct Analyzer {
     jieba: Jieba,
@@ -174,14 +177,16 @@ impl Analyzer {
         }
     }
 
-    /// The text that decides whether two questions are the same; also the key of the match cache. Never shown.
+    /// The text that decides whether two questions are the same; also the key of the match cache. Never shown. Of a very
+    /// long text only the first [`MAX_READ_CHARS`] characters count.
     pub fn normalize(&self, text: &str) -> String {
-        text::normalize(text)
+        let end = text.char_indices().nth(MAX_READ_CHARS).map_or(text.len(), |(at, _)| at);
+        text::normalize(&text[..end])
     }
 
     /// The terms of a text; of a very long one those of its first [`MAX_CHARS`] characters.
     pub fn analyze(&self, text: &str) -> Analysis {
-        self.analyze_normalized(&text::normalize(text))
+        self.analyze_normalized(&self.normalize(text))
     }
 
     /// As [`Analyzer::analyze`], for a text that is normalised already.
