@@ -257,6 +257,19 @@ fn mention_violations(path: &str, text: &str) -> Vec<String> {
     found
 }
 
+/// What a merge leaves behind when it could not decide.
+fn conflict_violations(path: &str, text: &str) -> Vec<String> {
+    let is_marker = |line: &str| {
+        ["<", ">", "|"]
+            .iter()
+            .any(|sign| line.starts_with(&format!("{} ", sign.repeat(7))))
+    };
+    let marked = text.lines().enumerate().filter(|(_, line)| is_marker(line));
+    marked
+        .map(|(number, _)| format!("{path}:{}: a conflict is left", number + 1))
+        .collect()
+}
+
 /// All files below `folder`, as paths from the crate's root, sorted; without what is built or made by a first start.
 fn files_below(folder: &str) -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -312,6 +325,17 @@ fn the_repository_mentions_no_machine() {
         .flat_map(|(name, path)| mention_violations(name, &String::from_utf8_lossy(&fs::read(path).unwrap())))
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn no_file_holds_the_markers_of_a_conflict() {
+    let found: Vec<String> = files_below("")
+        .iter()
+        .flat_map(|(name, path)| conflict_violations(name, &String::from_utf8_lossy(&fs::read(path).unwrap())))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let marked = concat!("mine\n<<<<", "<<< HEAD\n=======\n>>>>", ">>> theirs\n");
+    assert_eq!(conflict_violations("a", marked).len(), 2);
 }
 
 #[test]

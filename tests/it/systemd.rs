@@ -1,4 +1,4 @@
-//! The unit files, judged by systemd's own tool: the sandbox's score, and that every line is understood.
+//! The unit files, judged by systemd's own tools: the sandbox's score, and that every line is understood.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,13 +16,14 @@ fn unit_file(name: &str) -> String {
 }
 
 fn systemd_analyze(arguments: &[&str], folder: &Path) -> Output {
-    match Command::new("systemd-analyze")
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-    {
+    output_of(Command::new("systemd-analyze").args(arguments).current_dir(folder))
+}
+
+fn output_of(tool: &mut Command) -> Output {
+    match tool.output() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            panic!("systemd-analyze is missing; install it with: apt-get install systemd")
+            let name = tool.get_program().display();
+            panic!("{name} is missing; install it with: apt-get install systemd")
         }
         output => output.unwrap(),
     }
@@ -102,6 +103,13 @@ fn a_unit_without_a_sandbox_would_be_noticed() {
 #[test]
 fn systemd_understands_every_line() {
     assert_eq!(complaints(installed_units().path()), "");
+}
+
+#[test]
+fn the_user_of_the_daemon_can_be_made() {
+    let line = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/wxfaq.sysusers");
+    let output = output_of(Command::new("systemd-sysusers").arg("--dry-run").arg(line));
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
