@@ -35,7 +35,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         .account
         .or_else(|| config.accounts.first().map(|account| account.id.clone()))
         .unwrap_or_default();
-    let database = Database::open(config.database_url.expose())
+    let database = Database::open_existing(config.database_url.expose())
         .await
         .map_err(app::AppError::from)?;
     let snapshot = first_snapshot(&database.questions(), &Sources::of(&config)).await?;

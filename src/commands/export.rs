@@ -49,6 +49,9 @@ pub enum ExportError {
         #[expect(missing_docs, reason = "the type says it")]
         source: io::Error,
     },
+    /// Nobody means to lose a file to a bank without entries; more likely it is another database's.
+    #[error("the bank is empty, and {} is there already: it is kept as it is", .0.display())]
+    Empty(PathBuf),
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
     Open(#[from] OpenError),
@@ -60,6 +63,7 @@ impl ExportError {
         match self {
             Self::UnknownFormat(_) => Exit::Usage,
             Self::Write { .. } => Exit::CannotCreate,
+            Self::Empty(_) => Exit::BadData,
             Self::Open(error) => error.into(),
         }
     }
@@ -71,12 +75,17 @@ impl From<StoreError> for ExportError {
     }
 }
 
-/// Writes the bank to `file`, replacing what is there.
+/// Writes the bank to `file`, replacing what is there unless the bank is empty.
+///
+/// The database must be there: one that `export` had made would be empty.
 pub async fn run(file: &Path, database_url: &str) -> Result<ExportReport, ExportError> {
     let format = Format::of(file).ok_or_else(|| ExportError::UnknownFormat(file.to_owned()))?;
-    let database = Database::open(database_url).await?;
+    let database = Database::open_existing(database_url).await?;
     let (revision, entries) = database.questions().load().await?;
     database.close().await;
+    if entries.is_empty() && file.exists() {
+        return Err(ExportError::Empty(file.to_owned()));
+    }
     let written = replace_file(file, |out| format.write(&entries, out));
     written.map_err(|source| ExportError::Write {
         file: file.to_owned(),

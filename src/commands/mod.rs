@@ -54,6 +54,7 @@ impl From<&OpenError> for Exit {
     fn from(error: &OpenError) -> Self {
         match error {
             OpenError::Configuration(_) | OpenError::Newer { .. } => Self::Configuration,
+            OpenError::Absent(_) => Self::Unavailable,
             OpenError::Store(error) => error.into(),
         }
     }

@@ -170,3 +170,49 @@ fn the_first_day_makes_secrets_once_and_keeps_the_bank() {
         (0o700, 0o600, 0o600)
     );
 }
+
+#[test]
+fn commands_that_only_look_make_no_database_and_export_keeps_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(
+        free_port(),
+        free_port(),
+        "[database]\nurl = \"sqlite://nested/bank.db\"",
+    );
+    fs::write(folder.path().join("wxfaq.toml"), config).unwrap();
+    fs::write(folder.path().join("bank.jsonl"), "what was exported before\n").unwrap();
+    let said = |arguments: &[&str]| {
+        let output = run(folder.path(), &[&["--config", "wxfaq.toml"], arguments].concat());
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), text)
+    };
+    let commands: [(&[&str], i32); 4] = [
+        (&["export", "bank.jsonl"], 69),
+        (&["ask", "怎么开户"], 69),
+        (&["check", "--offline"], 0),
+        (&["check", "--offline", "--json"], 0),
+    ];
+    for (arguments, code) in commands {
+        let (status, text) = said(arguments);
+        assert_eq!(status, Some(code), "{arguments:?}: {text}");
+        assert!(
+            text.contains("no database at") && text.contains("/nested/bank.db"),
+            "{text}"
+        );
+        assert!(!folder.path().join("nested").exists(), "{arguments:?}");
+    }
+    // A bank that was emptied: the database is there, and the file still stays.
+    fs::write(folder.path().join("one.csv"), "id,question,answer,state\na,b,c,draft\n").unwrap();
+    fs::write(folder.path().join("none.csv"), "question,answer\n").unwrap();
+    assert_eq!(said(&["import", "none.csv"]).0, Some(0));
+    let (status, text) = said(&["export", "bank.jsonl"]);
+    assert_eq!(status, Some(65), "{text}");
+    assert!(text.contains("the bank is empty"), "{text}");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("bank.jsonl")).unwrap(),
+        "what was exported before\n"
+    );
+    assert_eq!(said(&["export", "new.jsonl"]).0, Some(0));
+    assert_eq!(said(&["import", "one.csv"]).0, Some(0));
+    assert_eq!(said(&["export", "bank.jsonl"]).0, Some(0));
+}

@@ -48,6 +48,9 @@ pub enum OpenError {
     /// The address is wrong or names a database this program cannot use.
     #[error("database.url: {0}")]
     Configuration(String),
+    /// There is none, and none was to be made.
+    #[error("there is no database at {}; `wxfaq import FILE` makes one, and so does the first `wxfaq serve`", .0.display())]
+    Absent(PathBuf),
     /// A newer release has migrated it; going on could destroy what that one keeps there.
     #[error(
         "the database has been used by a newer release of wxfaq (migration {found}, this one knows up to {known}); \
@@ -69,8 +72,20 @@ impl Database {
     ///
     /// What is missing is created: folders for the owner only (0700), the file likewise (0600).
     pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_or(url, Absent::Create).await
+    }
+
+    /// As [`Database::open`] for a database that is there; makes none, nor a folder.
+    ///
+    /// # Errors
+    /// [`OpenError::Absent`] also where a file of that name could not even be looked for.
+    pub async fn open_existing(url: &str) -> Result<Self, OpenError> {
+        Self::open_or(url, Absent::Refuse).await
+    }
+
+    async fn open_or(url: &str, absent: Absent) -> Result<Self, OpenError> {
         match Dialect::of(url)? {
-            Dialect::Sqlite => Self::open_sqlite(sqlite_path(url)?).await,
+            Dialect::Sqlite => Self::open_sqlite(sqlite_path(url)?, absent).await,
             dialect => {
                 let reason = format!("{} is not available yet, use sqlite://PATH", dialect.name());
                 Err(OpenError::Configuration(reason))
@@ -88,7 +103,10 @@ impl Database {
         self.pool.close().await;
     }
 
-    async fn open_sqlite(path: PathBuf) -> Result<Self, OpenError> {
+    async fn open_sqlite(path: PathBuf, absent: Absent) -> Result<Self, OpenError> {
+        if absent == Absent::Refuse && !path.is_file() {
+            return Err(OpenError::Absent(std::path::absolute(&path).unwrap_or(path)));
+        }
         let dialect = Dialect::Sqlite;
         let about = |error: &dyn std::fmt::Display| StoreError::Unavailable {
             backend: dialect.name(),
@@ -135,6 +153,13 @@ impl Database {
         let begun = self.pool.begin_with(self.dialect.begin_write()).await;
         begun.map_err(|error| self.dialect.error(&error))
     }
+}
+
+/// What to do about a database that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Create,
+    Refuse,
 }
 
 /// What differs between the databases.
