@@ -24,6 +24,8 @@ const MORE: [&str; 9] = [
     "查看更多",
     "more",
 ];
+/// 回复, as followers copy it from our own words.
+const REPLY: [&str; 6] = ["请回复", "請回覆", "請回復", "回复", "回覆", "回復"];
 const LEADS: [&str; 12] = [
     "请回复",
     "回复",
@@ -64,6 +66,14 @@ impl Choice {
             _ => number(core).map(Self::Nth),
         }
     }
+}
+
+/// What stands after a leading 回复, quotes taken off, as in 回复“人工”; `None` when there is no such word or nothing
+/// after it.
+pub fn after_reply(text: &str) -> Option<&str> {
+    let text = bare(text);
+    let rest = REPLY.iter().find_map(|word| text.strip_prefix(word))?;
+    Some(bare(rest)).filter(|rest| !rest.is_empty())
 }
 
 /// The text without quotes, brackets, full stops and the marks of keycap emoji around it. Inside, punctuation stays:
@@ -167,6 +177,16 @@ mod tests {
     fn more_is_read_in_its_usual_writings() {
         for text in ["更多", "更多。", "下一页", "继续", "MORE", "更多…", "“更多”"] {
             assert_eq!(Choice::parse(text), Some(Choice::More), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_to_be_replied_is_found() {
+        for text in ["回复人工", "回复“人工”", "回覆：人工。", "请回复 人工"] {
+            assert_eq!(after_reply(text), Some("人工"), "{text}");
+        }
+        for text in ["人工", "回复", "回复“”", "怎么回复人工", ""] {
+            assert_eq!(after_reply(text), None, "{text}");
         }
     }
 

@@ -185,8 +185,13 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
         Some(_) if keyed(text, desk).is_none() => return Plan::Say(say.no_list(session)),
         _ => {}
     }
-    match retyped(text, &session, desk) {
-        Some(id) => Plan::Say(chosen(id.as_str(), session, desk)),
+    if let Some(id) = retyped(text, &session, desk) {
+        return Plan::Say(chosen(id.as_str(), session, desk));
+    }
+    // Answers and lists say 回复“…”; who repeats that with the word means the word, unless the bank has the whole.
+    let named = choice::after_reply(text).filter(|rest| exact(text, desk).is_none() && exact(rest, desk).is_some());
+    match named {
+        Some(rest) => Plan::Say(conclude(&desk.index.search(rest, desk.scope, MAX_OFFER), desk)),
         None => Plan::Search(text.to_owned()),
     }
 }
@@ -223,15 +228,13 @@ fn plan_event(event: &Event, session: Session, desk: Desk<'_>) -> Plan {
 /// The entry that a menu button or QR code stands for: its key is the entry's id or, exactly, one of its phrasings.
 fn keyed(key: &str, desk: Desk<'_>) -> Option<Arc<Entry>> {
     let by_id = desk.index.entry(key).filter(|entry| desk.scope.admits(entry)).cloned();
-    by_id.or_else(|| {
-        let matches = desk.index.search(key, desk.scope, 1);
-        matches
-            .hits
-            .into_iter()
-            .next()
-            .filter(|hit| hit.score == Score::EXACT)
-            .map(|hit| hit.entry)
-    })
+    by_id.or_else(|| exact(key, desk))
+}
+
+/// The first entry that has exactly this phrasing.
+fn exact(text: &str, desk: Desk<'_>) -> Option<Arc<Entry>> {
+    let best = desk.index.search(text, desk.scope, 1).hits.into_iter().next();
+    best.filter(|hit| hit.score == Score::EXACT).map(|hit| hit.entry)
 }
 
 /// What a tapped line asks for; `None` when the line is not one of ours.

@@ -28,8 +28,13 @@ static ANALYZER: LazyLock<Arc<Analyzer>> = LazyLock::new(|| {
     Arc::new(Analyzer::new(&Dictionaries::parse(texts).unwrap()))
 });
 
+/// The bank of the first day.
 static SAMPLE: LazyLock<Index> = LazyLock::new(|| {
-    let rows = Format::Jsonl.read(include_str!("../../config/sample-bank.jsonl"));
+    let files = [
+        include_str!("../../config/sample-bank.jsonl"),
+        include_str!("../../config/smalltalk.jsonl"),
+    ];
+    let rows = files.into_iter().flat_map(|file| Format::Jsonl.read(file));
     let entry = |row: Result<wxfaq::bank::format::Row, _>| row.unwrap().into_entry_or(None, || id("unnamed"));
     Index::build(rows.map(entry).map(Arc::new), ANALYZER.clone())
 });
@@ -425,4 +430,54 @@ fn a_list_of_long_questions_fits_one_reply() {
     let first = talk.hear(&typed("更多"));
     assert!(matches!(first.told, Told::List(1..=3)), "{first:?}");
     assert_eq!(talk.session.shown, if let Told::List(n) = first.told { n } else { 0 });
+}
+
+#[test]
+fn who_asks_for_a_human_is_handed_over() {
+    for text in [
+        "人工",
+        "转人工",
+        "找人工",
+        "我要人工",
+        "人工客服",
+        "人工服务",
+        "真人",
+        "转人工客服",
+        "轉人工",
+        "回复人工",
+        "回复“人工”",
+        "人工。",
+    ] {
+        let outcome = Talk::with(&SAMPLE).hear(&typed(text));
+        assert!(matches!(outcome.reply, Reply::Transfer { .. }), "{text}: {outcome:?}");
+    }
+}
+
+#[test]
+fn what_the_sample_answers_tell_people_to_reply_is_understood() {
+    let mut told = 0;
+    for entry in SAMPLE.entries() {
+        let Answer::Text(answer) = &entry.answer else { continue };
+        for (at, lead) in answer.match_indices("回复“") {
+            let word = answer[at + lead.len()..].split('”').next().unwrap();
+            for text in [word.to_owned(), format!("回复{word}")] {
+                let outcome = Talk::with(&SAMPLE).hear(&typed(&text));
+                assert!(
+                    matches!(outcome.told, Told::Answer(..)),
+                    "{}: {text}: {outcome:?}",
+                    entry.id
+                );
+            }
+            told += 1;
+        }
+    }
+    assert!(told >= 9, "{told}");
+}
+
+#[test]
+fn a_question_of_the_bank_that_begins_with_reply_is_that_question() {
+    assert_eq!(
+        told_entry(&Talk::with(&SAMPLE).hear(&typed("回复编号是什么意思"))),
+        Some("wx-002")
+    );
 }
