@@ -65,6 +65,19 @@ pub struct Outcome {
     pub session: Option<Session>,
     /// What happened, for logs and counts.
     pub told: Told,
+    /// A template that failed on this message's values; the embedded one's words stand in the reply.
+    pub fault: Option<TemplateError>,
+}
+
+impl Outcome {
+    fn new(reply: Reply, session: Option<Session>, told: Told) -> Self {
+        Self {
+            reply,
+            session,
+            told,
+            fault: None,
+        }
+    }
 }
 
 /// What an [`Outcome`] tells the follower.
@@ -135,11 +148,7 @@ pub fn plan(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
             None => say.unsupported("other", session),
         },
         Inbound::Media { kind, .. } => say.unsupported(kind_name(kind), session),
-        Inbound::Other { .. } => Outcome {
-            reply: Reply::Acknowledge,
-            session: Some(session),
-            told: Told::Nothing,
-        },
+        Inbound::Other { .. } => Outcome::new(Reply::Acknowledge, Some(session), Told::Nothing),
     };
     Plan::Say(outcome)
 }
@@ -200,28 +209,16 @@ fn plan_event(event: &Event, session: Session, desk: Desk<'_>) -> Plan {
     let say = Say { desk };
     Plan::Say(match event {
         Event::Subscribe { .. } => say.greeting(),
-        Event::Unsubscribe | Event::Revoked => Outcome {
-            reply: Reply::Acknowledge,
-            session: None,
-            told: Told::Nothing,
-        },
+        Event::Unsubscribe | Event::Revoked => Outcome::new(Reply::Acknowledge, None, Told::Nothing),
         Event::Click { key } => match keyed(key, desk) {
             Some(entry) => say.entry(&entry, session, Told::Choice(entry.id.clone())),
             None => say.menu_unknown(session),
         },
         Event::Scan { scene } => match keyed(scene, desk) {
             Some(entry) => say.entry(&entry, session, Told::Choice(entry.id.clone())),
-            None => Outcome {
-                reply: Reply::Acknowledge,
-                session: Some(session),
-                told: Told::Nothing,
-            },
+            None => Outcome::new(Reply::Acknowledge, Some(session), Told::Nothing),
         },
-        Event::Other { .. } => Outcome {
-            reply: Reply::Acknowledge,
-            session: Some(session),
-            told: Told::Nothing,
-        },
+        Event::Other { .. } => Outcome::new(Reply::Acknowledge, Some(session), Told::Nothing),
     })
 }
 

@@ -125,11 +125,7 @@ impl Say<'_> {
                 kf_account: kf_account.clone(),
             },
         };
-        Outcome {
-            reply,
-            session: Some(session),
-            told,
-        }
+        Outcome::new(reply, Some(session), told)
     }
 
     /// The next `count` entries of the session's list; fewer where the page would not fit one reply.
@@ -138,8 +134,7 @@ impl Say<'_> {
         let mut end = (start + count).min(session.offer.len());
         loop {
             let page = self.suggestions(&session, start, end);
-            let rendered = self.desk.templates.render(&page);
-            let fits = rendered.as_ref().is_ok_and(|text| text.len() <= self.desk.max_bytes);
+            let fits = self.desk.templates.words(&page).0.len() <= self.desk.max_bytes;
             if fits || end <= start + 1 {
                 session.shown = end;
                 return self.page(&page, session, Told::List(end - start));
@@ -169,33 +164,29 @@ impl Say<'_> {
     }
 
     fn page<P: Page>(self, page: &P, session: Session, told: Told) -> Outcome {
-        match self.desk.templates.render(page) {
-            Ok(text) => self.text(&text, session, told),
-            // Every template was tried when it was loaded; only values far from the samples lead here.
-            Err(_) => Outcome {
-                reply: Reply::Acknowledge,
-                session: Some(session),
-                told: Told::Nothing,
-            },
+        let (text, fault) = self.desk.templates.words(page);
+        let outcome = self.text(&text, session, told);
+        Outcome {
+            fault: fault.or(outcome.fault),
+            ..outcome
         }
     }
 
     /// A text that may be longer than one reply: what does not fit waits for 更多.
     pub fn text(self, text: &str, mut session: Session, told: Told) -> Outcome {
-        let tail = self.desk.templates.render(&templates::Continued {}).unwrap_or_default();
-        let fits = text.len() <= self.desk.max_bytes;
+        let text = text.trim_end();
+        if text.len() <= self.desk.max_bytes {
+            let content = text.to_owned();
+            return Outcome::new(Reply::Text { content }, Some(session), told);
+        }
+        let (tail, fault) = self.desk.templates.words(&templates::Continued {});
         let room = self.desk.max_bytes.saturating_sub(tail.len());
-        let content = match cut::cut(text, room).filter(|_| !fits) {
-            Some((part, rest)) => {
-                session.rest = Some(rest.to_owned());
-                format!("{part}{tail}")
-            }
-            None => text.to_owned(),
-        };
+        let (part, rest) = cut::cut(text, room).unwrap_or((text, ""));
+        session.rest = Some(rest.to_owned());
+        let content = format!("{part}{tail}");
         Outcome {
-            reply: Reply::Text { content },
-            session: Some(session),
-            told,
+            fault,
+            ..Outcome::new(Reply::Text { content }, Some(session), told)
         }
     }
 }

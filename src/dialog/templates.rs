@@ -2,19 +2,30 @@
 //!
 //! [`Templates::load`] compiles the embedded templates and an operator's overrides, and renders each with sample values
 //! before it is accepted, so that a typing error is found when it is made and not when a follower asks. Rendering is
-//! bounded in steps ([`FUEL`]) and output ([`MAX_OUTPUT_BYTES`]); unknown names are errors; templates can reach neither
-//! files nor the environment.
+//! bounded in steps ([`FUEL`]) and output ([`MAX_OUTPUT_BYTES`]); unknown names are errors, and so is a text with nothing
+//! to read; templates can reach neither files nor the environment. Should one fail all the same, [`Templates::words`] has
+//! the embedded one's words: a follower is never met with silence.
 
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::LazyLock;
 
 /// Most steps of one rendering; a list of ten takes some hundreds.
 pub const FUEL: u64 = 50_000;
 /// Longest rendered text, in bytes: above the longest answer.
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Longest end of a part of an answer: the rest of the reply is the answer's.
+const MAX_TAIL_BYTES: usize = 200;
+
+/// The embedded templates alone.
+static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&BTreeMap::new()) {
+    Ok(templates) => templates,
+    Err(errors) => unreachable!("a test loads the embedded templates: {errors:?}"),
+});
 
 /// Embedded templates: file name and source.
 const EMBEDDED: [(&str, &str); 13] = [
@@ -46,6 +57,8 @@ const EMBEDDED: [(&str, &str); 13] = [
 pub trait Page: Serialize {
     /// The template's file name.
     const NAME: &'static str;
+    /// Longest text it may give.
+    const MAX_BYTES: usize = MAX_OUTPUT_BYTES;
     /// Values that reach every branch of a sensible template.
     fn samples() -> Vec<Self>
     where
@@ -53,13 +66,14 @@ pub trait Page: Serialize {
 }
 
 macro_rules! pages_without_values {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $file:literal $(, at most $bytes:ident)?;)*) => {$(
         $(#[$doc])*
         #[derive(Serialize)]
         pub struct $name {}
 
         impl Page for $name {
             const NAME: &'static str = $file;
+            $(const MAX_BYTES: usize = $bytes;)?
             fn samples() -> Vec<Self> {
                 vec![Self {}]
             }
@@ -73,7 +87,7 @@ pages_without_values! {
     /// To a new follower.
     Greeting = "greeting.txt";
     /// Ends a part of a long answer; begins with its own line break, if it wants one.
-    Continued = "continued.txt";
+    Continued = "continued.txt", at most MAX_TAIL_BYTES;
     /// 更多 after the last part.
     NoMore = "no_more.txt";
     /// A number, but there is no list, or it has expired.
@@ -137,18 +151,16 @@ impl Page for Suggestions {
             question: "怎么开户".into(),
             link: "怎么开户".into(),
         };
-        let page = |first, more| Self {
-            items: vec![item(1), item(2)],
+        let page = |count, (first, more)| Self {
+            items: (1..=count).map(item).collect(),
             first,
             more,
             more_link: "更多".into(),
         };
-        vec![
-            page(true, true),
-            page(true, false),
-            page(false, true),
-            page(false, false),
-        ]
+        let pages = [(true, true), (true, false), (false, true), (false, false)];
+        // One item is the shortest list, ten the longest that `matching.max_suggestions` allows.
+        let lists = [2, 1, 10].into_iter();
+        lists.flat_map(|count| pages.map(|which| page(count, which))).collect()
     }
 }
 
@@ -253,7 +265,7 @@ impl Templates {
         for (name, embedded) in EMBEDDED {
             let source = overrides.get(name).map_or(embedded, String::as_str);
             if let Err(error) = environment.add_template_owned(name, source.trim_end_matches('\n').to_owned()) {
-                errors.push(TemplateError::from_engine(name, &error));
+                errors.push(TemplateError::from_engine(name, MAX_OUTPUT_BYTES, &error));
             }
         }
         let templates = Self { environment };
@@ -263,21 +275,37 @@ impl Templates {
         if errors.is_empty() { Ok(templates) } else { Err(errors) }
     }
 
+    /// The page in words; those of the embedded template when this one fails, with what is wrong with it.
+    pub fn words<P: Page>(&self, page: &P) -> (String, Option<TemplateError>) {
+        match self.render(page) {
+            Ok(text) => (text, None),
+            Err(fault) => (STAND_IN.render(page).unwrap_or_default(), Some(fault)),
+        }
+    }
+
     /// Renders one template.
     ///
     /// # Errors
-    /// Only for values far from the samples, as beyond the limits.
+    /// Only for values far from the samples, as beyond the limits, or when nothing is left to read.
     pub fn render<P: Page>(&self, page: &P) -> Result<String, TemplateError> {
-        let fail = |error: &minijinja::Error| TemplateError::from_engine(P::NAME, error);
+        let fail = |error: &minijinja::Error| TemplateError::from_engine(P::NAME, P::MAX_BYTES, error);
         let template = self.environment.get_template(P::NAME).map_err(|error| fail(&error))?;
         let mut output = Capped {
             bytes: Vec::new(),
-            left: MAX_OUTPUT_BYTES,
+            left: P::MAX_BYTES,
         };
         template
             .render_captured_to(Serde(page), &mut output)
             .map_err(|error| fail(&error))?;
-        Ok(String::from_utf8_lossy(&output.bytes).into_owned())
+        let text = String::from_utf8_lossy(&output.bytes).into_owned();
+        if text.trim().is_empty() {
+            return Err(TemplateError {
+                name: P::NAME.into(),
+                line: 1,
+                reason: "gives nothing to read".into(),
+            });
+        }
+        Ok(text)
     }
 
     fn try_all(&self) -> Vec<TemplateError> {
@@ -304,10 +332,10 @@ impl Templates {
 }
 
 impl TemplateError {
-    fn from_engine(name: &str, error: &minijinja::Error) -> Self {
+    fn from_engine(name: &str, max_bytes: usize, error: &minijinja::Error) -> Self {
         let reason = match (error.kind(), error.detail()) {
             (ErrorKind::OutOfFuel, _) => format!("needs more than {FUEL} steps"),
-            (ErrorKind::WriteFailure, _) => format!("gives more than {MAX_OUTPUT_BYTES} bytes"),
+            (ErrorKind::WriteFailure, _) => format!("gives more than {max_bytes} bytes"),
             (kind, None) => kind.to_string(),
             (kind, Some(detail)) => format!("{kind}: {detail}"),
         };
@@ -389,6 +417,32 @@ mod tests {
             "{}",
             refusal("empty.txt", swollen)
         );
+    }
+
+    #[test]
+    fn a_template_that_could_silence_followers_is_refused() {
+        let second = "第一个：{{ items[1].link }}";
+        assert!(refusal("suggestions.txt", second).starts_with("suggestions.txt:1: undefined value"));
+        for blank in ["", " \n\n", "{% if kind == \"voice\" %}听不懂{% endif %}"] {
+            assert_eq!(
+                refusal("unsupported.txt", blank),
+                "unsupported.txt:1: gives nothing to read"
+            );
+        }
+        let displacing = "读".repeat(800);
+        assert_eq!(
+            refusal("continued.txt", &displacing),
+            "continued.txt:1: gives more than 200 bytes"
+        );
+    }
+
+    #[test]
+    fn where_a_template_fails_the_embedded_one_stands_in() {
+        let templates = with("choose_again.txt", "{{ 30 // (count - 7) }}").unwrap();
+        let (text, fault) = templates.words(&ChooseAgain { count: 7 });
+        assert!(text.contains("1 到 7"), "{text}");
+        assert!(fault.unwrap().to_string().starts_with("choose_again.txt:1: "));
+        assert_eq!(templates.words(&ChooseAgain { count: 9 }), ("15".to_owned(), None));
     }
 
     #[test]

@@ -481,3 +481,20 @@ fn a_question_of_the_bank_that_begins_with_reply_is_that_question() {
         Some("wx-002")
     );
 }
+
+#[test]
+fn a_template_that_fails_on_a_message_leaves_the_follower_an_answer() {
+    let (mut talk, _) = offered();
+    talk.templates = Templates::load(&BTreeMap::from([(
+        "choose_again.txt".to_owned(),
+        "{% if count in [1, 5] %}再选一次{% else %}{{ count.size }}{% endif %}".to_owned(),
+    )]))
+    .unwrap();
+    talk.session.shown = 2;
+    let outcome = talk.hear(&typed("99"));
+    assert!(
+        matches!(&outcome.reply, Reply::Text { content } if content.contains("1 到 2")),
+        "{outcome:?}"
+    );
+    assert!(outcome.fault.is_some_and(|fault| fault.name == "choose_again.txt"));
+}
