@@ -264,6 +264,8 @@ impl Templates {
         }
         for (name, embedded) in EMBEDDED {
             let source = overrides.get(name).map_or(embedded, String::as_str);
+            // As some editors save them: the mark is invisible in a reply, and WeChat's line breaks are \n.
+            let source = source.trim_start_matches('\u{feff}').replace("\r\n", "\n");
             if let Err(error) = environment.add_template_owned(name, source.trim_end_matches('\n').to_owned()) {
                 errors.push(TemplateError::from_engine(name, MAX_OUTPUT_BYTES, &error));
             }
@@ -391,6 +393,12 @@ mod tests {
     fn an_override_replaces_its_template() {
         let templates = with("empty.txt", "说点什么吧\n").unwrap();
         assert_eq!(templates.render(&Empty {}).unwrap(), "说点什么吧");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_windows_line_ends_do_not_reach_followers() {
+        let templates = with("greeting.txt", "\u{feff}您好\r\n请提问\r\n").unwrap();
+        assert_eq!(templates.render(&Greeting {}).unwrap(), "您好\n请提问");
     }
 
     #[test]
