@@ -353,11 +353,11 @@ impl Work {
     fn decide(&self, session: Option<&[u8]>, lookup: Lookup<'_>, cached: Option<Matches>) -> Decided {
         let desk = lookup.snapshot.desk(lookup.scope);
         let session = session.and_then(|bytes| self.open_session(bytes)).unwrap_or_default();
-        let mut outcome = match dialog::plan(&self.inbound, session, desk) {
+        let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => {
                 let matches = cached.unwrap_or_else(|| self.bot.find(&text, lookup));
-                dialog::conclude(&matches, desk)
+                dialog::conclude(&matches, session, desk)
             }
         };
         outcome.reply = outcome.reply.fitting(&self.inbound);

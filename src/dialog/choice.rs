@@ -1,6 +1,9 @@
 //! Short replies to what was offered: a number in any writing, an ordinal word, 更多.
 //!
-//! [`Choice::parse`] is the entry point; whether something was offered is the caller's business.
+//! [`Pick::parse`] is the entry point; whether something was offered, and whether the bank has the text as a question, is
+//! the caller's business.
+
+use unicode_normalization::UnicodeNormalization;
 
 /// What a short reply means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,58 +16,74 @@ pub enum Choice {
     More,
 }
 
-const MORE: [&str; 9] = [
-    "更多",
-    "下一页",
-    "继续",
-    "接着说",
-    "还有吗",
-    "还有呢",
-    "看更多",
-    "查看更多",
-    "more",
-];
-/// 回复, as followers copy it from our own words.
-const REPLY: [&str; 6] = ["请回复", "請回覆", "請回復", "回复", "回覆", "回復"];
-const LEADS: [&str; 12] = [
-    "请回复",
-    "回复",
-    "我选择",
-    "我选",
-    "选择",
-    "选",
-    "我要",
-    "我想看",
-    "看",
-    "第",
-    "no",
-    "#",
-];
-const TAILS: [&str; 9] = ["个问题", "个", "条", "项", "号", "题", "吧", "的", "了"];
+/// A short reply that may be a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pick {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub choice: Choice,
+    /// Whether it is written as lists ask for it: a number alone, or 更多. Anything else may also be a question that
+    /// happens to look like a choice.
+    pub as_asked: bool,
+}
 
-impl Choice {
+/// Words for the next page or part, simplified and without spaces.
+const MORE: &str = "更多 更多问题 更多答案 更多内容 其他问题 其它问题 别的问题 下一页 下页 下一批 下一部分 继续 继续看 继续读 继续阅读 继续说 接着说 \
+    接着看 接着 往下 往下看 还有吗 还有呢 还有没有 还有别的 还有别的吗 还有其他的吗 还有更多吗 换一批 换一页 换一组 more next";
+
+/// What people write before a number or a word for more, in any order and number; the longest counts.
+const LEADS: &str = "请回复 回复 请 麻烦 帮我 我 想 要 就 就要 那 那就 再 来 我选择 选择 选项 选 我要 我想看 想看 看看 看 查看 打开 点击 点开 点 \
+    问题 序号 编号 数字 输入 发送 发 给我 给 第 no number #";
+
+/// What people write after them; the longest counts.
+const TAILS: &str =
+    "个问题 问题 个 条 项 号 题 行 种 那个 这个 吧 的 了 呢 啊 呀 哦 谢谢 谢谢你 多谢 感谢 thanks please";
+
+/// What means the last item once leads and tails are gone.
+const LAST: &str = "最后 最后一 最后1 倒数第一 倒数第1";
+
+/// 回复, as followers copy it from our own words.
+const REPLY: &str = "请回复 請回覆 請回復 回复 回覆 回復";
+
+/// Characters of the words above and of numbers that are also written otherwise.
+const VARIANTS: [(&str, &str); 5] = [
+    (
+        "個條項號題種選擇點擊開這還發給請覆復繼續閱讀頁換後別問輸數編謝說內",
+        "个条项号题种选择点击开这还发给请复复继续阅读页换后别问输数编谢说内",
+    ),
+    ("壹贰叁肆伍陆柒捌玖拾零", "一二三四五六七八九十〇"),
+    ("貳參陸两兩", "二三六二二"),
+    ("弍弎", "二三"),
+    ("們幫煩", "们帮烦"),
+];
+
+/// Characters that stand for a whole number: the first and the last of a run, and the first one's number. Roman numerals
+/// are here because their compatibility form is Latin letters.
+const NUMBERS: [(char, char, u32); 6] = [
+    ('❶', '❿', 1),
+    ('➀', '➉', 1),
+    ('➊', '➓', 1),
+    ('⓵', '⓾', 1),
+    ('Ⅰ', 'Ⅻ', 1),
+    ('ⅰ', 'ⅻ', 1),
+];
+
+impl Pick {
     /// `None` when the text is anything else, such as a question.
     pub fn parse(text: &str) -> Option<Self> {
-        let plain: String = text
-            .chars()
-            .filter(|c| !c.is_whitespace())
-            .map(plain)
-            .collect::<String>()
-            .to_lowercase();
-        let mut core = bare(&plain);
-        if MORE.contains(&core) {
-            return Some(Self::More);
-        }
-        while let Some(rest) = LEADS.iter().find_map(|lead| core.strip_prefix(lead)) {
-            core = bare(rest);
-        }
-        while let Some(rest) = TAILS.iter().find_map(|tail| core.strip_suffix(tail)) {
-            core = rest;
-        }
-        match core {
-            "最后" | "最后一" => Some(Self::Last),
-            _ => number(core).map(Self::Nth),
-        }
+        let plain = plain(text);
+        let whole = bare(&plain);
+        let core = without_tails(without_leads(whole));
+        let choice = if is_one_of(MORE, core) {
+            Choice::More
+        } else if is_one_of(LAST, core) {
+            Choice::Last
+        } else {
+            Choice::Nth(number(core)?)
+        };
+        Some(Self {
+            choice,
+            as_asked: whole == "更多" || (whole == core && matches!(choice, Choice::Nth(_))),
+        })
     }
 }
 
@@ -72,8 +91,39 @@ impl Choice {
 /// after it.
 pub fn after_reply(text: &str) -> Option<&str> {
     let text = bare(text);
-    let rest = REPLY.iter().find_map(|word| text.strip_prefix(word))?;
+    let rest = REPLY.split_whitespace().find_map(|word| text.strip_prefix(word))?;
     Some(bare(rest)).filter(|rest| !rest.is_empty())
+}
+
+fn is_one_of(words: &str, text: &str) -> bool {
+    words.split_whitespace().any(|word| word == text)
+}
+
+/// A word for more begins like some leads, and what is one needs nothing taken away.
+fn without_leads(mut text: &str) -> &str {
+    let rest = |text| {
+        let rests = LEADS
+            .split_whitespace()
+            .filter_map(|lead| str::strip_prefix(text, lead));
+        rests.min_by_key(|rest: &&str| rest.len())
+    };
+    while let Some(rest) = rest(text).filter(|_| !is_one_of(MORE, text)) {
+        text = bare(rest);
+    }
+    text
+}
+
+fn without_tails(mut text: &str) -> &str {
+    let rest = |text| {
+        let rests = TAILS
+            .split_whitespace()
+            .filter_map(|tail| str::strip_suffix(text, tail));
+        rests.min_by_key(|rest: &&str| rest.len())
+    };
+    while let Some(rest) = rest(text).filter(|_| !is_one_of(MORE, text)) {
+        text = bare(rest);
+    }
+    text
 }
 
 /// The text without quotes, brackets, full stops and the marks of keycap emoji around it. Inside, punctuation stays:
@@ -82,28 +132,32 @@ fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| !c.is_alphanumeric() && c != '#')
 }
 
-/// The character without width or circle.
-fn plain(c: char) -> char {
-    let moved = |from: char, to: char| char::from_u32(c as u32 - from as u32 + to as u32).unwrap_or(c);
-    match c {
-        '０'..='９' => moved('０', '0'),
-        'ａ'..='ｚ' => moved('ａ', 'a'),
-        'Ａ'..='Ｚ' => moved('Ａ', 'A'),
-        '①'..='⑨' => moved('①', '1'),
-        '⑩' => '十',
-        '㊀'..='㊉' => "一二三四五六七八九十"
-            .chars()
-            .nth(c as usize - '㊀' as usize)
-            .unwrap_or(c),
-        '壹' => '一',
-        '贰' | '貳' => '二',
-        '叁' | '參' => '三',
-        '個' => '个',
-        '條' => '条',
-        '號' => '号',
-        '題' => '题',
-        c => c,
+/// Without spaces, width, circles and case, in simplified characters.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        match whole_number(c) {
+            Some(number) => plain.push_str(&number.to_string()),
+            None => plain.push(c),
+        }
     }
+    plain.nfkc().flat_map(char::to_lowercase).map(simplified).collect()
+}
+
+fn whole_number(c: char) -> Option<u32> {
+    if c == '🔟' {
+        return Some(10);
+    }
+    let run = NUMBERS.iter().find(|(first, last, _)| (*first..=*last).contains(&c));
+    run.map(|(first, _, number)| number + (c as u32 - *first as u32))
+}
+
+fn simplified(c: char) -> char {
+    let same = |(from, to): &(&str, &str)| {
+        let at = from.chars().position(|variant| variant == c)?;
+        to.chars().nth(at)
+    };
+    VARIANTS.iter().find_map(same).unwrap_or(c)
 }
 
 /// 0–99 in digits or Chinese numerals.
@@ -112,10 +166,7 @@ fn number(text: &str) -> Option<usize> {
     if is_short && text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok();
     }
-    let digit = |c: char| match c {
-        '两' | '兩' => Some(2),
-        _ => "〇一二三四五六七八九".chars().position(|known| known == c),
-    };
+    let digit = |c: char| "〇一二三四五六七八九".chars().position(|known| known == c);
     let chars: Vec<char> = text.chars().collect();
     match chars[..] {
         ['十'] => Some(10),
@@ -130,6 +181,10 @@ fn number(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn choice(text: &str) -> Option<Choice> {
+        Pick::parse(text).map(|pick| pick.choice)
+    }
 
     #[test]
     fn numbers_are_read_in_any_writing() {
@@ -164,19 +219,106 @@ mod tests {
             "第 2 个",
             "回复：2",
             "选择“2”",
+            "点2",
+            "查看2",
+            "选项2",
+            "问题2",
+            "序号2",
+            "输入2",
+            "发2",
+            "要第二个",
+            "就第二个",
+            "想看第二个",
+            "查看第二个",
+            "我看第二个",
+            "给我第二个",
+            "第二个呢",
+            "第2項",
+            "第二行",
+            "第二种",
+            "2谢谢",
+            "2，谢谢！",
+            "❷",
+            "⑵",
+            "⒉",
+            "Ⅱ",
+            "ⅱ",
+            "➁",
+            "⓶",
+            "請選2",
+            "發送2",
+            "那就第二个吧",
+            "我要看第二個問題",
+            "兩",
+            "點擊第二個",
         ] {
-            assert_eq!(Choice::parse(text), Some(Choice::Nth(2)), "{text}");
+            assert_eq!(choice(text), Some(Choice::Nth(2)), "{text}");
         }
-        assert_eq!(Choice::parse("十二"), Some(Choice::Nth(12)));
-        assert_eq!(Choice::parse("二十"), Some(Choice::Nth(20)));
-        assert_eq!(Choice::parse("0"), Some(Choice::Nth(0)));
-        assert_eq!(Choice::parse("最后一个"), Some(Choice::Last));
+        assert_eq!(choice("十二"), Some(Choice::Nth(12)));
+        assert_eq!(choice("二十"), Some(Choice::Nth(20)));
+        for (text, n) in [
+            ("0", 0),
+            ("零", 0),
+            ("〇", 0),
+            ("肆", 4),
+            ("玖", 9),
+            ("拾", 10),
+            ("⑩", 10),
+            ("❿", 10),
+            ("🔟", 10),
+            ("⑫", 12),
+        ] {
+            assert_eq!(choice(text), Some(Choice::Nth(n)), "{text}");
+        }
+        assert_eq!(choice("倒数第一个"), Some(Choice::Last));
+        assert_eq!(choice("最后一个"), Some(Choice::Last));
     }
 
     #[test]
     fn more_is_read_in_its_usual_writings() {
-        for text in ["更多", "更多。", "下一页", "继续", "MORE", "更多…", "“更多”"] {
-            assert_eq!(Choice::parse(text), Some(Choice::More), "{text}");
+        for text in [
+            "更多",
+            "更多。",
+            "下一页",
+            "继续",
+            "MORE",
+            "更多…",
+            "“更多”",
+            "回复更多",
+            "回复“更多”",
+            "继续阅读",
+            "繼續",
+            "更多问题",
+            "看看更多",
+            "看更多",
+            "查看更多",
+            "换一批",
+            "換一批",
+            "其他问题",
+            "再来更多",
+            "继续吧",
+            "还有别的吗",
+            "更多的",
+            "我要看更多",
+        ] {
+            assert_eq!(choice(text), Some(Choice::More), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_as_lists_ask_for_it_and_other_words_are_not() {
+        for text in ["2", "２。", "“二”", "更多"] {
+            assert!(Pick::parse(text).unwrap().as_asked, "{text}");
+        }
+        for text in ["第二个", "点2", "2号", "回复更多", "2谢谢", "继续", "最后"] {
+            assert!(!Pick::parse(text).unwrap().as_asked, "{text}");
+        }
+    }
+
+    #[test]
+    fn variants_stand_in_pairs() {
+        for (from, to) in VARIANTS {
+            assert_eq!(from.chars().count(), to.chars().count(), "{from}");
         }
     }
 
@@ -204,8 +346,30 @@ mod tests {
             "10万",
             "2.5",
             "一二",
+            "2021年基金从业考试",
+            "第二个月账单",
+            "二类户",
+            "第二年",
+            "继续教育",
+            "继续教育学时",
+            "更多基金怎么买",
+            "查看持仓",
+            "问题",
+            "谢谢",
+            "选项",
+            "一般要几天",
+            "三方存管",
+            "第三方存管",
+            "点一点",
+            "五险一金",
+            "九价",
+            "下一步怎么办",
+            "我要开户",
+            "发票",
+            "双十一",
+            "查看更多基金",
         ] {
-            assert_eq!(Choice::parse(text), None, "{text}");
+            assert_eq!(choice(text), None, "{text}");
         }
     }
 }

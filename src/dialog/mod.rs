@@ -17,7 +17,7 @@ use crate::bank::{Entry, EntryId};
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
 use crate::wechat::message::MediaKind;
 use crate::wechat::{Event, Inbound, Reply};
-use choice::Choice;
+use choice::{Choice, Pick};
 use say::Say;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ use std::sync::Arc;
 pub const MAX_OFFER: usize = 20;
 /// What a text is when WeChat cannot show us the message; it is no question.
 const UNSUPPORTED_TEXT: &str = "【收到不支持的消息类型，暂无法显示】";
+/// The category of greetings, thanks and the like: they interrupt nothing.
+const SMALL_TALK: &str = "闲聊";
 /// Begins the `bizmsgmenuid` of a link to an entry.
 const ENTRY_LINK: &str = "entry:";
 /// The `bizmsgmenuid` of a link to the next page.
@@ -153,13 +155,20 @@ pub fn plan(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
     Plan::Say(outcome)
 }
 
-/// Turns the matches of a [`Plan::Search`] into a reply. A new question leaves the old list.
-pub fn conclude(matches: &Matches, desk: Desk<'_>) -> Outcome {
+/// Turns the matches of a [`Plan::Search`] into a reply.
+///
+/// A new question leaves the list of `session`; one the bank does not know, or small talk, leaves it on the table.
+pub fn conclude(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
     let say = Say { desk };
     match (matches.decide(desk.thresholds), matches.hits.first()) {
         (Decision::Answer, Some(best)) => {
             let told = Told::Answer(best.entry.id.clone(), best.score);
-            say.entry(&best.entry, Session::default(), told)
+            let session = if is_small_talk(&best.entry) {
+                session
+            } else {
+                Session::default()
+            };
+            say.entry(&best.entry, session, told)
         }
         (Decision::Suggest, _) => {
             // Scores count the distance to the best, so what follows it scores lower and still belongs in the list.
@@ -177,8 +186,14 @@ pub fn conclude(matches: &Matches, desk: Desk<'_>) -> Outcome {
                 shown,
             )
         }
-        _ => say.not_found(),
+        _ => say.not_found(session),
     }
+}
+
+/// Whether the entry stands in the category 闲聊 or below it.
+fn is_small_talk(entry: &Entry) -> bool {
+    let below = entry.category.strip_prefix(SMALL_TALK);
+    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
@@ -186,13 +201,8 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     if text.is_empty() {
         return Plan::Say(say.empty(session));
     }
-    match Choice::parse(text) {
-        Some(Choice::More) if session.has_more() => return Plan::Say(more(session, desk)),
-        Some(Choice::More) => return Plan::Say(say.no_more(session)),
-        Some(Choice::Nth(n)) if session.shown > 0 => return Plan::Say(nth(n, session, desk)),
-        Some(Choice::Last) if session.shown > 0 => return Plan::Say(nth(session.shown, session, desk)),
-        Some(_) if keyed(text, desk).is_none() => return Plan::Say(say.no_list(session)),
-        _ => {}
+    if let Some(outcome) = picked(text, &session, desk) {
+        return Plan::Say(outcome);
     }
     if let Some(id) = retyped(text, &session, desk) {
         return Plan::Say(chosen(id.as_str(), session, desk));
@@ -200,9 +210,32 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     // Answers and lists say 回复“…”; who repeats that with the word means the word, unless the bank has the whole.
     let named = choice::after_reply(text).filter(|rest| exact(text, desk).is_none() && exact(rest, desk).is_some());
     match named {
-        Some(rest) => Plan::Say(conclude(&desk.index.search(rest, desk.scope, MAX_OFFER), desk)),
+        Some(rest) => Plan::Say(conclude(&desk.index.search(rest, desk.scope, MAX_OFFER), session, desk)),
         None => Plan::Search(text.to_owned()),
     }
+}
+
+/// What a short reply chooses; `None` when it is no choice.
+///
+/// A question of the bank is never taken for one, unless it is just what the list on the table asks for.
+fn picked(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
+    let Pick { choice, as_asked } = Pick::parse(text)?;
+    let is_open = match choice {
+        Choice::More => session.has_more(),
+        Choice::Nth(_) | Choice::Last => session.shown > 0,
+    };
+    if !(is_open && as_asked) && exact(text, desk).is_some() {
+        return None;
+    }
+    let say = Say { desk };
+    let session = session.clone();
+    Some(match choice {
+        Choice::More if is_open => more(session, desk),
+        Choice::More => say.no_more(session),
+        Choice::Nth(n) if is_open => nth(n, session, desk),
+        Choice::Last if is_open => nth(session.shown, session, desk),
+        Choice::Nth(_) | Choice::Last => say.no_list(session),
+    })
 }
 
 fn plan_event(event: &Event, session: Session, desk: Desk<'_>) -> Plan {
@@ -247,7 +280,7 @@ fn tapped(menu_id: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     Some(chosen(menu_id.strip_prefix(ENTRY_LINK)?, session.clone(), desk))
 }
 
-/// The shown entry whose question, or another phrasing, `text` repeats.
+/// The shown entry whose question `text` repeats.
 fn retyped(text: &str, session: &Session, desk: Desk<'_>) -> Option<EntryId> {
     if session.shown == 0 {
         return None;

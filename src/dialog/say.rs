@@ -1,7 +1,7 @@
 //! Outcomes in words: templates rendered, long texts cut, lists and links made.
 
 use super::templates::{self, Page, Suggestion};
-use super::{Desk, ENTRY_LINK, MORE_LINK, Outcome, Session, Told, cut};
+use super::{Desk, ENTRY_LINK, MORE_LINK, Outcome, Session, Told, cut, is_small_talk};
 use crate::bank::{Answer, Entry};
 use crate::wechat::Reply;
 use crate::wechat::reply::NewsArticle;
@@ -20,8 +20,8 @@ impl Say<'_> {
         self.page(&templates::Greeting {}, Session::default(), Told::Greeting)
     }
 
-    pub fn not_found(self) -> Outcome {
-        self.page(&templates::NotFound {}, Session::default(), Told::NotFound)
+    pub fn not_found(self, session: Session) -> Outcome {
+        self.page(&templates::NotFound {}, session, Told::NotFound)
     }
 
     pub fn unsupported(self, kind: &'static str, session: Session) -> Outcome {
@@ -52,9 +52,10 @@ impl Say<'_> {
         self.page(&templates::MenuUnknown {}, session, Told::Hint)
     }
 
-    /// The entry's answer. The list it was chosen from stays, so that another number can follow.
+    /// The entry's answer. The list it was chosen from stays, so that another number can follow; what was left of an
+    /// answer before it goes, unless this one is small talk.
     pub fn entry(self, entry: &Entry, mut session: Session, told: Told) -> Outcome {
-        session.rest = None;
+        session.rest = session.rest.filter(|_| is_small_talk(entry));
         let reply = match &entry.answer {
             Answer::Text(answer) => {
                 let page = templates::Answer {

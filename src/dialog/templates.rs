@@ -174,7 +174,7 @@ pub struct ChooseAgain {
 impl Page for ChooseAgain {
     const NAME: &'static str = "choose_again.txt";
     fn samples() -> Vec<Self> {
-        vec![Self { count: 5 }]
+        vec![Self { count: 5 }, Self { count: 1 }]
     }
 }
 

@@ -108,9 +108,10 @@ impl Talk {
             max_suggestions: 5,
             max_bytes: self.max_bytes,
         };
-        let outcome = match dialog::plan(inbound, self.session.clone(), desk) {
+        let session = self.session.clone();
+        let outcome = match dialog::plan(inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
-            Plan::Search(text) => dialog::conclude(&self.index.search(&text, SCOPE, dialog::MAX_OFFER), desk),
+            Plan::Search(text) => dialog::conclude(&self.index.search(&text, SCOPE, dialog::MAX_OFFER), session, desk),
         };
         self.session = outcome.session.clone().unwrap_or_default();
         if let Reply::Text { content } = &outcome.reply {
@@ -173,7 +174,24 @@ fn a_list_has_numbers_and_links_that_name_their_entries() {
 
 #[test]
 fn a_list_is_chosen_from_by_number_in_any_writing() {
-    for text in ["2", "２", "二", "第二个", "2.", "②", "选2", "2️⃣"] {
+    for text in [
+        "2",
+        "２",
+        "二",
+        "第二个",
+        "2.",
+        "②",
+        "选2",
+        "2️⃣",
+        "点2",
+        "查看2",
+        "我看第二个",
+        "第2項",
+        "2谢谢",
+        "❷",
+        "⑵",
+        "Ⅱ",
+    ] {
         let (mut talk, ids) = offered();
         assert_eq!(told_entry(&talk.hear(&typed(text))), Some(ids[1].as_str()), "{text}");
     }
@@ -497,4 +515,71 @@ fn a_template_that_fails_on_a_message_leaves_the_follower_an_answer() {
         "{outcome:?}"
     );
     assert!(outcome.fault.is_some_and(|fault| fault.name == "choose_again.txt"));
+}
+
+#[test]
+fn thanks_and_an_unknown_question_leave_the_list_on_the_table() {
+    for (text, said) in [
+        ("谢谢", "不客气"),
+        ("今天天气怎么样", "还没有这个问题的答案"),
+        ("你好", "你好呀"),
+    ] {
+        let (mut talk, ids) = offered();
+        assert!(talk.ask(text).contains(said), "{text}");
+        assert_eq!(told_entry(&talk.hear(&typed("2"))), Some(ids[1].as_str()), "{text}");
+    }
+}
+
+#[test]
+fn thanks_in_the_middle_of_a_long_answer_leave_its_rest() {
+    let mut talk = Talk::with(&SAMPLE);
+    talk.session.rest = Some("后面的内容".into());
+    talk.ask("谢谢");
+    assert_eq!(talk.ask("回复更多"), "后面的内容");
+}
+
+#[test]
+fn a_question_of_the_bank_is_never_taken_for_a_choice() {
+    let mut bank: Vec<Entry> = SAMPLE.entries().map(|entry| (**entry).clone()).collect();
+    let questions = ["第二个月账单", "2021年", "第二个", "更多问题", "查看2", "九号"];
+    bank.extend(
+        questions
+            .iter()
+            .enumerate()
+            .map(|(n, question)| entry(&format!("x{n}"), question, "答")),
+    );
+    let index = Index::build(bank.into_iter().map(Arc::new), ANALYZER.clone());
+    let (offer, _) = offered();
+    for (n, question) in questions.iter().enumerate() {
+        for session in [Session::default(), offer.session.clone()] {
+            let mut talk = Talk::with(&index);
+            talk.session = session;
+            let outcome = talk.hear(&typed(question));
+            assert_eq!(
+                told_entry(&outcome),
+                Some(format!("x{n}").as_str()),
+                "{question}: {outcome:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_question_of_the_sample_bank_reads_as_a_choice() {
+    let questions = SAMPLE.entries().flat_map(|entry| entry.phrasings().collect::<Vec<_>>());
+    let taken: Vec<&str> = questions
+        .filter(|text| dialog::choice::Pick::parse(text).is_some())
+        .collect();
+    assert!(taken.is_empty(), "{taken:?}");
+}
+
+#[test]
+fn a_list_of_one_says_so_when_another_number_comes() {
+    let mut talk = Talk::of(&[entry("a", "基金赎回到哪里", "好")]);
+    talk.session = Session {
+        offer: vec![id("a")],
+        shown: 1,
+        rest: None,
+    };
+    assert!(talk.ask("2").contains("只有 1 项，请回复 1，"));
 }
