@@ -314,9 +314,21 @@ fn chosen(id: &str, session: Session, desk: Desk<'_>) -> Outcome {
 /// The next part of a long answer, else the next page of the list.
 fn more(mut session: Session, desk: Desk<'_>) -> Outcome {
     let say = Say { desk };
-    match session.rest.take() {
-        Some(rest) => say.text(&rest, session, Told::Part),
-        None => say.list(session, desk.max_suggestions),
+    if let Some(rest) = session.rest.take() {
+        return say.text(&rest, session, Told::Part);
+    }
+    // The bank may have changed since. Numbers already shown keep their entries, those to come are given out anew.
+    let unshown = session.offer.split_off(session.shown);
+    let is_there = |id: &EntryId| {
+        desk.index
+            .entry(id.as_str())
+            .is_some_and(|entry| desk.scope.admits(entry))
+    };
+    session.offer.extend(unshown.into_iter().filter(is_there));
+    if session.has_more() {
+        say.list(session, desk.max_suggestions)
+    } else {
+        say.no_more(session)
     }
 }
 

@@ -583,3 +583,25 @@ fn a_list_of_one_says_so_when_another_number_comes() {
     };
     assert!(talk.ask("2").contains("只有 1 项，请回复 1，"));
 }
+
+#[test]
+fn more_shows_no_blank_lines_for_entries_that_have_left() {
+    let (mut talk, ids) = offered();
+    assert!(ids.len() >= 8, "{ids:?}");
+    talk.index = talk
+        .index
+        .apply(&[Change::Remove(id(&ids[5])), Change::Remove(id(&ids[7]))]);
+    let page = talk.ask("更多");
+    let sixth = talk.index.entry(&ids[6]).unwrap().question.clone();
+    assert!(
+        page.contains(&format!(">{sixth}</a>")) && !page.contains("></a>"),
+        "{page}"
+    );
+    assert_eq!(told_entry(&talk.hear(&typed("6"))), Some(ids[6].as_str()));
+
+    let (mut talk, ids) = offered();
+    let gone: Vec<Change> = ids[5..].iter().map(|gone| Change::Remove(id(gone))).collect();
+    talk.index = talk.index.apply(&gone);
+    assert!(talk.ask("更多").contains("没有更多"));
+    assert_eq!(told_entry(&talk.hear(&typed("2"))), Some(ids[1].as_str()));
+}
