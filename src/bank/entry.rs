@@ -328,6 +328,7 @@ impl Answer {
     /// # Errors
     /// [`EntryError`] on `kind` when there is no such kind, on `answer` when the content does not fit it.
     pub fn parse(kind: &str, content: &str) -> Result<Self, EntryError> {
+        Self::check_kind(kind)?;
         let value = match kind {
             "text" => Value::from(content),
             "handoff" if content.is_empty() => Value::Object(serde_json::Map::new()),
@@ -343,10 +344,7 @@ impl Answer {
 
     /// As [`Answer::parse`], the content being parsed already: a text, or the object.
     pub fn from_value(kind: &str, content: &Value) -> Result<Self, EntryError> {
-        if !Self::KINDS.contains(&kind) {
-            let reason = format!("{kind:?} is not a kind{}", did_you_mean(kind, Self::KINDS));
-            return Err(EntryError::new("kind", reason));
-        }
+        Self::check_kind(kind)?;
         let tagged = serde_json::json!({ "kind": kind, "answer": content });
         let answer: Self = serde_json::from_value(tagged)
             .map_err(|error| EntryError::new("answer", format!("of kind {kind}: {error}")))?;
@@ -354,6 +352,14 @@ impl Answer {
             None => Ok(answer),
             Some(hint) => Err(EntryError::new("answer", format!("of kind {kind}: {hint}"))),
         }
+    }
+
+    fn check_kind(kind: &str) -> Result<(), EntryError> {
+        if Self::KINDS.contains(&kind) {
+            return Ok(());
+        }
+        let reason = format!("{kind:?} is not a kind{}", did_you_mean(kind, Self::KINDS));
+        Err(EntryError::new("kind", reason))
     }
 
     /// The value of `answer` in files: a string for [`Answer::Text`], else an object with every field the kind has.

@@ -261,7 +261,7 @@ impl<'a> Planner<'a> {
             None => self.free_id(&key),
         };
         let base = known.filter(|_| self.mode == Mode::Append);
-        let mut entry = row.into_entry_or(base, new_id);
+        let mut entry = row.into_entry_or(base, new_id)?;
         entry.tidy();
         entry
             .validate()
@@ -367,8 +367,12 @@ mod tests {
 
     fn bank(jsonl: &str) -> Vec<Entry> {
         let rows = Format::Jsonl.read(jsonl);
-        rows.map(|row| row.unwrap().into_entry_or(None, || unreachable!("ids are given")))
-            .collect()
+        rows.map(|row| {
+            row.unwrap()
+                .into_entry_or(None, || unreachable!("ids are given"))
+                .unwrap()
+        })
+        .collect()
     }
 
     fn planned(existing: &str, file: &str, mode: Mode) -> ImportPlan {
@@ -411,6 +415,34 @@ mod tests {
         );
         assert_eq!(plan.put[0].similar, [""; 0]);
         assert_eq!(plan.put[0].tags, ["t"]);
+    }
+
+    #[test]
+    fn an_image_stays_an_image_when_a_file_says_nothing_of_kinds() {
+        let known = r#"{"id":"a","question":"群二维码","answer":{"media_id":"m1"},"kind":"image"}"#;
+        let append = |text: &'static str, format: Format| {
+            let conventions = Conventions {
+                normalise: &normalise,
+                new_id: &|_, _| EntryId::parse("new").unwrap(),
+            };
+            plan(&bank(known), format.read(text), Mode::Append, conventions)
+        };
+        let image = |media_id: &str| crate::bank::Answer::Image {
+            media_id: media_id.to_owned(),
+        };
+        let csv = "id,question,answer\na,群二维码,\"{\"\"media_id\"\":\"\"m2\"\"}\"\n";
+        assert_eq!(append(csv, Format::Csv).put[0].answer, image("m2"));
+        let jsonl = r#"{"id":"a","question":"群二维码","answer":{"media_id":"m2"}}"#;
+        assert_eq!(append(jsonl, Format::Jsonl).put[0].answer, image("m2"));
+        assert_eq!(
+            report(&append("id,question,answer\na,群二维码,见底部菜单\n", Format::Csv)),
+            [
+                "row 2, column answer: of kind image must be a JSON object: expected value at character 1; a is of that kind, \
+                 the column kind would change it"
+            ]
+        );
+        let text = append("id,question,answer,kind\na,群二维码,见底部菜单,text\n", Format::Csv);
+        assert_eq!(text.put[0].answer, crate::bank::Answer::Text("见底部菜单".to_owned()));
     }
 
     #[test]

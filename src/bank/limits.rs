@@ -465,7 +465,7 @@ mod tests {
         let row =
             r#"{"id":"a","question":"\u3000怎么开户 ","answer":" 一\r\n二\r三\n","similar":[" x ","\t"],"tags":[""]}"#;
         let row = Format::Jsonl.read(row).next().unwrap().unwrap();
-        let mut entry = row.into_entry_or(None, || unreachable!("an id is given"));
+        let mut entry = row.into_entry_or(None, || unreachable!("an id is given")).unwrap();
         entry.tidy();
         assert_eq!((entry.question.as_str(), entry.tags.len()), ("怎么开户", 0));
         assert_eq!(entry.similar, ["x"]);

@@ -76,10 +76,10 @@ fn read_bank(path: &Path) -> Result<Vec<Entry>, Failure> {
     let format = Format::of(path).unwrap_or(Format::Jsonl);
     let mut entries = Vec::new();
     for row in format.read(decode(&bytes).map_err(|error| wrong(&error))?) {
-        let row = row.map_err(|error| wrong(&error))?;
         let number = entries.len() + 1;
         let fresh = || crate::bank::EntryId::parse(&format!("row-{number}")).expect("letters and digits");
-        entries.push(row.into_entry_or(None, fresh));
+        let entry = row.and_then(|row| row.into_entry_or(None, fresh));
+        entries.push(entry.map_err(|error| wrong(&error))?);
     }
     Ok(entries)
 }

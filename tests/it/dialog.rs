@@ -35,7 +35,7 @@ static SAMPLE: LazyLock<Index> = LazyLock::new(|| {
         include_str!("../../config/smalltalk.jsonl"),
     ];
     let rows = files.into_iter().flat_map(|file| Format::Jsonl.read(file));
-    let entry = |row: Result<wxfaq::bank::format::Row, _>| row.unwrap().into_entry_or(None, || id("unnamed"));
+    let entry = |row: Result<wxfaq::bank::format::Row, _>| row.unwrap().into_entry_or(None, || id("unnamed")).unwrap();
     Index::build(rows.map(entry).map(Arc::new), ANALYZER.clone())
 });
 

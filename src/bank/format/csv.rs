@@ -233,7 +233,9 @@ mod tests {
 
     fn entries(text: &str) -> Vec<Entry> {
         let new_id = || EntryId::parse("new").unwrap();
-        read(text).map(|row| row.unwrap().into_entry_or(None, new_id)).collect()
+        read(text)
+            .map(|row| row.unwrap().into_entry_or(None, new_id).unwrap())
+            .collect()
     }
 
     fn error_of(text: &str) -> String {
@@ -288,6 +290,14 @@ mod tests {
         ] {
             assert_eq!(error_of(text), expected);
         }
+    }
+
+    #[test]
+    fn a_misspelt_kind_is_named_and_not_the_answer() {
+        assert_eq!(
+            error_of("question,answer,kind\na,b,txet\n"),
+            r#"row 2, column kind: "txet" is not a kind; did you mean "text"?"#
+        );
     }
 
     #[test]

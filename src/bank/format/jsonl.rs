@@ -108,7 +108,9 @@ mod tests {
     use super::*;
 
     fn error_of(text: &str) -> String {
-        read(text).find_map(Result::err).expect("an error").to_string()
+        let new_id = || EntryId::parse("new").unwrap();
+        let mut entries = read(text).map(|row| row?.into_entry_or(None, new_id));
+        entries.find_map(Result::err).expect("an error").to_string()
     }
 
     #[test]
@@ -118,7 +120,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!((row.place, row.id.clone()), (Place::line(1), None));
-        let entry = row.into_entry_or(None, || EntryId::parse("new").unwrap());
+        let entry = row.into_entry_or(None, || EntryId::parse("new").unwrap()).unwrap();
         assert_eq!(entry.state, State::Published);
         assert_eq!(entry.answer, Answer::Text("带身份证".to_owned()));
     }

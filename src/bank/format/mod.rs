@@ -155,7 +155,11 @@ mod tests {
     fn read_back(format: Format, text: &str) -> Vec<Entry> {
         format
             .read(text)
-            .map(|row| row.unwrap().into_entry_or(None, || panic!("an id was written")))
+            .map(|row| {
+                row.unwrap()
+                    .into_entry_or(None, || panic!("an id was written"))
+                    .unwrap()
+            })
             .collect()
     }
 

@@ -139,10 +139,18 @@ pub struct Row {
     pub id: Option<EntryId>,
     /// As in [`Entry::question`].
     pub question: String,
-    /// As in [`Entry::answer`].
-    pub answer: Answer,
+    answer: Given,
     /// The other columns the file has.
     rest: Vec<Setting>,
+}
+
+/// The answer, as far as the row alone says what it is.
+#[derive(Debug, Clone, PartialEq)]
+enum Given {
+    /// Its kind stands beside it.
+    Whole(Answer),
+    /// The file says nothing of the kind; never absent or blank.
+    OfKnownKind(Cell),
 }
 
 /// A column's value, for those a file may lack.
@@ -162,13 +170,29 @@ enum Setting {
 impl Row {
     /// The entry the row describes: `known` with what the file says of it, or a new one.
     ///
-    /// It has the row's id, else `known`'s, else the one `new_id` makes.
-    pub fn into_entry_or(self, known: Option<&Entry>, new_id: impl FnOnce() -> EntryId) -> Entry {
+    /// It has the row's id, else `known`'s, else the one `new_id` makes. An answer of which the file does not say the
+    /// kind is of `known`'s kind, else a text.
+    ///
+    /// # Errors
+    /// [`RowError`] on `answer` when it does not fit that kind.
+    pub fn into_entry_or(self, known: Option<&Entry>, new_id: impl FnOnce() -> EntryId) -> Result<Entry, RowError> {
         let id = self
             .id
             .or_else(|| known.map(|known| known.id.clone()))
             .unwrap_or_else(new_id);
-        let fresh = Entry::new(id, self.question, self.answer);
+        let answer = match self.answer {
+            Given::Whole(answer) => answer,
+            Given::OfKnownKind(cell) => {
+                let kind = known.map_or("text", |known| known.answer.kind());
+                answer_of(kind, cell).map_err(|error| {
+                    let hint = known.map_or(String::new(), |known| {
+                        format!("; {} is of that kind, the column kind would change it", known.id)
+                    });
+                    RowError::new(self.place, Some(error.field), format!("{}{hint}", error.reason))
+                })?
+            }
+        };
+        let fresh = Entry::new(id, self.question, answer);
         let mut entry = match known {
             None => fresh,
             Some(known) => Entry {
@@ -191,7 +215,7 @@ impl Row {
                 Setting::Priority(priority) => entry.priority = priority,
             }
         }
-        entry
+        Ok(entry)
     }
 }
 
@@ -256,7 +280,11 @@ impl Cells {
         if let Some(tags) = self.list(Column::Tags)? {
             rest.push(Setting::Tags(tags));
         }
-        let kind = self.text(Column::Kind)?;
+        // A blank cell says text, no cell says nothing.
+        let kind = match self.take(Column::Kind) {
+            Cell::Absent => None,
+            cell => Some(self.string(Column::Kind, cell)?),
+        };
         if let Some(state) = self.text(Column::State)? {
             let known = [State::Draft, State::Published, State::Disabled].map(State::as_str);
             let state = self.named(Column::State, state.trim(), State::parse, known)?;
@@ -273,7 +301,7 @@ impl Cells {
         rest.extend(self.time(Column::ValidFrom, Setting::ValidFrom)?);
         rest.extend(self.time(Column::ValidUntil, Setting::ValidUntil)?);
         rest.extend(self.priority()?);
-        let answer = self.answer(kind.as_deref().map_or("text", str::trim))?;
+        let answer = self.answer(kind.as_deref().map(str::trim))?;
         Ok(Row {
             place: self.place,
             id,
@@ -361,15 +389,22 @@ impl Cells {
         parse(name).ok_or_else(|| self.error(column, complaint()))
     }
 
-    fn answer(&mut self, kind: &str) -> Result<Answer, RowError> {
-        let place = self.place;
-        let answer = match self.take(Column::Answer) {
-            Cell::Absent | Cell::Blank if kind == "handoff" => Answer::parse(kind, ""),
-            Cell::Absent | Cell::Blank => Err(EntryError::new("answer", "is missing")),
-            Cell::Text(text) => Answer::parse(kind, &text),
-            Cell::Json(value) => Answer::from_value(kind, &value),
+    fn answer(&mut self, kind: Option<&str>) -> Result<Given, RowError> {
+        let answer = match (self.take(Column::Answer), kind) {
+            (cell @ (Cell::Text(_) | Cell::Json(_)), None) => return Ok(Given::OfKnownKind(cell)),
+            (cell, None | Some("")) => answer_of("text", cell).map(Given::Whole),
+            (cell, Some(kind)) => answer_of(kind, cell).map(Given::Whole),
         };
-        answer.map_err(|error| RowError::new(place, Some(error.field), error.reason))
+        answer.map_err(|error| RowError::new(self.place, Some(error.field), error.reason))
+    }
+}
+
+fn answer_of(kind: &str, cell: Cell) -> Result<Answer, EntryError> {
+    match cell {
+        Cell::Absent | Cell::Blank if kind == "handoff" => Answer::parse(kind, ""),
+        Cell::Absent | Cell::Blank => Err(EntryError::new("answer", "is missing")),
+        Cell::Text(text) => Answer::parse(kind, &text),
+        Cell::Json(value) => Answer::from_value(kind, &value),
     }
 }
 
