@@ -42,7 +42,7 @@ pub enum ExportError {
     #[error("{}: the name must end in .{}", .0.display(), Format::EXTENSIONS.join(" or ."))]
     UnknownFormat(PathBuf),
     /// The file cannot be written.
-    #[error("{}", .file.display())]
+    #[error("{}: {source}", .file.display())]
     Write {
         #[expect(missing_docs, reason = "the type says it")]
         file: PathBuf,

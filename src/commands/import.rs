@@ -169,7 +169,7 @@ pub enum ImportError {
     #[error("{}: the name must end in .{}", .0.display(), Format::EXTENSIONS.join(" or ."))]
     UnknownFormat(PathBuf),
     /// The file is not there or not readable.
-    #[error("{}", .file.display())]
+    #[error("{}: {source}", .file.display())]
     Read {
         #[expect(missing_docs, reason = "the type says it")]
         file: PathBuf,
