@@ -104,14 +104,9 @@ pub enum Missing {
 pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppError> {
     let mut source = Source::of_process(file);
     let first_day = source.file.is_none();
-    let bare = Config::load(&Source {
-        file: None,
-        first_day: String::new(),
-        ..source.clone()
-    });
     if first_day {
-        // Only the data folder is needed here; the rest may lean on what is about to be made.
-        let data = bare.map_or_else(|_| PathBuf::from("data"), |config| config.paths.data);
+        // Only this key is read here: the rest may lean on what is about to be made.
+        let data = Config::data_folder(&source);
         let secrets = match missing {
             Missing::Make => Some(Secrets::load_or_make(&data)?),
             Missing::Leave => Secrets::load(&data)?,

@@ -98,6 +98,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
+    /// `paths.data` as the layers have it, whatever else is wrong with them.
+    pub fn data_folder(source: &Source) -> PathBuf {
+        let layers = Layers::read(DEFAULTS, source);
+        let named = layers.leaves.get("paths.data").and_then(|leaf| leaf.value.as_str());
+        PathBuf::from(named.unwrap_or_default())
+    }
+
     /// Reads and validates every layer.
     ///
     /// Without a file there may be no account.

@@ -4,6 +4,7 @@
 //! starting together agree on the first one's.
 
 use crate::config::{Config, Listen, Secret};
+use crate::store::sql::sqlite_url;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
@@ -149,7 +150,7 @@ impl Secrets {
             token,
             encoding_aes_key,
         } = &self.demo;
-        let database = format!("sqlite://{}", data.join("wxfaq.db").display());
+        let database = sqlite_url(&data.join("wxfaq.db"));
         format!(
             "[api]\npublic = true\n[database]\nurl = {}\n[[account]]\nid = \"demo\"\nmode = \"safe\"\nappid = {}\ntoken = {}\n\
              encoding_aes_key = {}\n",

@@ -172,6 +172,46 @@ fn the_first_day_makes_secrets_once_and_keeps_the_bank() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_or_written_is_named_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(free_port(), free_port(), "");
+    fs::write(folder.path().join("wxfaq.toml"), config).unwrap();
+    fs::write(folder.path().join("one.csv"), "question,answer\na,b\n").unwrap();
+    fs::create_dir(folder.path().join("folder.csv")).unwrap();
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["import", "absent.csv"], 66, "wxfaq: absent.csv: No such file"),
+        (&["import", "folder.csv"], 66, "wxfaq: folder.csv: Is a directory"),
+        (&["import", "one.csv"], 0, ""),
+        (&["export", "absent/x.csv"], 73, "wxfaq: absent/x.csv: No such file"),
+    ];
+    for (arguments, code, said) in cases {
+        let output = run(folder.path(), &[&["--config", "wxfaq.toml"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.starts_with(said), "{text}");
+    }
+}
+
+#[test]
+fn the_first_day_keeps_everything_in_the_folder_the_environment_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = "a%20b#c";
+    let mut daemon = Daemon::first_day_with(
+        folder.path(),
+        &[
+            ("WXFAQ__PATHS__DATA", data),
+            ("WXFAQ__ACCOUNT__0__APP_SECRET", "secret"),
+        ],
+    );
+    daemon.signal("TERM");
+    assert_eq!(daemon.exit_code(), Some(0));
+    assert!(!folder.path().join("data").exists());
+    for file in ["secrets.toml", "wxfaq.db"] {
+        assert!(folder.path().join(data).join(file).exists(), "{file}");
+    }
+}
+
+#[test]
 fn commands_that_only_look_make_no_database_and_export_keeps_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let config = configuration(

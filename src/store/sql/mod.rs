@@ -120,8 +120,7 @@ impl Database {
             .map_err(|error| about(&error))?;
 
         sqlx::any::install_default_drivers();
-        let url = format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), URL_PATH));
-        let options: AnyConnectOptions = url
+        let options: AnyConnectOptions = sqlite_url(&path)
             .parse()
             .map_err(|error| OpenError::Configuration(format!("{error}")))?;
         let pool = AnyPoolOptions::new()
@@ -267,6 +266,11 @@ async fn migrate(migrations: &Migrator, pool: &AnyPool, dialect: Dialect) -> Res
 /// What stands for itself in the path of a URL.
 const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
+/// The address of the SQLite database at `path`, as [`Database::open`] takes it.
+pub fn sqlite_url(path: &Path) -> String {
+    format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), URL_PATH))
+}
+
 fn sqlite_path(url: &str) -> Result<PathBuf, OpenError> {
     let rest = url
         .strip_prefix("sqlite://")
@@ -324,6 +328,9 @@ mod tests {
             ("sqlite://data/", None),
         ] {
             assert_eq!(sqlite_path(url).ok().as_deref(), path.map(Path::new), "{url}");
+        }
+        for path in ["data/wxfaq.db", "a%20b#c/题 库?.db", "/var/lib/wxfaq/wxfaq.db"] {
+            assert_eq!(sqlite_path(&sqlite_url(Path::new(path))).unwrap(), Path::new(path));
         }
     }
 

@@ -107,6 +107,11 @@ impl Daemon {
 
     /// Starts without a configuration file, with `folder` as the working directory.
     pub fn first_day(folder: &Path) -> Self {
+        Self::first_day_with(folder, &[])
+    }
+
+    /// As [`Daemon::first_day`], with these variables.
+    pub fn first_day_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let (port, ops_port) = (free_port(), free_port());
         let own = tempfile::tempdir().unwrap();
         let log = File::create(own.path().join("log")).unwrap();
@@ -117,6 +122,7 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        command.envs(variables.iter().copied());
         command.env("WXFAQ__SERVER__LISTEN", format!("127.0.0.1:{port}"));
         command.env("WXFAQ__SERVER__OPS_LISTEN", format!("127.0.0.1:{ops_port}"));
         let daemon = Self {
