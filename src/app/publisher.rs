@@ -51,12 +51,11 @@ impl Sources {
     /// # Errors
     /// [`AppError::Content`]: everything that is wrong, by file and line.
     pub fn load_templates(&self) -> Result<Templates, AppError> {
-        let folder = self.templates.as_ref().map(|folder| folder.join("reply"));
+        let folder = self.reply_folder();
         let mut overrides = BTreeMap::new();
-        for path in folder.iter().flat_map(|folder| files_in(folder)) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| AppError::Content(format!("{}: {error}", path.display())))?;
+        for name in self.overriding_templates()? {
+            let path = folder.iter().map(|folder| folder.join(&name)).collect::<PathBuf>();
+            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
             overrides.insert(name, text);
         }
         Templates::load(&overrides).map_err(|errors| {
@@ -68,20 +67,50 @@ impl Sources {
         })
     }
 
+    fn reply_folder(&self) -> Option<PathBuf> {
+        self.templates.as_ref().map(|folder| folder.join("reply"))
+    }
+
+    /// Names of the templates in the folder, sorted; empty without a folder.
+    ///
+    /// # Errors
+    /// [`AppError::Content`] when the folder cannot be read: what it overrides must not fall back without a word.
+    pub fn overriding_templates(&self) -> Result<Vec<String>, AppError> {
+        let names = self.reply_folder().map_or(Ok(Vec::new()), |folder| names_in(&folder))?;
+        Ok(names
+            .into_iter()
+            .filter(|name| Path::new(name).extension().is_some_and(|end| end == "txt"))
+            .collect())
+    }
+
+    /// Names of the dictionaries in the folder, sorted; empty without a folder.
+    ///
+    /// # Errors
+    /// As of [`Sources::overriding_templates`].
+    pub fn overriding_dictionaries(&self) -> Result<Vec<String>, AppError> {
+        let names = self
+            .dictionaries
+            .as_ref()
+            .map_or(Ok(Vec::new()), |folder| names_in(folder))?;
+        let is_known = |name: &String| DictionaryFile::ALL.iter().any(|file| file.name() == name);
+        Ok(names.into_iter().filter(is_known).collect())
+    }
+
     /// The embedded dictionaries with the folder's in their place.
     ///
     /// # Errors
     /// [`AppError::Content`]: what is wrong, by file and line.
     pub fn load_dictionaries(&self) -> Result<Dictionaries, AppError> {
         let mut texts = DictionaryFile::ALL.map(|file| embedded(file).as_bytes().to_vec());
+        let overriding = self.overriding_dictionaries()?;
         for (text, file) in texts.iter_mut().zip(DictionaryFile::ALL) {
-            let Some(path) = self.dictionaries.as_ref().map(|folder| folder.join(file.name())) else {
-                continue;
-            };
-            match std::fs::read(&path) {
-                Ok(bytes) => *text = bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(AppError::Content(format!("{}: {error}", path.display()))),
+            if overriding.iter().any(|name| name == file.name()) {
+                let path: PathBuf = self
+                    .dictionaries
+                    .iter()
+                    .map(|folder| folder.join(file.name()))
+                    .collect();
+                *text = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
             }
         }
         let [user, stopwords, synonyms, contrast, sensitive] = &texts;
@@ -109,18 +138,19 @@ fn embedded(file: DictionaryFile) -> &'static str {
     }
 }
 
-/// The `.txt` files of a folder, by name; none when it cannot be read.
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries
-        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
-        .collect();
-    files.sort();
-    files
+/// The names in a folder, sorted.
+fn names_in(folder: &Path) -> Result<Vec<String>, AppError> {
+    let names = std::fs::read_dir(folder).and_then(|entries| {
+        let name = |entry: std::io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect::<std::io::Result<Vec<String>>>()
+    });
+    let mut names = names.map_err(|error| unreadable(folder, &error))?;
+    names.sort();
+    Ok(names)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> AppError {
+    AppError::Content(format!("{}: {error}", path.display()))
 }
 
 /// The snapshot of everything as it is now. Takes as long as indexing the bank.
@@ -179,11 +209,13 @@ impl Publisher {
         &self.bot
     }
 
-    /// The folders to watch: templates, dictionaries.
+    /// The folders to watch, absolute: templates, dictionaries.
     pub async fn folders(&self) -> Vec<PathBuf> {
         let sources = self.sources.lock().await;
-        let templates = sources.templates.iter().map(|folder| folder.join("reply"));
-        templates.chain(sources.dictionaries.clone()).collect()
+        let folders = sources.reply_folder().into_iter().chain(sources.dictionaries.clone());
+        folders
+            .map(|folder| std::path::absolute(&folder).unwrap_or(folder))
+            .collect()
     }
 
     /// How the database was when it was last asked.
@@ -289,8 +321,10 @@ impl Publisher {
             parts.max_bytes = taken.max_bytes;
         });
         self.bot.publish(next.await);
-        *current = sources;
-        self.moved.notify_one();
+        if *current != sources {
+            *current = sources;
+            self.moved.notify_one();
+        }
         Ok(())
     }
 }

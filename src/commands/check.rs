@@ -4,13 +4,13 @@
 //! is wrong is said with its place; the status is that of the first thing that is wrong. Looking makes nothing.
 
 use super::{Exit, Failure};
-use crate::app::{self, Missing, Sources};
+use crate::app::{self, AppError, Missing, Sources};
 use crate::config::Config;
 use crate::store::redis::RedisConversations;
 use crate::store::sql::{Database, OpenError};
 use crate::wechat_api;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What to leave out.
@@ -103,20 +103,28 @@ fn wrong(subject: impl Into<String>, detail: impl Into<String>, exit: Exit) -> F
 
 fn content(config: &Config) -> [Finding; 2] {
     let sources = Sources::of(config);
-    let place = |folder: &Option<PathBuf>| {
-        folder
-            .as_ref()
-            .map_or("embedded".into(), |folder| folder.display().to_string())
-    };
-    let templates = match sources.load_templates() {
-        Ok(_) => good("templates", place(&sources.templates)),
-        Err(error) => wrong("templates", error.to_string(), Exit::Configuration),
-    };
-    let dictionaries = match sources.load_dictionaries() {
-        Ok(_) => good("dictionaries", place(&sources.dictionaries)),
-        Err(error) => wrong("dictionaries", error.to_string(), Exit::Configuration),
-    };
-    [templates, dictionaries]
+    let files = sources.load_templates().and_then(|_| sources.overriding_templates());
+    let templates = overridden("templates", sources.templates.as_deref(), files);
+    let files = sources
+        .load_dictionaries()
+        .and_then(|_| sources.overriding_dictionaries());
+    [
+        templates,
+        overridden("dictionaries", sources.dictionaries.as_deref(), files),
+    ]
+}
+
+/// What of `folder` is used in the place of the embedded files.
+fn overridden(subject: &str, folder: Option<&Path>, files: Result<Vec<String>, AppError>) -> Finding {
+    match (folder, files) {
+        (_, Err(error)) => wrong(subject, error.to_string(), Exit::Configuration),
+        (None, Ok(_)) => good(subject, "embedded"),
+        (Some(folder), Ok(files)) if files.is_empty() => {
+            let detail = format!("{}: none of its files overrides an embedded one", folder.display());
+            finding(subject, Verdict::Warning { detail })
+        }
+        (Some(folder), Ok(files)) => good(subject, format!("{}: {}", folder.display(), files.join(", "))),
+    }
 }
 
 async fn database(config: &Config) -> Finding {

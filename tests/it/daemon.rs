@@ -45,6 +45,43 @@ fn a_template_is_taken_up_when_its_file_changes_and_refused_when_it_is_broken() 
 }
 
 #[test]
+fn a_folder_of_templates_that_is_swapped_is_still_watched_and_one_that_is_gone_changes_nothing() {
+    let templates = tempfile::tempdir().unwrap();
+    let (reply, next) = (templates.path().join("reply"), templates.path().join("next"));
+    for (folder, words) in [(&reply, "第一版"), (&next, "第二版")] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("greeting.txt"), words).unwrap();
+    }
+    let daemon = Daemon::start(&format!("[paths]\ntemplates = {:?}", templates.path()));
+    let greeting = || simulate(&daemon, &["--account", "plain", "--event", "subscribe"]);
+    assert!(greeting().contains("第一版"));
+    fs::rename(&reply, templates.path().join("old")).unwrap();
+    fs::rename(&next, &reply).unwrap();
+    daemon.wait_until("the new folder is used", || greeting().contains("第二版"));
+    fs::write(reply.join("greeting.txt"), "第三版").unwrap();
+    daemon.wait_until("a file in it is used", || greeting().contains("第三版"));
+    fs::remove_dir_all(&reply).unwrap();
+    daemon.signal("HUP");
+    daemon.wait_until("the reload is refused", || {
+        daemon.log().contains("configuration not reloaded")
+    });
+    assert!(greeting().contains("第三版"));
+    let check = || {
+        let output = run(daemon.folder.path(), &["--config", "wxfaq.toml", "check", "--offline"]);
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    assert_eq!(check().0, Some(78), "{}", check().1);
+    fs::create_dir(&reply).unwrap();
+    assert!(check().1.contains("warning  templates"), "{}", check().1);
+    fs::write(reply.join("greeting.txt"), "第四版").unwrap();
+    assert!(check().1.contains("greeting.txt"), "{}", check().1);
+    daemon.wait_until("the folder is found again", || greeting().contains("第四版"));
+}
+
+#[test]
 fn a_reload_takes_up_what_is_right_and_refuses_what_is_wrong() {
     let daemon = Daemon::start("");
     let rewrite = |more: &str| {
