@@ -117,7 +117,7 @@ impl Config {
             warnings: Vec::new(),
         };
         let config = reader.config();
-        if source.file.is_some() && reader.layers.accounts().is_empty() {
+        if reader.layers.has_file && reader.layers.accounts().is_empty() {
             let file = source.file.clone().unwrap_or_default();
             reader
                 .layers
@@ -182,6 +182,90 @@ mod tests {
             error.contains(":4: unknown key account.0.tokn; did you mean account.0.token?"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn errors_say_what_was_meant_and_where() {
+        let long = |more: &str| format!("{more}\n{ACCOUNT}");
+        let cases = [
+            (
+                long("listen = \"a\""),
+                ":1: unknown key listen; did you mean server.listen?",
+            ),
+            (
+                long("[accounts]\nid = \"x\""),
+                ":2: unknown key accounts.id; write [[account]], once for each account",
+            ),
+            (
+                "[account]\nid = \"x\"".to_owned(),
+                ":2: unknown key account.id; write [[account]]",
+            ),
+            (
+                long("[matching2]\nfoo = 1"),
+                ":2: unknown key matching2.foo; see [matching] in config/default.toml",
+            ),
+            (
+                long("[server]\nops_listen = 8080"),
+                ":2: server.ops_listen = 8080 is not accepted; accepted: address:port",
+            ),
+            (
+                long("[server]\npublic_url = \"bot.example.com\""),
+                "server.public_url = \"bot.example.com\" is not accepted",
+            ),
+            (
+                long("[log]\nlevel = \"lod\""),
+                ":2: log.level = \"lod\" is not accepted; accepted: error, warn",
+            ),
+            (long("[log]\nlevel = \"info,wxfaq::web=dbug\""), "log.level"),
+            (
+                ACCOUNT.replace("appid = \"wx0123456789abcdef\"\n", ""),
+                ":1: account.0.appid is empty",
+            ),
+        ];
+        for (file, said) in cases {
+            let error = load(&file, &[]).unwrap_err();
+            assert!(error.contains(said), "{said}: {error}");
+        }
+        for level in ["info", "off", "INFO", "warn,wxfaq::web=debug, hyper=off"] {
+            load(&long(&format!("[log]\nlevel = \"{level}\"")), &[]).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_mistake_is_one_problem() {
+        let absent = Source {
+            file: Some("/nowhere/wxfaq.toml".into()),
+            ..Source::default()
+        };
+        for error in [
+            Config::load(&absent).unwrap_err().to_string(),
+            load("[server\n", &[]).unwrap_err(),
+            load(
+                &ACCOUNT.replace("token = \"abcdef\"", "token_file = \"/nowhere/token\""),
+                &[],
+            )
+            .unwrap_err(),
+        ] {
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_read_as_the_default_is_written() {
+        let file = format!("[matching]\nanswer_threshold = 1\n{ACCOUNT}");
+        let config = load(&file, &[("WXFAQ__MATCHING__ANSWER_THRESHOLD", "0.7")]).unwrap();
+        assert!((config.thresholds.answer - 0.7).abs() < 1e-9);
+        let list = "WXFAQ__SERVER__TRUSTED_PROXIES";
+        assert_eq!(
+            load(ACCOUNT, &[(list, "10.0.0.0/8, ::1")])
+                .unwrap()
+                .server
+                .trusted_proxies
+                .len(),
+            2
+        );
+        let error = load(ACCOUNT, &[(list, "[\"10.0.0.0/8\"]")]).unwrap_err();
+        assert!(error.contains("separated by commas"), "{error}");
     }
 
     #[test]

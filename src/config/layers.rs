@@ -74,6 +74,14 @@ pub(super) struct Leaf {
 pub(super) struct Layers {
     pub leaves: BTreeMap<String, Leaf>,
     pub problems: Vec<Problem>,
+    /// Keys whose value is in a file that cannot be read.
+    pub unresolved: Vec<String>,
+    /// Whether the operator's file was read and understood.
+    pub has_file: bool,
+    /// Where each `[[account]]` begins.
+    blocks: BTreeMap<usize, Origin>,
+    /// The embedded defaults, by which a variable is typed.
+    defaults: BTreeMap<String, Value>,
 }
 
 impl Layers {
@@ -81,11 +89,20 @@ impl Layers {
     pub fn read(defaults: &str, source: &Source) -> Self {
         let mut layers = Self::default();
         layers.add_text(defaults, |_| Origin::Default);
+        let values = layers
+            .leaves
+            .iter()
+            .map(|(key, leaf)| (key.clone(), leaf.value.clone()));
+        layers.defaults = values.collect();
         let known: Vec<String> = layers.leaves.keys().cloned().collect();
         layers.add_text(&source.first_day, |_| Origin::Default);
         if let Some(path) = &source.file {
             match std::fs::read_to_string(path) {
-                Ok(text) => layers.add_text(&text, |line| Origin::File(path.clone(), line)),
+                Ok(text) => {
+                    let before = layers.problems.len();
+                    layers.add_text(&text, |line| Origin::File(path.clone(), line));
+                    layers.has_file = layers.problems.len() == before;
+                }
                 Err(error) => layers.problem(&Origin::File(path.clone(), 1), format!("cannot be read: {error}")),
             }
         }
@@ -111,6 +128,12 @@ impl Layers {
         indices.sort_unstable();
         indices.dedup();
         indices
+    }
+
+    /// Where a value of the account that `key` belongs to would stand.
+    pub fn block_of(&self, key: &str) -> Origin {
+        let block = account_key(key).and_then(|(n, _)| self.blocks.get(&n));
+        block.cloned().unwrap_or(Origin::Default)
     }
 
     /// Secrets that came as environment variables.
@@ -145,6 +168,11 @@ impl Layers {
         for (key, value) in spans.get_ref() {
             note_lines(&mut lines, key.get_ref(), key.span().start, value.get_ref());
         }
+        for (key, offset) in &lines {
+            if let Some(n) = key.strip_prefix("account.").and_then(|n| n.parse().ok()) {
+                self.blocks.insert(n, origin(line_of(*offset)));
+            }
+        }
         let mut flat = Vec::new();
         flatten("", &Value::Table(values), &mut flat);
         for (key, value) in flat {
@@ -165,7 +193,7 @@ impl Layers {
         };
         let key = rest.to_lowercase().replace("__", ".");
         let origin = Origin::Environment(name.to_owned());
-        let value = match self.leaves.get(&key).map(|leaf| &leaf.value) {
+        let value = match self.defaults.get(&key) {
             Some(Value::Integer(_)) => text.parse().map(Value::Integer).unwrap_or(Value::String(text.into())),
             Some(Value::Float(_)) => text.parse().map(Value::Float).unwrap_or(Value::String(text.into())),
             Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).unwrap_or(Value::String(text.into())),
@@ -198,6 +226,7 @@ impl Layers {
             match std::fs::read_to_string(&path) {
                 Ok(text) => self.insert_secret(base, &text, Origin::SecretFile(path)),
                 Err(error) => {
+                    self.unresolved.push(base);
                     self.problem(
                         &leaf.origin,
                         format!("{key} = {:?} cannot be read: {error}", path.display()),
@@ -253,11 +282,7 @@ impl Layers {
             .collect();
         for (key, origin) in unknown {
             self.leaves.remove(&key);
-            let (prefix, nearest) = match account_key(&key) {
-                Some((n, name)) => (format!("account.{n}."), nearest(name, ACCOUNT_KEYS.iter().copied())),
-                None => (String::new(), nearest(&key, known.iter().map(String::as_str))),
-            };
-            let hint = nearest.map_or(String::new(), |name| format!("; did you mean {prefix}{name}?"));
+            let hint = hint(&key, known);
             self.problem(&origin, format!("unknown key {key}{hint}"));
         }
     }
@@ -269,10 +294,40 @@ fn account_key(key: &str) -> Option<(usize, &str)> {
     Some((index.parse().ok()?, name))
 }
 
-fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&account_key(key).map_or(key, |(_, name)| name))
 }
 
+/// What an unknown key was meant to be, to be said after it; empty when nothing is near.
+fn hint(key: &str, known: &[String]) -> String {
+    if let Some((n, name)) = account_key(key) {
+        let nearest = nearest(name, ACCOUNT_KEYS.iter().copied());
+        return nearest.map_or(String::new(), |name| format!("; did you mean account.{n}.{name}?"));
+    }
+    let Some((section, name)) = key.split_once('.') else {
+        // A key above every section: the sections that have one of that name.
+        let of_that_name = known
+            .iter()
+            .find(|known| known.split_once('.').is_some_and(|(_, name)| name == key));
+        return of_that_name.map_or(String::new(), |known| format!("; did you mean {known}?"));
+    };
+    if matches!(section, "account" | "accounts") {
+        return "; write [[account]], once for each account".to_owned();
+    }
+    let sections = known.iter().filter_map(|known| Some(known.split_once('.')?.0));
+    let Some(section) = nearest(section, sections) else {
+        return String::new();
+    };
+    let names = known
+        .iter()
+        .filter_map(|known| known.strip_prefix(section)?.strip_prefix('.'));
+    match nearest(name, names) {
+        Some(name) => format!("; did you mean {section}.{name}?"),
+        None => format!("; see [{section}] in config/default.toml"),
+    }
+}
+
+/// The most alike of `known`, if one is alike at all.
 fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|name| (strsim::jaro_winkler(key, name), name))

@@ -2,7 +2,7 @@
 //!
 //! [`Reader::config`] is the entry point. It goes on after a problem, so that all of them are reported at once.
 
-use super::layers::{Layers, Leaf, Origin};
+use super::layers::{Layers, Leaf, Origin, is_secret};
 use super::{Account, Config, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
 use crate::matching::Thresholds;
 use crate::wechat::credentials::{CredentialParts, is_well_known_token};
@@ -62,7 +62,7 @@ impl Reader {
                 dictionaries: self.folder("paths.dictionaries"),
             },
             log: Log {
-                level: self.text("log.level"),
+                level: self.level(),
                 json: self.choice("log.format", &["text", "json"]) == "json",
             },
             warnings: std::mem::take(&mut self.warnings),
@@ -188,6 +188,10 @@ impl Reader {
             }
             Err(error) => {
                 let key = format!("account.{n}.{}", error.field);
+                // What a file should have brought is missing for a reason that was given already.
+                if self.layers.unresolved.contains(&key) {
+                    return None;
+                }
                 let origin = self.leaf(&key).origin;
                 self.layers.problem(&origin, format!("{key}: {}", error.reason));
                 None
@@ -214,6 +218,17 @@ impl Reader {
         key
     }
 
+    fn level(&mut self) -> String {
+        let level = self.text("log.level");
+        if !level.split(',').all(is_directive) {
+            self.refuse(
+                "log.level",
+                "error, warn, info, debug, trace or off, or a filter such as \"info,wxfaq::web=debug\"",
+            );
+        }
+        level
+    }
+
     fn account_text(&mut self, n: usize, key: &str) -> Option<String> {
         let key = format!("account.{n}.{key}");
         let leaf = self.layers.leaves.get(&key)?;
@@ -224,10 +239,11 @@ impl Reader {
         text
     }
 
+    /// The value of `key`; an empty text where it is missing, of an account in its block.
     fn leaf(&self, key: &str) -> Leaf {
         let missing = || Leaf {
             value: Value::String(String::new()),
-            origin: Origin::Default,
+            origin: self.layers.block_of(key),
         };
         self.layers.leaves.get(key).cloned().unwrap_or_else(missing)
     }
@@ -235,9 +251,7 @@ impl Reader {
     /// Notes that the value of `key` is not what is accepted. Secrets are not quoted.
     fn refuse(&mut self, key: &str, accepted: &str) {
         let leaf = self.leaf(key);
-        let hidden = ["token", "key", "secret", "url", "urls"]
-            .iter()
-            .any(|word| key.ends_with(word));
+        let hidden = is_secret(key);
         let shown = match &leaf.value {
             Value::String(text) if text.is_empty() => " is empty".to_owned(),
             _ if hidden => " is not accepted".to_owned(),
@@ -322,14 +336,14 @@ impl Reader {
     }
 
     fn listen(&mut self, key: &str) -> Option<Listen> {
-        let text = self.text(key);
-        if text.is_empty() && key == "server.ops_listen" {
+        let value = self.leaf(key).value;
+        if value.as_str() == Some("") && key == "server.ops_listen" {
             return None;
         }
-        let parsed = match text.strip_prefix("unix:") {
+        let parsed = value.as_str().and_then(|text| match text.strip_prefix("unix:") {
             Some(path) => path.starts_with('/').then(|| Listen::Unix(path.into())),
             None => text.parse().ok().map(Listen::Tcp),
-        };
+        });
         if parsed.is_none() {
             self.refuse(key, "address:port such as 127.0.0.1:8100, or unix:/path/to.sock");
         }
@@ -348,7 +362,11 @@ impl Reader {
         let texts = self.texts(key);
         let networks: Vec<Network> = texts.iter().filter_map(|text| Network::parse(text)).collect();
         if networks.len() != texts.len() {
-            self.refuse(key, "a list of addresses or networks such as 10.0.0.0/8");
+            let accepted = match self.leaf(key).origin {
+                Origin::Environment(_) => "addresses or networks separated by commas, such as 10.0.0.0/8,192.168.1.1",
+                _ => "a list of addresses or networks such as 10.0.0.0/8",
+            };
+            self.refuse(key, accepted);
         }
         networks
     }
@@ -367,4 +385,11 @@ impl Reader {
 fn is_account_id(id: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     (1..=32).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// A level, or a target with one: the filter's own parser takes a misspelt level for a target, and then all is silent.
+fn is_directive(text: &str) -> bool {
+    let level = text.trim().rsplit_once('=').map_or(text, |(_, level)| level).trim();
+    let known = ["error", "warn", "info", "debug", "trace", "off"];
+    known.iter().any(|name| name.eq_ignore_ascii_case(level))
 }
