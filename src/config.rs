@@ -327,6 +327,23 @@ mod tests {
     }
 
     #[test]
+    fn the_published_secrets_of_the_example_are_warned_of() {
+        let config = load(include_str!("../config/example.toml"), &[]).unwrap();
+        let published = config
+            .warnings
+            .iter()
+            .filter(|warning| warning.contains("which everybody knows"));
+        assert_eq!(published.count(), 5, "{:?}", config.warnings);
+        assert!(
+            !load(ACCOUNT, &[])
+                .unwrap()
+                .warnings
+                .iter()
+                .any(|warning| warning.contains("everybody"))
+        );
+    }
+
+    #[test]
     fn networks_contain_their_addresses() {
         let network = Network::parse("10.1.0.0/16").unwrap();
         assert!(network.contains("10.1.200.3".parse().unwrap()) && !network.contains("10.2.0.1".parse().unwrap()));

@@ -14,6 +14,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml::Value;
 
+/// In every secret of `config/example.toml`.
+const PLACEHOLDER: &str = "ReplaceThis";
+
 /// Takes typed values out of the layers, noting what does not fit.
 pub(super) struct Reader {
     pub layers: Layers,
@@ -166,6 +169,15 @@ impl Reader {
                     "a Token of your own: this one stands in tutorials",
                 );
             }
+        }
+        let texts = [("token", Some(&token)), ("encoding_aes_key", encoding_aes_key.as_ref())];
+        for (name, _) in texts
+            .iter()
+            .filter(|(_, text)| text.is_some_and(|text| text.contains(PLACEHOLDER)))
+        {
+            self.warnings.push(format!(
+                "account.{n}.{name} is the one of config/example.toml, which everybody knows: make one of your own"
+            ));
         }
         let parts = CredentialParts {
             appid,
