@@ -205,11 +205,14 @@ impl State {
         }
     }
 
-    /// `None` when no state has that name.
+    /// The state of that name, in English as in files or in Chinese; `None` when there is none.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Draft, Self::Published, Self::Disabled]
-            .into_iter()
-            .find(|state| state.as_str() == name)
+        match name {
+            "draft" | "草稿" => Some(Self::Draft),
+            "published" | "已发布" => Some(Self::Published),
+            "disabled" | "停用" => Some(Self::Disabled),
+            _ => None,
+        }
     }
 }
 

@@ -48,6 +48,12 @@ pub fn write<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut dyn io:
 /// The columns of a header; `None` for one without a heading, which must stay empty below too.
 fn columns(place: Place, headings: &[Cow<'_, str>]) -> Result<Vec<Option<Column>>, RowError> {
     let error = |column: Option<Column>, reason: &str| RowError::new(place, column.map(Column::name), reason);
+    if let [only] = headings
+        && let Some(separator) = only.chars().find(|c| matches!(c, ';' | '；' | '\t' | '，'))
+    {
+        let reason = format!("the cells are separated by {separator:?}: save the file with commas, as “CSV UTF-8”");
+        return Err(error(None, &reason));
+    }
     let mut columns = Vec::with_capacity(headings.len());
     for heading in headings {
         if heading.trim().is_empty() {
@@ -229,7 +235,7 @@ impl<'a> Iterator for Records<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bank::{Answer, EntryId};
+    use crate::bank::{Answer, EntryId, State};
 
     fn entries(text: &str) -> Vec<Entry> {
         let new_id = || EntryId::parse("new").unwrap();
@@ -286,9 +292,34 @@ mod tests {
                 "row 1: unknown column \"anwser\"; did you mean \"answer\"?",
             ),
             ("问题,标准问,答案\n", "row 1, column question: stands there twice"),
+            (
+                "问题;答案\n",
+                "row 1: the cells are separated by ';': save the file with commas, as “CSV UTF-8”",
+            ),
+            (
+                "问题\t答案\n",
+                "row 1: the cells are separated by '\\t': save the file with commas, as “CSV UTF-8”",
+            ),
             ("问题\n", "row 1, column answer: is missing in the header"),
         ] {
             assert_eq!(error_of(text), expected);
+        }
+    }
+
+    #[test]
+    fn states_may_be_chinese() {
+        for state in [State::Draft, State::Published, State::Disabled] {
+            assert_eq!(
+                entries(&format!("问题,答案,状态\na,b,{}\n", state.as_str()))[0].state,
+                state
+            );
+        }
+        for (name, state) in [
+            ("草稿", State::Draft),
+            ("已发布", State::Published),
+            ("停用", State::Disabled),
+        ] {
+            assert_eq!(entries(&format!("问题,答案,状态\na,b,{name}\n"))[0].state, state);
         }
     }
 
