@@ -6,7 +6,7 @@
 use crate::app::{self, Missing};
 use crate::bank::import::Mode;
 use crate::commands::import::{ImportOptions, ImportTerms};
-use crate::commands::{Exit, Failure, ask, check, eval, export, import, serve, simulate};
+use crate::commands::{Exit, Failure, ask, check, eval, export, import, say, serve, simulate, write_out};
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -88,25 +88,23 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Export { file } => {
             let config = app::configure(config, Missing::Leave)?.config;
             let report = export::run(&file, config.database_url.expose()).await?;
-            println!(
-                "{}: {} entries, revision {}",
-                report.file.display(),
-                report.entries,
-                report.revision
-            );
+            say!("{report}");
             Ok(Exit::Ok)
         }
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "wxfaq", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wxfaq", &mut script);
+            write_out(&script);
             Ok(Exit::Ok)
         }
         Command::Man => {
-            let written = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
-            written
-                .map(|()| Exit::Ok)
-                .map_err(|error| Failure::report(Exit::CannotCreate, error))
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            rendered.map_err(|error| Failure::report(Exit::CannotCreate, error))?;
+            write_out(&page);
+            Ok(Exit::Ok)
         }
     }
 }
@@ -125,10 +123,17 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         database_url: config.database_url.expose(),
         terms,
     };
-    let report = import::run(options).await?;
+    let imported = import::run(options).await;
+    if let (true, Err(error)) = (args.json, &imported) {
+        say!(
+            "{}",
+            serde_json::json!({ "applied": false, "error": error.to_string() })
+        );
+    }
+    let report = imported?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
-        false => println!("{report}"),
+        true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
+        false => say!("{report}"),
     }
     Ok(report.exit())
 }

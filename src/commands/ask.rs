@@ -53,8 +53,8 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     if args.trace {
         let trace = snapshot.index.explain(&args.question, scope, TOP, snapshot.thresholds);
         match args.json {
-            true => println!("{}", serde_json::to_string_pretty(&trace).unwrap_or_default()),
-            false => println!("{trace}"),
+            true => say!("{}", serde_json::to_string_pretty(&trace).unwrap_or_default()),
+            false => say!("{trace}"),
         }
         return Ok(Exit::Ok);
     }
@@ -63,7 +63,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     if args.json {
         let hit = |hit: &crate::matching::Hit| json!({"id": hit.entry.id, "question": hit.entry.question, "score": hit.score.get()});
         let hits: Vec<_> = matches.hits.iter().map(hit).collect();
-        println!(
+        say!(
             "{}",
             json!({"query": args.question, "decision": decision, "hits": hits})
         );
@@ -71,15 +71,15 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     }
     match (decision, matches.hits.first()) {
         (Decision::Answer, Some(best)) => match &best.entry.answer {
-            Answer::Text(text) => println!("{text}"),
-            other => println!("[{}] {}", other.kind(), other.content()),
+            Answer::Text(text) => say!("{text}"),
+            other => say!("[{}] {}", other.kind(), other.content()),
         },
-        (Decision::Suggest, _) => println!("(a list)"),
-        _ => println!("(the bank does not know)"),
+        (Decision::Suggest, _) => say!("(a list)"),
+        _ => say!("(the bank does not know)"),
     }
-    println!();
+    say!("");
     for hit in &matches.hits {
-        println!("{:.4}  {}  {}", hit.score.get(), hit.entry.id, hit.entry.question);
+        say!("{:.4}  {}  {}", hit.score.get(), hit.entry.id, hit.entry.question);
     }
     Ok(Exit::Ok)
 }

@@ -177,14 +177,14 @@ async fn wechat(config: &Config) -> Vec<Finding> {
 
 fn print(findings: &[Finding], json: bool) {
     if json {
-        println!("{}", serde_json::to_string_pretty(findings).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(findings).unwrap_or_default());
         return;
     }
     for Finding { subject, verdict } in findings {
         match verdict {
-            Verdict::Good { detail } => println!("ok       {subject}: {detail}"),
-            Verdict::Warning { detail } => println!("warning  {subject}: {detail}"),
-            Verdict::Wrong { detail, .. } => println!("WRONG    {subject}: {detail}"),
+            Verdict::Good { detail } => say!("ok       {subject}: {detail}"),
+            Verdict::Warning { detail } => say!("warning  {subject}: {detail}"),
+            Verdict::Wrong { detail, .. } => say!("WRONG    {subject}: {detail}"),
         }
     }
 }

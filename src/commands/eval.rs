@@ -60,7 +60,7 @@ pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
         write_lines(out, rows)?;
     }
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default()),
+        true => say!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default()),
         false => print(&summary),
     }
     Ok(Exit::Ok)
@@ -109,7 +109,7 @@ fn write_lines<T: serde::Serialize>(path: &Path, rows: impl IntoIterator<Item = 
 
 fn print(summary: &Summary) {
     let share = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
-    println!("queries {}, in scope {}", summary.queries, summary.in_scope);
+    say!("queries {}, in scope {}", summary.queries, summary.in_scope);
     if let Some(ranks) = &summary.ranks {
         let metrics::Ranks {
             hit_at_1,
@@ -117,9 +117,9 @@ fn print(summary: &Summary) {
             hit_at_10,
             mrr_at_10,
         } = ranks;
-        println!("hit@1 {hit_at_1:.4}  hit@3 {hit_at_3:.4}  hit@10 {hit_at_10:.4}  MRR@10 {mrr_at_10:.4}");
+        say!("hit@1 {hit_at_1:.4}  hit@3 {hit_at_3:.4}  hit@10 {hit_at_10:.4}  MRR@10 {mrr_at_10:.4}");
     }
-    println!(
+    say!(
         "AUC in/out {}  AUC right/rest {}",
         share(summary.auc_in_out),
         share(summary.auc_right_rest)
@@ -129,26 +129,26 @@ fn print(summary: &Summary) {
         ("90", &summary.coverage_p90),
         ("80", &summary.coverage_p80),
     ] {
-        println!(
+        say!(
             "coverage at {name} % precision {:.4}, threshold {}",
             coverage.coverage,
             share(coverage.threshold)
         );
     }
     let at = &summary.operating_point;
-    println!("at the thresholds in use:");
-    println!("  answered {}, right {}", at.answered, share(at.answer_precision));
-    println!("  answered right, of those in scope {}", share(at.coverage_in_scope));
-    println!(
+    say!("at the thresholds in use:");
+    say!("  answered {}, right {}", at.answered, share(at.answer_precision));
+    say!("  answered right, of those in scope {}", share(at.coverage_in_scope));
+    say!(
         "  false answers, of those out of scope {}",
         share(at.false_answer_rate_out_of_scope)
     );
-    println!(
+    say!(
         "  shown {}, right entry among them {}",
         at.shown,
         share(at.shown_precision)
     );
-    println!(
+    say!(
         "  silent in scope {}, out of scope {}",
         share(at.silent_in_scope),
         share(at.silent_out_of_scope)
@@ -157,9 +157,11 @@ fn print(summary: &Summary) {
         let ranks = kind.ranks.map_or(String::new(), |ranks| {
             format!("  hit@1 {:.4}  hit@3 {:.4}", ranks.hit_at_1, ranks.hit_at_3)
         });
-        println!(
+        say!(
             "{note:18} {:5}  answered {:.4}  shown {:.4}{ranks}",
-            kind.queries, kind.answered, kind.shown
+            kind.queries,
+            kind.answered,
+            kind.shown
         );
     }
 }

@@ -3,6 +3,14 @@
 //! They put the rooms together for one task and return a report; printing it, as text or as JSON, and ending the
 //! process is the command line's work. [`Exit`] says with which code.
 
+/// A line on standard output, as `println!`; see [`write_out`].
+macro_rules! say {
+    ($($line:tt)*) => {
+        $crate::commands::write_out(format!("{}\n", format_args!($($line)*)).as_bytes())
+    };
+}
+pub(crate) use say;
+
 pub mod serve;
 pub mod check;
 pub mod ask;
@@ -14,6 +22,7 @@ pub mod simulate;
 use crate::app::AppError;
 use crate::store::StoreError;
 use crate::store::sql::OpenError;
+use std::io::{self, Write};
 
 /// How a command ended, in the numbers of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +114,20 @@ impl From<&AppError> for Exit {
             AppError::Listen { .. } | AppError::Io(_) => Self::Unavailable,
         }
     }
+}
+
+/// Writes to standard output. Ends the process when that fails: quietly when nobody reads any more, as in
+/// `wxfaq simulate … | head -1`.
+pub fn write_out(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else {
+        return;
+    };
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(Exit::Ok.code().into());
+    }
+    eprintln!("wxfaq: standard output: {error}");
+    std::process::exit(Exit::CannotCreate.code().into());
 }
 
 /// An error with its causes, in one line.

@@ -239,17 +239,17 @@ async fn deliver(client: &reqwest::Client, url: &str, account: &Account, xml: &s
 
 fn print(delivered: &[Delivered], json: bool) {
     if json {
-        println!("{}", serde_json::to_string_pretty(delivered).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(delivered).unwrap_or_default());
         return;
     }
     for (n, delivery) in delivered.iter().enumerate() {
         if delivered.len() > 1 {
-            println!("-- delivery {}, {} ms", n + 1, delivery.elapsed_ms);
+            say!("-- delivery {}, {} ms", n + 1, delivery.elapsed_ms);
         }
         match &delivery.reply {
-            None => println!("(success: the follower sees nothing)"),
-            Some(Shown { text: Some(text), .. }) => println!("{text}"),
-            Some(Shown { kind, xml, .. }) => println!("[{kind}] {xml}"),
+            None => say!("(success: the follower sees nothing)"),
+            Some(Shown { text: Some(text), .. }) => say!("{text}"),
+            Some(Shown { kind, xml, .. }) => say!("[{kind}] {xml}"),
         }
     }
 }

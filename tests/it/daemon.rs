@@ -249,6 +249,36 @@ fn the_first_day_keeps_everything_in_the_folder_the_environment_names() {
 }
 
 #[test]
+fn a_reader_that_has_gone_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["man", "completions bash"] {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("exec {} {command}", crate::support::daemon::BINARY)])
+            .current_dir(folder.path())
+            .stdout(closed_pipe())
+            .output()
+            .unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The writing end of a pipe whose reader has gone.
+fn closed_pipe() -> std::process::Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn an_import_that_cannot_begin_says_so_in_json_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["import", "absent.csv", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &said["applied"]), (Some(66), &false.into()));
+    assert!(said["error"].as_str().unwrap().contains("absent.csv"), "{said}");
+}
+
+#[test]
 fn commands_that_only_look_make_no_database_and_export_keeps_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let config = configuration(
