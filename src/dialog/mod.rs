@@ -68,7 +68,7 @@ pub struct Outcome {
     /// What happened, for logs and counts.
     pub told: Told,
     /// A template that failed on this message's values; the embedded one's words stand in the reply.
-    pub fault: Option<TemplateError>,
+    pub fault: Option<Box<TemplateError>>,
 }
 
 impl Outcome {

@@ -168,7 +168,7 @@ impl Say<'_> {
         let (text, fault) = self.desk.templates.words(page);
         let outcome = self.text(&text, session, told);
         Outcome {
-            fault: fault.or(outcome.fault),
+            fault: fault.map(Box::new).or(outcome.fault),
             ..outcome
         }
     }
@@ -186,7 +186,7 @@ impl Say<'_> {
         session.rest = Some(rest.to_owned());
         let content = format!("{part}{tail}");
         Outcome {
-            fault,
+            fault: fault.map(Box::new),
             ..Outcome::new(Reply::Text { content }, Some(session), told)
         }
     }
