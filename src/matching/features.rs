@@ -5,7 +5,7 @@
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
 use super::pinyin::{self, Syllable};
-use super::postings::{Field, IDF_STEPS, idf, length_weight};
+use super::postings::{Field, IDF_STEPS, idf};
 use super::tokenizer::{Analysis, Bigram, Contrasted, SoundBigram, Unit, Word, units};
 use rustc_hash::FxHashMap;
 
@@ -29,62 +29,76 @@ pub struct Statistics {
     pub answer_freq: FxHashMap<Word, u32>,
     /// Entries.
     pub answers: u32,
-    /// Mean units of a document.
-    pub average_length: f64,
 }
 
-/// The named features of one phrasing; each in −1–1.
+/// What is compared of a phrasing.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "as in `Analysis`")]
+pub struct Phrasing<'a> {
+    pub units: &'a [Unit],
+    pub words: &'a [Word],
+    pub contrasts: &'a [Contrasted],
+}
+
+impl<'a> From<&'a Analysis> for Phrasing<'a> {
+    fn from(analysis: &'a Analysis) -> Self {
+        Self {
+            units: &analysis.units,
+            words: &analysis.words,
+            contrasts: &analysis.contrasts,
+        }
+    }
+}
+
+/// The named features of one phrasing; each in 0–1 but `lead`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Features {
-    /// BM25 over units, divided by the query's own.
-    pub units: f64,
-    /// BM25 over words and bigrams, divided by the query's own.
-    pub words_bigrams: f64,
     /// Share of the query's idf mass of units that the entry's compared phrasings have between them.
     pub query_units: f64,
     /// Share of the phrasing's idf mass of units that the query has.
     pub phrasing_units: f64,
-    /// Share of the phrasing's idf mass of words that the query has.
-    pub phrasing_words: f64,
+    /// Cosine of idf-weighted units: the geometric mean of the two shares, before phrasings are joined.
+    pub units: f64,
+    /// Share of the phrasing's pairs of neighbouring units that the query has.
+    pub pairs: f64,
+    /// Common idf mass of words, twice, by the sum of both sides'.
+    pub words: f64,
+    /// Share of the query's idf mass of words that the phrasing has, a word that it has in part counting in part.
+    pub parts: f64,
     /// Cosine of idf-weighted fuzzy syllables and pairs of them.
     pub sounds: f64,
-    /// Longest common subsequence, twice, by the sum of the lengths.
-    pub sequence: f64,
+    /// Longest common subsequence of syllables, twice, by the sum of the lengths.
+    pub sound_sequence: f64,
     /// Shorter by longer length.
     pub length: f64,
     /// 1 when both have the same units in the same order.
     pub same: f64,
+    /// Share of the query's idf mass of words that the answer has.
+    pub answer: f64,
+    /// The same, of words that the phrasing lacks.
+    pub answer_adds: f64,
     /// Numbers both sides hold and that differ.
     pub numbers_differ: f64,
     /// Latin words both sides hold and that differ.
     pub latin_differs: f64,
+    /// 1 when one side holds Latin words and the other does not.
+    pub latin_one_sided: f64,
+    /// 1 when one side denies something (不, 没 …) and the other does not.
+    pub negation_differs: f64,
     /// Contrast groups of which the sides name different members.
     pub contrast: f64,
-    /// Share of the query's idf mass of words that the answer has.
-    pub answer: f64,
-    /// `units` less the best other entry's.
-    pub units_gap: f64,
-    /// `words_bigrams` less the best other entry's.
-    pub words_bigrams_gap: f64,
-    /// `sounds` less the best other entry's.
-    pub sounds_gap: f64,
-    /// `sequence` less the best other entry's.
-    pub sequence_gap: f64,
-    /// [`Features::evidence`] less the best other entry's.
-    pub evidence_gap: f64,
     /// Share of the query's idf mass of words that the bank does not know.
     pub unknown: f64,
-    /// Share of the query's characters that were corrected by sound.
-    pub corrected: f64,
+    /// One by the number of the query's units.
+    pub brief: f64,
     /// Share of the query's characters that were read from pinyin or initials.
     pub read: f64,
-}
-
-impl Features {
-    /// What speaks for the entry as a whole: its best phrasing, all its phrasings together, and its answer.
-    pub fn evidence(&self) -> f64 {
-        0.35 * self.units + 0.15 * self.query_units + 0.5 * self.answer
-    }
+    /// The best `query_units` of all candidates.
+    pub found_query: f64,
+    /// The best `phrasing_units` of all candidates.
+    pub found_phrasing: f64,
+    /// `ranking`'s likeness less the best other entry's; may be negative.
+    pub lead: f64,
 }
 
 /// A query, prepared for comparison.
@@ -94,8 +108,6 @@ pub struct Query<'a> {
     /// Where in the query a unit stands, as bits.
     places: FxHashMap<Unit, u128>,
     unit_idf: Vec<u32>,
-    /// Of the unit at a position with the one before it.
-    bigram_idf: Vec<u32>,
     word_idf: Vec<u32>,
     answer_idf: Vec<u32>,
     mass: Mass,
@@ -105,8 +117,10 @@ pub struct Query<'a> {
     sound_places: Vec<u128>,
     sound_idf: Vec<u32>,
     sound_bigram_idf: Vec<u32>,
+    /// Where in the query a word stands, as bits.
+    word_places: Vec<u128>,
+    denies: bool,
     unknown: f64,
-    corrected: f64,
     read: f64,
 }
 
@@ -114,7 +128,6 @@ pub struct Query<'a> {
 #[derive(Default)]
 struct Mass {
     units: u64,
-    bigrams: u64,
     words: u64,
     answer: u64,
     /// Of squares.
@@ -122,8 +135,8 @@ struct Mass {
 }
 
 impl<'a> Query<'a> {
-    /// `changed` and `read` are the characters that respelling touched.
-    pub fn new(analysis: &'a Analysis, changed: usize, read: usize, statistics: &'a Statistics) -> Self {
+    /// `read` is the number of characters that respelling read from pinyin or initials.
+    pub fn new(analysis: &'a Analysis, read: usize, statistics: &'a Statistics) -> Self {
         let query_units = &analysis.units[..analysis.units.len().min(POSITIONS)];
         let mut places: FxHashMap<Unit, u128> = FxHashMap::default();
         for (at, unit) in query_units.iter().enumerate() {
@@ -135,7 +148,6 @@ impl<'a> Query<'a> {
             .iter()
             .zip(&word_idf)
             .filter(|(word, _)| statistics.words.doc_freq(**word) == 0);
-        let share = |part: usize| part as f64 / analysis.units.len().max(1) as f64;
         let sounding = sounding(analysis, statistics);
         let mut sound_places = vec![0; Syllable::COUNT];
         for (at, readings) in sounding.iter().enumerate() {
@@ -146,10 +158,9 @@ impl<'a> Query<'a> {
         let answer_freq = |word| statistics.answer_freq.get(word).copied().unwrap_or(0);
         let mut query = Self {
             mass: Mass::default(),
-            numbers: statistics.known_runs(analysis, Unit::is_number),
-            latin: statistics.known_runs(analysis, Unit::is_latin),
+            numbers: statistics.known_runs(&analysis.units, Unit::is_number),
+            latin: statistics.known_runs(&analysis.units, Unit::is_latin),
             unit_idf: query_units.iter().map(|unit| statistics.units.idf(*unit)).collect(),
-            bigram_idf: before_and_at(query_units, |a, b| statistics.bigrams.idf(Bigram::new(*a, *b))),
             unknown: ratio(unseen.map(|(_, idf)| u64::from(*idf)).sum(), sum(&word_idf)),
             answer_idf: analysis
                 .words
@@ -163,8 +174,9 @@ impl<'a> Query<'a> {
                 .collect(),
             sound_bigram_idf: before_and_at(&sounding, |a, b| statistics.sound_bigram_idf(a, b)),
             sound_places,
-            corrected: share(changed),
-            read: share(read).min(1.0),
+            word_places: word_places(analysis),
+            denies: denies(query_units),
+            read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
             places,
             analysis,
             statistics,
@@ -172,7 +184,6 @@ impl<'a> Query<'a> {
         let squares = |idfs: &[u32]| idfs.iter().map(|idf| square(*idf)).sum::<f64>();
         query.mass = Mass {
             units: sum(&query.unit_idf),
-            bigrams: sum(&query.bigram_idf),
             words: sum(&query.word_idf),
             answer: sum(&query.answer_idf),
             sounds: squares(&query.sound_idf) + squares(&query.sound_bigram_idf),
@@ -180,41 +191,41 @@ impl<'a> Query<'a> {
         query
     }
 
-    /// The features of one phrasing, without the gaps.
+    /// The features of one phrasing but those that depend on the other candidates.
     /// `covered` gathers, as bits, the query's units that the phrasings of one entry have; 0 before the first.
-    pub fn compare(&self, phrasing: &Analysis, answer: &[Word], covered: &mut u128) -> Features {
+    pub fn compare(&self, phrasing: Phrasing<'_>, answer: &[Word], covered: &mut u128) -> Features {
         let (length, own_length) = (phrasing.units.len(), self.analysis.units.len());
-        let units = self.compare_units(phrasing);
-        let words = self.compare_words(phrasing);
-        let weight = |length| length_weight(length, self.statistics.average_length);
-        let normalised = weight(length) / weight(own_length);
+        let units = self.compare_units(phrasing.units);
+        let words = self.compare_words(phrasing.words, units.places);
+        let answer = self.compare_answer(answer, words.places);
+        let (sounds, sound_sequence) = self.compare_sounds(phrasing.units);
         *covered |= units.places;
-        let coverage = ratio(units.matched, self.mass.units);
-        let pairs = ratio(
-            words.matched + units.matched_bigrams,
-            self.mass.words + self.mass.bigrams,
-        );
-        let in_answer = self.analysis.words.iter().zip(&self.answer_idf);
-        let in_answer = in_answer
-            .filter(|(word, _)| answer.binary_search(word).is_ok())
-            .map(|(_, idf)| u64::from(*idf));
+        let query_units = ratio(units.matched, self.mass.units);
         let phrasing_units = ratio(units.matched, units.mass);
         Features {
-            units: (coverage * normalised).min(1.0),
-            words_bigrams: (pairs * normalised).min(1.0),
-            query_units: coverage,
+            query_units,
             phrasing_units,
-            phrasing_words: ratio(words.matched, words.mass),
-            sounds: self.compare_sounds(phrasing),
-            sequence: 2.0 * f64::from(units.common) / (length + own_length).max(1) as f64,
+            units: (query_units * phrasing_units).sqrt(),
+            pairs: f64::from(units.pairs) / length.saturating_sub(1).max(1) as f64,
+            words: ratio(2 * words.matched, self.mass.words + words.mass),
+            parts: if self.mass.words > 0 {
+                ratio(words.in_part, self.mass.words)
+            } else {
+                query_units
+            },
+            sounds,
+            sound_sequence,
             length: length.min(own_length) as f64 / length.max(own_length).max(1) as f64,
-            same: f64::from(u8::from(phrasing.units == self.analysis.units)),
-            numbers_differ: self.differ(&self.numbers, phrasing, Unit::is_number),
-            latin_differs: self.differ(&self.latin, phrasing, Unit::is_latin),
-            contrast: contrast(&self.analysis.contrasts, &phrasing.contrasts),
-            answer: ratio(in_answer.sum(), self.mass.answer),
+            same: flag(*phrasing.units == *self.analysis.units),
+            answer: ratio(answer.matched, self.mass.answer),
+            answer_adds: ratio(answer.adds, self.mass.answer),
+            numbers_differ: self.differ(&self.numbers, phrasing.units, Unit::is_number),
+            latin_differs: self.differ(&self.latin, phrasing.units, Unit::is_latin),
+            latin_one_sided: flag(self.latin.is_empty() == phrasing.units.iter().any(|unit| unit.is_latin())),
+            negation_differs: flag(self.denies != denies(phrasing.units)),
+            contrast: contrast(&self.analysis.contrasts, phrasing.contrasts),
             unknown: self.unknown,
-            corrected: self.corrected,
+            brief: 1.0 / own_length.max(1) as f64,
             read: self.read,
             ..Features::default()
         }
@@ -225,52 +236,73 @@ impl<'a> Query<'a> {
         ratio(mass_at(covered, &self.unit_idf), self.mass.units)
     }
 
-    fn compare_units(&self, phrasing: &Analysis) -> UnitOverlap {
+    fn compare_units(&self, phrasing: &[Unit]) -> UnitOverlap {
         let mut overlap = UnitOverlap::default();
-        let (mut matched, mut bigrams, mut before) = (0_u128, 0_u128, 0_u128);
-        // Bit-parallel longest common subsequence (Hyyrö 2004): zero bits are positions of the query in it.
-        let mut open = u128::MAX;
-        for unit in &phrasing.units {
+        let (mut matched, mut pairs, mut before) = (0_u128, 0_u128, 0_u128);
+        for unit in phrasing {
             overlap.mass += u64::from(self.statistics.units.idf(*unit));
             let places = self.places.get(unit).copied().unwrap_or(0);
-            let free = places & !matched;
-            matched |= free & free.wrapping_neg();
-            let pair = (before << 1) & places & !bigrams;
-            bigrams |= pair & pair.wrapping_neg();
+            matched |= first_of(places & !matched);
+            pairs |= first_of((before << 1) & places & !pairs);
             before = places;
-            let taken = open & places;
-            open = open.wrapping_add(taken) | (open - taken);
         }
         overlap.places = matched;
         overlap.matched = mass_at(matched, &self.unit_idf);
-        overlap.matched_bigrams = mass_at(bigrams, &self.bigram_idf);
-        overlap.common = (!open).count_ones();
+        overlap.pairs = pairs.count_ones();
         overlap
     }
 
-    fn compare_words(&self, phrasing: &Analysis) -> WordOverlap {
+    /// `covered`: the query's units that the phrasing has.
+    fn compare_words(&self, phrasing: &[Word], covered: u128) -> WordOverlap {
         let mut overlap = WordOverlap::default();
-        for word in &phrasing.words {
+        for word in phrasing {
             let place = self.analysis.words.iter().position(|own| own == word);
             let idf = place.map_or_else(|| self.statistics.words.idf(*word), |at| self.word_idf[at]);
             overlap.mass += u64::from(idf);
-            overlap.matched += u64::from(if place.is_some() { idf } else { 0 });
+            if let Some(at) = place {
+                overlap.matched += u64::from(idf);
+                overlap.places |= bit(at);
+            }
+        }
+        for (at, (places, idf)) in self.word_places.iter().zip(&self.word_idf).enumerate() {
+            let (part, whole) = if overlap.places & bit(at) == 0 {
+                ((places & covered).count_ones(), places.count_ones().max(1))
+            } else {
+                (1, 1)
+            };
+            overlap.in_part += u64::from(idf * part / whole);
         }
         overlap
     }
 
-    fn compare_sounds(&self, phrasing: &Analysis) -> f64 {
+    /// `named`: the query's words that the phrasing has.
+    fn compare_answer(&self, answer: &[Word], named: u128) -> AnswerOverlap {
+        let mut overlap = AnswerOverlap::default();
+        for (at, (word, idf)) in self.analysis.words.iter().zip(&self.answer_idf).enumerate() {
+            if answer.binary_search(word).is_ok() {
+                overlap.matched += u64::from(*idf);
+                overlap.adds += u64::from(if named & bit(at) == 0 { *idf } else { 0 });
+            }
+        }
+        overlap
+    }
+
+    /// Cosine, and longest common subsequence by length.
+    fn compare_sounds(&self, phrasing: &[Unit]) -> (f64, f64) {
         let (mut matched, mut bigrams) = (0_u128, 0_u128);
+        // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
+        let mut open = u128::MAX;
         let mut mass = 0.0;
         let mut before: (&[Syllable], u128) = (&[], 0);
-        for unit in &phrasing.units {
+        for unit in phrasing {
             let readings = unit.readings();
             let places = readings
                 .iter()
                 .fold(0, |places, reading| places | self.sound_places[reading.index()]);
-            matched |= places & !matched & (places & !matched).wrapping_neg();
-            let pair = (before.1 << 1) & places & !bigrams;
-            bigrams |= pair & pair.wrapping_neg();
+            matched |= first_of(places & !matched);
+            bigrams |= first_of((before.1 << 1) & places & !bigrams);
+            let taken = open & places;
+            open = open.wrapping_add(taken) | (open - taken);
             mass += square(self.statistics.syllable_idf(readings));
             mass += square(self.statistics.sound_bigram_idf(before.0, readings));
             before = (readings, places);
@@ -278,15 +310,17 @@ impl<'a> Query<'a> {
         let at = |bits: u128, idfs: &[u32]| -> f64 { set_bits(bits).map(|at| square(idfs[at])).sum() };
         let common = at(matched, &self.sound_idf) + at(bigrams, &self.sound_bigram_idf);
         let product = self.mass.sounds * mass;
-        if product > 0.0 {
+        let cosine = if product > 0.0 {
             (common / product.sqrt()).min(1.0)
         } else {
             0.0
-        }
+        };
+        let lengths = self.sound_idf.len() + phrasing.len();
+        (cosine, 2.0 * f64::from((!open).count_ones()) / lengths.max(1) as f64)
     }
 
     /// Where both sides have such runs: the share of the shorter list that the other lacks.
-    fn differ(&self, own: &[Unit], phrasing: &Analysis, kind: fn(Unit) -> bool) -> f64 {
+    fn differ(&self, own: &[Unit], phrasing: &[Unit], kind: fn(Unit) -> bool) -> f64 {
         if own.is_empty() {
             return 0.0;
         }
@@ -303,10 +337,9 @@ impl<'a> Query<'a> {
 
 impl Statistics {
     /// Every number, and the Latin runs the bank has: an unknown one may be pinyin or a typing error.
-    fn known_runs(&self, analysis: &Analysis, kind: fn(Unit) -> bool) -> Vec<Unit> {
+    fn known_runs(&self, units: &[Unit], kind: fn(Unit) -> bool) -> Vec<Unit> {
         let is_known = |unit: &Unit| unit.is_number() || self.units.doc_freq(*unit) > 0;
-        analysis
-            .units
+        units
             .iter()
             .copied()
             .filter(|unit| kind(*unit) && is_known(unit))
@@ -331,15 +364,23 @@ struct UnitOverlap {
     places: u128,
     matched: u64,
     mass: u64,
-    matched_bigrams: u64,
-    /// Length of the longest common subsequence.
-    common: u32,
+    pairs: u32,
 }
 
 #[derive(Default)]
 struct WordOverlap {
+    /// Of the query's words, as bits.
+    places: u128,
     matched: u64,
+    in_part: u64,
     mass: u64,
+}
+
+#[derive(Default)]
+struct AnswerOverlap {
+    matched: u64,
+    /// Of it, what the phrasing lacks.
+    adds: u64,
 }
 
 /// What the query sounds like, a place for each syllable; unread pinyin is taken apart, other runs sound like nothing.
@@ -358,6 +399,27 @@ pub fn sounding(query: &Analysis, statistics: &Statistics) -> Vec<Vec<Syllable>>
     places
 }
 
+/// Whether something is denied; 能不能 and 有没有 only ask.
+fn denies(units: &[Unit]) -> bool {
+    const DENIALS: [char; 6] = ['不', '没', '无', '未', '非', '别'];
+    let asks = |at: usize| {
+        let (before, after) = (at.checked_sub(1).and_then(|at| units.get(at)), units.get(at + 1));
+        before.is_some_and(|before| after == Some(before))
+    };
+    let denial = |unit: &Unit| DENIALS.iter().any(|c| u32::from(*c) == unit.0);
+    (0..units.len()).any(|at| denial(&units[at]) && !asks(at))
+}
+
+/// Of each word, the places of its units as bits.
+fn word_places(query: &Analysis) -> Vec<u128> {
+    let places = |&(start, end): &(u32, u32)| {
+        let starts = query.unit_starts.iter().enumerate();
+        let inside = starts.filter(|(_, at)| (start..end).contains(*at));
+        inside.fold(0, |places, (at, _)| places | bit(at))
+    };
+    query.word_spans.iter().map(places).collect()
+}
+
 /// 1 when some group is named on both sides and no member of it by both.
 fn contrast(own: &[Contrasted], other: &[Contrasted]) -> f64 {
     let conflicts = |group: u16| {
@@ -371,6 +433,19 @@ fn contrast(own: &[Contrasted], other: &[Contrasted]) -> f64 {
 fn before_and_at<T>(places: &[T], pair: impl Fn(&T, &T) -> u32) -> Vec<u32> {
     let pairs = places.windows(2).map(|both| pair(&both[0], &both[1]));
     (!places.is_empty()).then_some(0).into_iter().chain(pairs).collect()
+}
+
+/// 0 beyond [`POSITIONS`].
+fn bit(at: usize) -> u128 {
+    if at < POSITIONS { 1 << at } else { 0 }
+}
+
+fn first_of(bits: u128) -> u128 {
+    bits & bits.wrapping_neg()
+}
+
+fn flag(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
 }
 
 fn sum(idfs: &[u32]) -> u64 {

@@ -193,10 +193,8 @@ impl Index {
             scope.admits(entry)
                 && hidden.is_none_or(|(id, phrasing)| entry.id.as_str() != id || doc.phrasing != phrasing)
         };
-        let (changed, read) = respelled
-            .as_ref()
-            .map_or((0, 0), |respelled| (respelled.changed, respelled.read));
-        let query = Query::new(&analysis, changed, read, &inner.statistics);
+        let read = respelled.as_ref().map_or(0, |respelled| respelled.read);
+        let query = Query::new(&analysis, read, &inner.statistics);
         let exact = inner.exact_docs(&normalized, visible);
         let mut docs = inner.candidates(&analysis, visible);
         docs.extend(&exact);
@@ -259,7 +257,6 @@ impl Index {
             syllable_idf: syllable_idf(phrasings(), documents as u32),
             answer_freq: answer_freq(&items),
             answers: items.len() as u32,
-            average_length,
         };
         let lexicon = lexicon(phrasings(), &statistics);
         Self {
@@ -356,8 +353,8 @@ impl Inner {
             if is_first {
                 covered = 0;
             }
-            let features = query.compare(&item.phrasings[phrasing as usize], &item.answer, &mut covered);
-            let raw = ranking::score(&features);
+            let features = query.compare((&item.phrasings[phrasing as usize]).into(), &item.answer, &mut covered);
+            let raw = ranking::standing(&features);
             if is_first {
                 best.push((number, phrasing, features, raw));
             } else if let Some(last) = best.last_mut() {
@@ -368,7 +365,7 @@ impl Inner {
             }
         }
         let mut features: Vec<Features> = best.iter().map(|(_, _, features, _)| *features).collect();
-        ranking::with_gaps(&mut features);
+        ranking::with_rivals(&mut features);
         let candidate = |((item, phrasing, ..), features): ((u32, u16, Features, f64), Features)| {
             let raw = ranking::score(&features);
             Candidate {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fits the coefficients of src/matching/ranking.rs and the calibration of src/matching/confidence.rs.
 
-Usage (numpy is the only requirement):
+Usage (needs numpy and scipy; the same input gives the same output):
 
     wxfaq eval --bank TASK/bank.jsonl --queries TASK/queries.jsonl --features-out TASK.features.jsonl     # every task
     python3 tests/bench/fit_ranking.py [--hold NAME,NAME ...] bankfaq.features.jsonl ant.features.jsonl ...
@@ -12,9 +12,13 @@ writes it: {"query","entry","note","in_scope","relevant","features":[...]}, in t
 Each --hold names tasks that are left out together (a corpus with its noisy variant and the union it is part of); the
 first is reported, fitted on all others. The last line of the report is the fit on everything, which is what ships.
 
-Loss: pointwise logistic over the candidates of a query (the score says whether a candidate answers, so it compares
-between queries) plus the softmax cross-entropy within the queries that have an answer (the right one first), plus L2.
-Tasks weigh the same, queries of a task weigh the same. Weights stay within BOUNDS.
+The score is intercept + weights·features + lead, the lead being likeness·features less the same of the best rival.
+
+Loss, each term a mean over the queries of a task: pointwise logistic over the candidates (the score says whether a
+candidate answers) + LISTWISE × softmax cross-entropy within the queries that have an answer (the right one first)
++ SCOPE × logistic of the first candidate's score, whether the query has an answer at all (with an offset of its own)
++ L2 on standardised weights. TASK_WEIGHT: bank and credit questions come in two tasks each, open-domain ones in one.
+Signs stay within BOUNDS.
 """
 
 import argparse
@@ -24,18 +28,23 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import minimize
 
 # Least and most a weight may be. A likeness never counts against a candidate, a conflict always does.
-LIKENESS = (0.0, np.inf)
-CONFLICT = (-np.inf, -0.5)
-DOUBT = (-np.inf, 0.0)
+LIKENESS = (0.0, None)
+CONFLICT = (None, -0.5)
+DOUBT = (None, 0.0)
 BOUNDS = {
-    **dict.fromkeys(["units", "words_bigrams", "query_units", "phrasing_units", "phrasing_words"], LIKENESS),
-    **dict.fromkeys(["sounds", "sequence", "same", "answer"], LIKENESS),
-    **dict.fromkeys(["units_gap", "words_bigrams_gap", "sounds_gap", "sequence_gap", "evidence_gap"], LIKENESS),
+    **dict.fromkeys(["query_units", "phrasing_units", "units", "pairs", "words", "parts", "sounds"], LIKENESS),
+    **dict.fromkeys(["sound_sequence", "length", "same", "answer", "answer_adds"], LIKENESS),
+    **dict.fromkeys(["found_query", "found_phrasing"], LIKENESS),
     **dict.fromkeys(["numbers_differ", "latin_differs", "contrast"], CONFLICT),
-    **dict.fromkeys(["unknown", "corrected"], DOUBT),
+    **dict.fromkeys(["latin_one_sided", "negation_differs", "unknown", "brief"], DOUBT),
 }
+# What makes a candidate a rival of others.
+LEADING = ["query_units", "units", "pairs", "words", "parts", "sounds", "sound_sequence", "same", "answer", "answer_adds"]
+TASK_WEIGHT = {"general": 2.5}
+LISTWISE, SCOPE, L2 = 4.0, 4.0, 1e-4
 MAX_NEGATIVES = 12
 NUMBER = r"-?[\d._]+"
 
@@ -44,7 +53,7 @@ def table_names(source):
     """The names in ranking::TABLE, in order."""
     text = source.read_text(encoding="utf-8")
     body = text.split("= table! {")[1].split("};")[0]
-    return re.findall(rf"^\s*(\w+) {NUMBER},", body, re.M)
+    return re.findall(rf"^\s*(\w+) {NUMBER}, {NUMBER};", body, re.M)
 
 
 class Task:
@@ -66,7 +75,7 @@ class Task:
             rows.append(row["features"])
             labels.append(row["relevant"])
             groups.append(number)
-        self.x = np.array(rows, dtype=np.float32)
+        self.x = np.array(rows)
         self.y = np.array(labels, dtype=float)
         self.groups = np.array(groups)
         self.in_scope = np.array(self.in_scope)
@@ -74,34 +83,96 @@ class Task:
         self.starts = np.flatnonzero(np.r_[True, np.diff(self.groups) > 0])
 
 
-def fit(tasks, bounds, steps=500, l2=2e-5, listwise=0.5):
-    """Intercept and weights by Adam on the whole data at once."""
+class Groups:
+    """Candidates of several tasks, numbered by query."""
+
+    def __init__(self, tasks):
+        offsets = np.cumsum([0] + [task.queries for task in tasks])
+        self.ids = np.concatenate([task.groups + offset for task, offset in zip(tasks, offsets)])
+        self.starts = np.flatnonzero(np.r_[True, np.diff(self.ids) > 0])
+        self.counts = np.diff(np.r_[self.starts, len(self.ids)])
+
+    def best(self, values):
+        """The row of each group's greatest value, and the one after it (the same in a group of one)."""
+        order = np.lexsort((-values, self.ids))
+        return order[self.starts], order[self.starts + (self.counts > 1)]
+
+    def spread(self, values):
+        return np.repeat(values, self.counts)
+
+
+def leads(likeness, conflict, groups):
+    """ranking::with_rivals: the lead, the row of the rival, whether there is one."""
+    eligible = np.where(conflict, -np.inf, likeness)
+    first, second = (groups.spread(rows) for rows in groups.best(eligible))
+    own = np.arange(len(likeness))
+    rival = np.where(first == own, second, first)
+    exists = np.isfinite(eligible[rival]) & (rival != own)
+    return likeness - np.where(exists, likeness[rival], 0.0), rival, exists
+
+
+class Model:
+    """Intercept, weights and likenesses, the last two by feature."""
+
+    def __init__(self, intercept, weights, likenesses, contrast):
+        self.intercept, self.weights, self.likenesses, self.contrast = intercept, weights, likenesses, contrast
+
+    def scores(self, task):
+        lead, _, _ = leads(task.x @ self.likenesses, task.x[:, self.contrast] > 0, Groups([task]))
+        return self.intercept + task.x @ self.weights + lead
+
+
+def fit(tasks, names, task_weights):
+    """The model with the least loss."""
+    own = [at for at, name in enumerate(names) if name != "lead"]
+    leading = [names.index(name) for name in LEADING]
+    contrast = names.index("contrast")
     x = np.vstack([task.x for task in tasks])
     y = np.concatenate([task.y for task in tasks])
-    offsets = np.cumsum([0] + [task.queries for task in tasks])
-    groups = np.concatenate([task.groups + offset for task, offset in zip(tasks, offsets)])
-    starts = np.flatnonzero(np.r_[True, np.diff(groups) > 0])
-    per_query = np.concatenate([np.full(len(task.y), 1 / task.queries) for task in tasks]) / len(tasks)
-    has_answer = np.add.reduceat(y, starts) > 0
-    counts = np.diff(np.r_[starts, len(y)])
-    answered = np.repeat(has_answer, counts)
-    target = y / np.repeat(np.maximum(np.add.reduceat(y, starts), 1), counts)
-    w, b = np.zeros(x.shape[1]), 0.0
-    m, v = np.zeros(len(w) + 1), np.zeros(len(w) + 1)
-    for step in range(1, steps + 1):
-        z = x @ w + b
-        p = 1 / (1 + np.exp(-z))
-        top = np.repeat(np.maximum.reduceat(z, starts), counts)
-        e = np.exp(z - top)
-        softmax = e / np.repeat(np.add.reduceat(e, starts), counts)
-        residual = per_query * (p - y + listwise * answered * (softmax - target))
-        gradient = np.r_[x.T @ residual + l2 * w, residual.sum()]
-        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
-        rate = 0.3 * (1 - step / (steps + 1))
-        update = rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-12)
-        w, b = w - update[:-1], b - update[-1]
-        w = np.clip(w, bounds[:, 0], bounds[:, 1])
-    return b, w
+    conflict = x[:, contrast] > 0
+    scale = x.std(axis=0) + 1e-9
+    x_own, x_leading = (x / scale)[:, own], (x / scale)[:, leading]
+    groups = Groups(tasks)
+    mass = np.concatenate([np.full(len(t.y), w / t.queries) for t, w in zip(tasks, task_weights)]) / sum(task_weights)
+    right = np.add.reduceat(y, groups.starts)
+    answered, target = groups.spread(right > 0), y / groups.spread(np.maximum(right, 1))
+    inside = np.concatenate([task.in_scope[task.groups[task.starts]] for task in tasks]).astype(float)
+
+    def loss(parameters):
+        intercept, offset = parameters[:2]
+        w, v = parameters[2 : 2 + len(own)], parameters[2 + len(own) :]
+        lead, rival, exists = leads(x_leading @ v, conflict, groups)
+        z = x_own @ w + intercept + lead
+        top = groups.spread(np.maximum.reduceat(z, groups.starts))
+        total = groups.spread(np.add.reduceat(np.exp(z - top), groups.starts))
+        first, _ = groups.best(z)
+        scope = z[first] - offset
+        value = (mass * (np.logaddexp(0, z) - y * z - LISTWISE * answered * target * (z - top - np.log(total)))).sum()
+        value += SCOPE * (mass[first] * (np.logaddexp(0, scope) - inside * scope)).sum()
+        value += L2 / 2 * (w @ w + v @ v)
+        residual = mass * (sigmoid(z) - y + LISTWISE * answered * (np.exp(z - top) / total - target))
+        scope_residual = SCOPE * mass[first] * (sigmoid(scope) - inside)
+        residual[first] += scope_residual
+        of_lead = residual.copy()
+        np.subtract.at(of_lead, rival[exists], residual[exists])
+        gradient = [residual.sum(), -scope_residual.sum()]
+        return value, np.r_[gradient, x_own.T @ residual + L2 * w, x_leading.T @ of_lead + L2 * v]
+
+    def bounds(at):
+        least, most = BOUNDS.get(names[at], (None, None))
+        return (None if least is None else least * scale[at], None if most is None else most * scale[at])
+
+    limits = [(None, None)] * 2 + [bounds(at) for at in own] + [(0.0, None)] * len(leading)
+    start = np.r_[np.zeros(2 + len(own)), np.full(len(leading), 0.05)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 200}).x
+    weights, likenesses = np.zeros(len(names)), np.zeros(len(names))
+    weights[own] = found[2 : 2 + len(own)] / scale[own]
+    likenesses[leading] = found[2 + len(own) :] / scale[leading]
+    return Model(found[0], weights, likenesses, contrast)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
 
 
 def auc(positive, negative):
@@ -113,9 +184,9 @@ def auc(positive, negative):
     return (ranks[:n].sum() - n * (n + 1) / 2) / (n * k) if n and k else float("nan")
 
 
-def best_hits(task, b, w):
+def best_hits(task, model):
     """Per query: score of the first hit, whether it is right, whether the right one is among the first five."""
-    z = task.x @ w + b
+    z = model.scores(task)
     order = np.lexsort((-z, task.groups))
     bounds = np.r_[task.starts, len(z)]
     top, right, shown = np.zeros(task.queries), np.zeros(task.queries, bool), np.zeros(task.queries, bool)
@@ -126,16 +197,16 @@ def best_hits(task, b, w):
     return top, right, shown
 
 
-def report(name, task, b, w):
-    top, right, _ = best_hits(task, b, w)
+def report(name, task, model):
+    top, right, _ = best_hits(task, model)
     inside = task.in_scope
     print(f"{name:28} hit@1 {right[inside].mean():.4f}  auc {auc(top[inside], top[~inside]):.4f}  "
           f"auc(right,rest) {auc(top[right], top[~right]):.4f}")
 
 
-def thresholds(tasks, b, w):
+def thresholds(tasks, model):
     """Scores from which pooled precision of the first hit is 95 %, and the right one among five shown is 80 %."""
-    found = [best_hits(task, b, w) for task in tasks]
+    found = [best_hits(task, model) for task in tasks]
     top = np.concatenate([t for t, _, _ in found])
     weight = np.concatenate([np.full(len(t), 1 / len(t)) for t, _, _ in found])
     order = np.argsort(-top)
@@ -154,26 +225,25 @@ def main():
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--hold", action="append", default=[], help="tasks left out together; the first is reported")
     parser.add_argument("--only-report", action="append", default=[], help="a task never fitted on")
-    parser.add_argument("--l2", type=float, default=2e-5)
-    parser.add_argument("--listwise", type=float, default=0.5)
     arguments = parser.parse_args()
     source = Path(__file__).resolve().parents[2] / "src/matching/ranking.rs"
     names = table_names(source)
     tasks = {path.name.split(".")[0]: Task(path) for path in arguments.files}
-    bounds = np.array([BOUNDS.get(name, (-np.inf, np.inf)) for name in names])
-    fitted = {name: task for name, task in tasks.items() if name not in arguments.only_report}
-    options = {"l2": arguments.l2, "listwise": arguments.listwise}
+    fitted = [name for name in tasks if name not in arguments.only_report]
+
+    def fit_on(chosen):
+        return fit([tasks[name] for name in chosen], names, [TASK_WEIGHT.get(name, 1.0) for name in chosen])
+
     for held in arguments.hold:
         out = held.split(",")
-        b, w = fit([task for name, task in fitted.items() if name not in out], bounds, **options)
-        report(out[0] + " (held out)", tasks[out[0]], b, w)
-    b, w = fit(list(fitted.values()), bounds, **options)
+        report(out[0] + " (held out)", tasks[out[0]], fit_on([name for name in fitted if name not in out]))
+    model = fit_on(fitted)
     for name, task in tasks.items():
-        report(name, task, b, w)
-    thresholds(list(fitted.values()), b, w)
-    print(f"pub const INTERCEPT: f64 = {b:.3f};")
-    for name, weight in zip(names, w):
-        print(f"    {name} {weight:.3f},")
+        report(name, task, model)
+    thresholds([tasks[name] for name in fitted], model)
+    print(f"pub const INTERCEPT: f64 = {model.intercept:.3f};")
+    for name, weight, likeness in zip(names, model.weights, model.likenesses):
+        print(f"    {name} {1.0 if name == 'lead' else weight:.3f}, {likeness:.3f};")
 
 
 if __name__ == "__main__":
