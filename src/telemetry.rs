@@ -1,11 +1,13 @@
 //! Logs and metrics: set up once, before anything else happens.
 //!
 //! Log lines go to standard error through a bounded queue: when whoever reads them is slow or gone, lines are dropped
-//! and counted, and no reply waits. Metrics are Prometheus', rendered by the ops listener.
+//! and counted, and no reply waits. Panics are logged there too, by their place alone: their messages quote what the
+//! code was working on, which may be a follower's words. Metrics are Prometheus', rendered by the ops listener.
 
 use crate::config::Log;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 use std::time::Duration;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -55,6 +57,7 @@ impl Logs {
             (false, false) => builder.try_init(),
         };
         set.map_err(|_| TelemetryError::Twice)?;
+        std::panic::set_hook(Box::new(log_panic));
         Ok(Self { _guard: guard, dropped })
     }
 
@@ -62,6 +65,12 @@ impl Logs {
     pub fn dropped(&self) -> ErrorCounter {
         self.dropped.clone()
     }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "panicked");
+    metrics::counter!("wxfaq_panics_total").increment(1);
 }
 
 /// What was recorded.
@@ -90,5 +99,42 @@ pub async fn upkeep(metrics: Metrics, dropped: ErrorCounter) {
         every.tick().await;
         metrics.0.run_upkeep();
         metrics::counter!("wxfaq_log_lines_dropped_total").absolute(dropped.dropped_lines() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Set in the process that is to panic: the hook and the logs are one for a process.
+    const PANICS: &str = "WXFAQ_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_logged_by_its_place_and_quotes_nothing() {
+        if std::env::var_os(PANICS).is_some() {
+            let logs = Logs::start(&Log {
+                level: "info".into(),
+                json: false,
+            });
+            let text = "我的身份证号".to_owned();
+            let panicked = std::panic::catch_unwind(|| text[..1].len());
+            drop(logs);
+            return assert!(panicked.is_err());
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "telemetry::tests::a_panic_is_logged_by_its_place_and_quotes_nothing",
+            ])
+            .arg("--nocapture")
+            .env(PANICS, "1")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success() && said.contains("panicked"), "{said}");
+        assert!(said.contains("telemetry.rs:"), "{said}");
+        assert!(!said.contains("身份证"), "{said}");
     }
 }
