@@ -25,8 +25,6 @@ use tokio::sync::Semaphore;
 
 /// Messages handled at once; beyond it WeChat is told `success` at once. One takes well under a millisecond.
 const MAX_MESSAGES: usize = 1_024;
-/// Searches handled at once; beyond it the API answers 503, long before messages suffer.
-const MAX_SEARCHES: usize = 64;
 
 /// What handlers share.
 pub struct Web {
@@ -39,7 +37,7 @@ pub struct Web {
     /// Stands in for unknown accounts, so that they are refused no faster than a wrong signature.
     decoy: Gate,
     messages: Semaphore,
-    searches: Semaphore,
+    searches: search_api::Searches,
 }
 
 /// Settings of the doors.
@@ -64,7 +62,7 @@ impl Web {
             policy: ArcSwap::from_pointee(policy),
             decoy,
             messages: Semaphore::new(MAX_MESSAGES),
-            searches: Semaphore::new(MAX_SEARCHES),
+            searches: search_api::Searches::for_this_machine(),
         })
     }
 }

@@ -11,11 +11,24 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 const MAX_QUERY_CHARS: usize = 500;
 const MAX_TOP: usize = 50;
 const DEFAULT_TOP: usize = 5;
+
+/// Searches that may wait for their turn.
+const MAX_WAITING: usize = 64;
+/// Longest wait for a turn.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Turns of searches: one core less than there are is theirs, so that messages find one free. Who finds no turn in
+/// time, or too many waiting, is told so.
+pub struct Searches {
+    running: Semaphore,
+    waiting: Semaphore,
+}
 
 /// The response's body.
 #[derive(Serialize)]
@@ -44,7 +57,6 @@ pub async fn search(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> R
     if !web.policy.load().api_public {
         return Err(ApiError::Unauthorized);
     }
-    let _permit = web.searches.try_acquire().map_err(|_| ApiError::Overloaded)?;
     let parameters = parameters(query.as_deref().unwrap_or_default())?;
     let gates = web.gates.load();
     let account = account(&parameters, gates.keys())?;
@@ -59,15 +71,18 @@ pub async fn search(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> R
         .get("category")
         .map(|text| &**text)
         .filter(|text| !text.is_empty());
+    let top = top(&parameters)?;
+    let turn = web.searches.turn().await?;
     let found = web
         .bot
         .search(SearchRequest {
             text,
             account,
             category,
-            top: top(&parameters)?,
+            top,
         })
         .await;
+    drop(turn);
     let body = Body {
         query: text.to_owned(),
         decision: found.matches.decide(found.snapshot.thresholds),
@@ -77,6 +92,33 @@ pub async fn search(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> R
     };
     metrics::histogram!("wxfaq_api_search_seconds").record(started.elapsed());
     Ok(Json(body))
+}
+
+impl Searches {
+    /// As many at once as this machine can bear.
+    pub fn for_this_machine() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(cores.saturating_sub(1).max(1))
+    }
+
+    fn new(at_once: usize) -> Self {
+        Self {
+            running: Semaphore::new(at_once),
+            waiting: Semaphore::new(MAX_WAITING),
+        }
+    }
+
+    /// Waits for a turn, which lasts until it is dropped.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        if let Ok(turn) = self.running.try_acquire() {
+            return Ok(turn);
+        }
+        let _place = self.waiting.try_acquire().map_err(|_| ApiError::Overloaded)?;
+        match tokio::time::timeout(PATIENCE, self.running.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(ApiError::Overloaded),
+        }
+    }
 }
 
 /// The decoded query string; a parameter given twice is refused.
@@ -178,6 +220,29 @@ fn kind_and_answer(answer: &Answer) -> (&'static str, Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_search_waits_for_its_turn_and_is_refused_when_too_many_wait() {
+        let searches = Searches::new(1);
+        let turn = searches.turn().await.unwrap();
+        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(searches.turn())).collect();
+        for wait in &mut waiting {
+            assert!(futures_util::poll!(wait.as_mut()).is_pending());
+        }
+        assert_eq!(searches.turn().await.err(), Some(ApiError::Overloaded));
+        drop(turn);
+        let turn = waiting.remove(0).await.unwrap();
+        // Whoever waits behind a search that does not end is told so.
+        assert_eq!(waiting.remove(0).await.err(), Some(ApiError::Overloaded));
+        drop(turn);
+    }
+
+    #[tokio::test]
+    async fn one_core_is_left_to_messages() {
+        let searches = Searches::for_this_machine();
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(searches.running.available_permits(), (cores - 1).max(1));
+    }
 
     #[test]
     fn parameters_are_decoded_once_and_may_come_once() {
