@@ -37,6 +37,7 @@ pub struct Web {
     /// Stands in for unknown accounts, so that they are refused no faster than a wrong signature.
     decoy: Gate,
     messages: Semaphore,
+    bodies: webhook::BodyBudget,
     searches: search_api::Searches,
 }
 
@@ -62,6 +63,7 @@ impl Web {
             policy: ArcSwap::from_pointee(policy),
             decoy,
             messages: Semaphore::new(MAX_MESSAGES),
+            bodies: webhook::BodyBudget::new(),
             searches: search_api::Searches::for_this_machine(),
         })
     }

@@ -3,21 +3,31 @@
 //! GET answers the URL verification, POST a message. Every refusal is the same 403, whatever its cause, an unknown
 //! account included; what goes wrong behind a good signature is logged once and answered `success`, because WeChat tells
 //! the follower that the account is out of service when it gets anything it does not know.
+//!
+//! A body is kept only when the query vouches for its sender, and only within a budget that all requests share; any
+//! other is counted and let go of, chunk by chunk, before the refusal.
 
-use super::Web;
 use super::client::{Peer, client_address};
+use super::{Policy, Web};
 use crate::bot::Answer;
 use crate::wechat::{Credentials, Delivery, Query, Refusal};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Largest body that is read; WeChat's own messages are far smaller.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Kept by all bodies that are arriving or being answered; far more than as many messages as are handled at once need.
+const BODY_BUDGET_BYTES: usize = 32 * 1024 * 1024;
+/// What the budget is counted in.
+const BLOCK_BYTES: usize = 1024;
 
 /// What stands behind one account's path.
 #[derive(Clone)]
@@ -34,6 +44,26 @@ enum Answered {
     Refused,
     TooLarge,
     WrongMethod,
+}
+
+/// Memory for bodies, shared by all requests.
+pub(super) struct BodyBudget(Semaphore);
+
+/// A body as far as it has arrived, and its part of the budget.
+struct KeptBody<'a> {
+    bytes: Vec<u8>,
+    budget: &'a BodyBudget,
+    paid: Option<SemaphorePermit<'a>>,
+}
+
+/// Why a body is not whole.
+enum Unread {
+    TooLarge,
+    /// The client went, or sent what is no body.
+    Broken,
+    Slow,
+    /// The budget is used up.
+    NoRoom,
 }
 
 /// One request, before anything is believed.
@@ -54,7 +84,13 @@ pub async fn only_account(State(web): State<Arc<Web>>, request: Request) -> Resp
 }
 
 /// `/wechat/{account}`.
-pub async fn one_account(State(web): State<Arc<Web>>, Path(account): Path<String>, request: Request) -> Response {
+pub async fn one_account(
+    State(web): State<Arc<Web>>,
+    account: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    // What is not even text is one more unknown account.
+    let account = account.map(|Path(account)| account).unwrap_or_default();
     receive(&web, &account, request).await.into_response()
 }
 
@@ -70,11 +106,7 @@ async fn receive(web: &Web, account: &str, request: Request) -> Answered {
     };
     let outcome = match parts.method {
         Method::GET => verify(web, &call, policy.timestamp_window).await,
-        Method::POST => match tokio::time::timeout(policy.body_timeout, read(body)).await {
-            Ok(Some(body)) => answer(web, &call, &body, policy.timestamp_window).await,
-            Ok(None) => return Answered::TooLarge,
-            Err(_) => Err("slow"),
-        },
+        Method::POST => deliver(web, &call, body, &policy).await,
         _ => return Answered::WrongMethod,
     };
     outcome.unwrap_or_else(|cause| {
@@ -101,18 +133,42 @@ async fn verify(web: &Web, call: &Call, window: u64) -> Result<Answered, &'stati
 }
 
 /// The error is why it is refused.
-async fn answer(web: &Web, call: &Call, body: &[u8], window: u64) -> Result<Answered, &'static str> {
-    let query = call.query.as_ref().map_err(|refusal| cause(*refusal))?;
-    let delivery = call
-        .gate
-        .credentials
-        .open(query, body, web.bot.now(), window)
-        .map_err(cause)?;
+async fn deliver(web: &Web, call: &Call, body: Body, policy: &Policy) -> Result<Answered, &'static str> {
+    let window = policy.timestamp_window;
+    let query = call.query.as_ref().map_err(|refusal| *refusal);
+    let vouched = query.and_then(|query| {
+        let address = call.gate.credentials.verify_address(query, web.bot.now(), window);
+        address.map(|()| query)
+    });
+    let mut kept = KeptBody::new(&web.bodies);
+    let arrived = match vouched {
+        Ok(_) => receive_body(body, policy.body_timeout, |chunk| kept.push(chunk)).await,
+        Err(_) => receive_body(body, policy.body_timeout, |_| Ok(())).await,
+    };
+    match (arrived, vouched) {
+        (Err(Unread::TooLarge), _) => Ok(Answered::TooLarge),
+        (_, Err(refusal)) => Err(cause(refusal)),
+        (Err(Unread::Broken), _) => Err("broken"),
+        (Err(Unread::Slow), _) => Err("slow"),
+        (Err(Unread::NoRoom), _) => Ok(shed()),
+        (Ok(()), Ok(query)) => answer(web, call, query, &kept.bytes, window).await,
+    }
+}
+
+/// The error is why it is refused.
+async fn answer(web: &Web, call: &Call, query: &Query, body: &[u8], window: u64) -> Result<Answered, &'static str> {
+    let opened = call.gate.credentials.open(query, body, web.bot.now(), window);
+    let delivery = opened.map_err(cause)?;
     let Ok(_permit) = web.messages.try_acquire() else {
-        metrics::counter!("wxfaq_messages_shed_total").increment(1);
-        return Ok(Answered::Success);
+        return Ok(shed());
     };
     reply(web, &call.account, &delivery).await
+}
+
+/// What a signed message is told when there is too much.
+fn shed() -> Answered {
+    metrics::counter!("wxfaq_messages_shed_total").increment(1);
+    Answered::Success
 }
 
 async fn reply(web: &Web, account: &str, delivery: &Delivery) -> Result<Answered, &'static str> {
@@ -144,18 +200,56 @@ async fn reply(web: &Web, account: &str, delivery: &Delivery) -> Result<Answered
     }
 }
 
-/// The whole body; `None` when it is larger than accepted or breaks off.
-async fn read(body: Body) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.ok()?;
-        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-            return None;
+/// Hands the body to `keep` as it arrives, until it is whole.
+async fn receive_body(
+    body: Body,
+    patience: Duration,
+    mut keep: impl FnMut(&[u8]) -> Result<(), Unread>,
+) -> Result<(), Unread> {
+    let arriving = async {
+        let mut chunks = body.into_data_stream();
+        let mut length = 0;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Unread::Broken)?;
+            length += chunk.len();
+            if length > MAX_BODY_BYTES {
+                return Err(Unread::TooLarge);
+            }
+            keep(&chunk)?;
         }
-        bytes.extend_from_slice(&chunk);
+        Ok(())
+    };
+    let arrived = tokio::time::timeout(patience, arriving).await;
+    arrived.unwrap_or(Err(Unread::Slow))
+}
+
+impl BodyBudget {
+    pub(super) fn new() -> Self {
+        Self(Semaphore::new(BODY_BUDGET_BYTES / BLOCK_BYTES))
     }
-    Some(bytes)
+}
+
+impl<'a> KeptBody<'a> {
+    fn new(budget: &'a BodyBudget) -> Self {
+        Self {
+            bytes: Vec::new(),
+            budget,
+            paid: None,
+        }
+    }
+
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Unread> {
+        let blocks = (self.bytes.len() + chunk.len()).div_ceil(BLOCK_BYTES);
+        let more = blocks - self.bytes.len().div_ceil(BLOCK_BYTES);
+        let more = self.budget.0.try_acquire_many(more as u32);
+        let more = more.map_err(|_| Unread::NoRoom)?;
+        match &mut self.paid {
+            Some(paid) => paid.merge(more),
+            None => self.paid = Some(more),
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
 }
 
 fn cause(refusal: Refusal) -> &'static str {
@@ -196,5 +290,27 @@ impl IntoResponse for Answered {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_share_one_budget_and_give_back_what_they_took() {
+        let budget = BodyBudget(Semaphore::new(3));
+        let mut first = KeptBody::new(&budget);
+        let mut second = KeptBody::new(&budget);
+        // The third chunk still fits into the block begun by the second.
+        for chunk in [1024, 1, 1023] {
+            assert!(first.push(&vec![0; chunk]).is_ok());
+        }
+        assert!(second.push(&[0; 1024]).is_ok());
+        assert!(matches!(second.push(&[0]), Err(Unread::NoRoom)));
+        drop(first);
+        assert!(second.push(&[0; 2048]).is_ok());
+        drop(second);
+        assert_eq!(budget.0.available_permits(), 3);
     }
 }

@@ -124,6 +124,12 @@ impl Credentials {
         echostr.ok_or(Refusal::Query)
     }
 
+    /// Checks what of a POST is known before its body: `signature` and `timestamp`. `now` and `window` as in
+    /// [`Credentials::verify_url`].
+    pub fn verify_address(&self, query: &Query, now: i64, window: u64) -> Result<(), Refusal> {
+        self.vouch(query, None, now, window).map(|_| ())
+    }
+
     /// Opens a POST. `body` is at most 64 KiB; `now` and `window` as in [`Credentials::verify_url`].
     ///
     /// In plain mode a request that claims to be encrypted, or a body that is only an envelope, is refused. In the
