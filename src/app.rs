@@ -12,7 +12,7 @@ pub use publisher::{Publisher, Sources, first_snapshot};
 
 use crate::bot::{Bot, MatchStore, Parts, Seals, SystemClock};
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
-use crate::lifecycle::{self, Inherited};
+use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
 use crate::store::conversations::{Conversations, Lifetimes};
 use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
@@ -21,7 +21,7 @@ use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monoto
 use crate::store::redis::{RedisConversations, RedisMatchCache, open as open_redis};
 use crate::store::sql::{OpenError, Questions};
 use crate::telemetry::{self, Logs, Metrics, TelemetryError};
-use crate::web::listener::{Limits, serve as listen};
+use crate::web::listener::{Limits, Socket, serve as listen};
 use crate::web::ops::{Dependency, Ops, Readiness};
 use crate::web::{self, Gate, Policy, Web, ops};
 use crate::wechat::credentials::{CredentialParts, Credentials, Mode};
@@ -30,7 +30,8 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A claim whose holder is silent for longer than a reply may take is taken over by the next delivery, five seconds on.
@@ -43,6 +44,10 @@ const SIGNATURE_MARGIN: Duration = Duration::from_secs(15);
 const SIGNATURE_LIFETIME_WITHOUT_WINDOW: Duration = Duration::from_secs(3_600);
 /// How long cached matches are kept; a change of the bank makes them unreachable at once.
 const MATCH_LIFETIME: Duration = Duration::from_secs(3_600);
+/// Descriptors for everything but the public listener's connections: ops connections, stores, files.
+const OTHER_DESCRIPTORS: usize = 64;
+/// Open connections of the ops listener.
+const OPS_CONNECTIONS: usize = 16;
 /// Cached matches in this process.
 const MATCH_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -89,6 +94,8 @@ pub struct Setup {
     /// Whether this is the first-day configuration: no file, account `demo`, sample bank.
     pub first_day: bool,
     source: Source,
+    /// What asks, from now on, to read `source` again; the daemon's.
+    hangups: Option<Hangups>,
 }
 
 /// Whether [`configure`] may make secrets that are missing.
@@ -102,6 +109,11 @@ pub enum Missing {
 
 /// Reads the configuration of `file`, or of the first day when there is none.
 pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppError> {
+    // Before anything is read: a hangup in the meantime means that it is out of date.
+    let hangups = match missing {
+        Missing::Make => Some(Hangups::note()?),
+        Missing::Leave => None,
+    };
     let mut source = Source::of_process(file);
     let first_day = source.file.is_none();
     if first_day {
@@ -119,6 +131,7 @@ pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppEr
         config,
         first_day,
         source,
+        hangups,
     })
 }
 
@@ -197,8 +210,9 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
         config,
         first_day,
         source,
+        hangups,
     } = setup;
-    lifecycle::raise_descriptor_limit();
+    let descriptors = lifecycle::raise_descriptor_limit();
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
     let sources = Sources::of(&config);
@@ -218,27 +232,40 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
 
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
-    let public = open("server.listen", &config.server.listen, Some(&mut inherited)).await?;
-    let private = match &config.server.ops_listen {
-        Some(address) => Some(open("server.ops_listen", address, None).await?),
-        None => None,
-    };
-    let limits = Limits {
-        connections: config.server.max_connections,
-        head: config.server.header_timeout,
-        idle: config.server.idle_timeout,
-        grace: config.server.shutdown_grace,
-    };
-    let mut servers = tokio::task::JoinSet::new();
+    let (public, private) = sockets(&config, &mut inherited).await?;
+    let limits = limits(&config, descriptors);
+    let mut servers = JoinSet::new();
     servers.spawn(listen(public, web::router(web.clone()), limits, stop.clone()));
     if let Some(socket) = private {
         let ops = operations(metrics.clone(), publisher.clone(), stores.redis, stop.clone());
+        let limits = Limits {
+            connections: OPS_CONNECTIONS,
+            ..limits
+        };
         servers.spawn(listen(socket, ops::router(Arc::new(ops)), limits, stop.clone()));
     }
-    let background = background(&config, &publisher, metrics, logs, stop.clone());
-    let reload = tokio::spawn(reload_on_hangup(source, config.clone(), web, publisher.clone())?);
+    let mut background = background(&config, &publisher, metrics, logs);
+    if let Some(hangups) = hangups {
+        let mut reload = Reload {
+            hangups,
+            source,
+            current: config.clone(),
+            web,
+            publisher,
+        };
+        background.spawn(keep_running("reload", async move || reload.run().await));
+    }
 
     lifecycle::ready();
+    announce(&config, &bot, first_day)?;
+    let ended = until_stopped(&bot, servers, &stop, config.server.shutdown_grace).await;
+    background.shutdown().await;
+    tracing::info!("stopped");
+    ended
+}
+
+/// Tells the log, and on the first day the operator, what is served.
+fn announce(config: &Config, bot: &Bot, first_day: bool) -> Result<(), AppError> {
     let entries = bot.snapshot().index.len();
     tracing::info!(listen = %config.server.listen, accounts = config.accounts.len(), entries, "ready");
     if entries == 0 {
@@ -246,30 +273,70 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     }
     if first_day {
         let mut out = std::io::stdout();
-        let told = first_day::what_to_try(&config, entries, out.is_terminal())?;
+        let told = first_day::what_to_try(config, entries, out.is_terminal())?;
         // A daemon whose output nobody reads still serves.
         let _ = out.write_all(told.as_bytes());
     }
-    while servers.join_next().await.is_some() {}
-    reload.abort();
-    background.abort();
-    bot.tasks().close();
-    if tokio::time::timeout(config.server.shutdown_grace, bot.tasks().wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!("work still running at the end of the grace period");
-    }
-    tracing::info!("stopped");
     Ok(())
 }
 
+/// Waits for `stop`, then for the servers and the work they leave behind, all within one grace period.
+async fn until_stopped(
+    bot: &Bot,
+    mut servers: JoinSet<()>,
+    stop: &CancellationToken,
+    grace: Duration,
+) -> Result<(), AppError> {
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        _ = servers.join_next() => Err(std::io::Error::other("a listener has ended by itself").into()),
+    };
+    let deadline = Instant::now() + grace;
+    stop.cancel();
+    while servers.join_next().await.is_some() {}
+    bot.tasks().close();
+    if tokio::time::timeout_at(deadline, bot.tasks().wait()).await.is_err() {
+        tracing::warn!("work still running at the end of the grace period");
+    }
+    ended
+}
+
+/// The public socket, and the operator's if there is one.
+async fn sockets(config: &Config, inherited: &mut Inherited) -> Result<(Socket, Option<Socket>), AppError> {
+    let public = open("public", "server.listen", &config.server.listen, Some(inherited)).await?;
+    let private = match &config.server.ops_listen {
+        Some(address) => Some(open("ops", "server.ops_listen", address, None).await?),
+        None => None,
+    };
+    Ok((public, private))
+}
+
+/// What the public listener's connections may take of `descriptors`.
+fn limits(config: &Config, descriptors: usize) -> Limits {
+    let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(1);
+    let configured = config.server.max_connections;
+    if possible < configured {
+        tracing::warn!(
+            possible,
+            "server.max_connections = {configured} is more than the limit of open descriptors allows"
+        );
+    }
+    Limits {
+        connections: configured.min(possible),
+        head: config.server.header_timeout,
+        idle: config.server.idle_timeout,
+        grace: config.server.shutdown_grace,
+    }
+}
+
 async fn open(
+    name: &'static str,
     key: &'static str,
     address: &Listen,
     inherited: Option<&mut Inherited>,
-) -> Result<web::listener::Socket, AppError> {
-    let opened = lifecycle::open_socket(address, inherited).await;
+) -> Result<Socket, AppError> {
+    let opened = lifecycle::open_socket(name, address, inherited).await;
     opened.map_err(|source| AppError::Listen {
         key,
         address: address.clone(),
@@ -277,28 +344,27 @@ async fn open(
     })
 }
 
-/// What runs beside the servers: changes of bank and files, metrics, the watchdog.
-fn background(
-    config: &Config,
-    publisher: &Arc<Publisher>,
-    metrics: Metrics,
-    logs: &Logs,
-    stop: CancellationToken,
-) -> tokio::task::JoinHandle<()> {
-    let follow = publisher.clone().follow_bank(config.database_poll);
-    let files = watch::files(publisher.clone());
-    let upkeep = telemetry::upkeep(metrics, logs.dropped());
-    let watchdog = {
-        let publisher = publisher.clone();
-        // A question through normalisation, index and cache: what a reply is made of.
-        lifecycle::feed_watchdog(async move || publisher.self_test().await)
-    };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            _ = async { tokio::join!(follow, files, upkeep, watchdog) } => {}
-        }
-    })
+/// What runs beside the servers, until the end, each in a task of its own: changes of bank and files, metrics, the
+/// watchdog.
+fn background(config: &Config, publisher: &Arc<Publisher>, metrics: Metrics, logs: &Logs) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let (poll, changed) = (config.database_poll, publisher.clone());
+    tasks.spawn(keep_running("bank", async move || {
+        changed.clone().follow_bank(poll).await;
+    }));
+    let changed = publisher.clone();
+    tasks.spawn(keep_running("files", async move || watch::files(changed.clone()).await));
+    let dropped = logs.dropped();
+    tasks.spawn(keep_running("metrics", async move || {
+        telemetry::upkeep(metrics.clone(), dropped.clone()).await;
+    }));
+    let tested = publisher.clone();
+    // A question through normalisation, index and cache: what a reply is made of.
+    tasks.spawn(keep_running("watchdog", async move || {
+        let publisher = tested.clone();
+        lifecycle::feed_watchdog(async move || publisher.self_test().await).await;
+    }));
+    tasks
 }
 
 fn operations(
@@ -371,37 +437,38 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-/// At SIGHUP reads everything anew; what is wrong is reported and changes nothing.
-fn reload_on_hangup(
+/// What follows SIGHUP.
+struct Reload {
+    hangups: Hangups,
     source: Source,
-    mut current: Config,
+    current: Config,
     web: Arc<Web>,
     publisher: Arc<Publisher>,
-) -> std::io::Result<impl Future<Output = ()>> {
-    let mut hangups = signal(SignalKind::hangup())?;
-    Ok(async move {
-        while hangups.recv().await.is_some() {
-            let loaded = Config::load(&source).map_err(AppError::from);
-            let config = match loaded {
-                Ok(config) => config,
-                Err(error) => {
-                    tracing::error!("configuration not reloaded:\n{error}");
-                    continue;
-                }
-            };
-            if let Err(error) = publisher.replace_sources(Sources::of(&config)).await {
+}
+
+impl Reload {
+    /// At each hangup reads everything anew; what is wrong is reported and changes nothing.
+    async fn run(&mut self) {
+        loop {
+            self.hangups.next().await;
+            if let Err(error) = self.reload().await {
                 tracing::error!("configuration not reloaded:\n{error}");
-                continue;
             }
-            web.gates.store(Arc::new(gates(&config)));
-            web.policy.store(Arc::new(policy(&config)));
-            for key in needs_restart(&current, &config) {
-                tracing::warn!("{key} has changed; this takes effect at the next restart");
-            }
-            tracing::info!(accounts = config.accounts.len(), "configuration reloaded");
-            current = config;
         }
-    })
+    }
+
+    async fn reload(&mut self) -> Result<(), AppError> {
+        let config = Config::load(&self.source)?;
+        self.publisher.replace_sources(Sources::of(&config)).await?;
+        self.web.gates.store(Arc::new(gates(&config)));
+        self.web.policy.store(Arc::new(policy(&config)));
+        for key in needs_restart(&self.current, &config) {
+            tracing::warn!("{key} has changed; this takes effect at the next restart");
+        }
+        tracing::info!(accounts = config.accounts.len(), "configuration reloaded");
+        self.current = config;
+        Ok(())
+    }
 }
 
 /// Keys whose change a running daemon cannot follow.

@@ -14,10 +14,12 @@ use crate::store::StoreError;
 use crate::store::sql::Questions;
 use crate::web::ops::Dependency;
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 
 /// Where everything but the bank comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +161,7 @@ pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<
     let dictionaries = Arc::new(sources.load_dictionaries()?);
     let (revision, entries) = questions.load().await?;
     let sources = sources.clone();
-    let built = tokio::task::spawn_blocking(move || {
+    let built = spawn_blocking(move || {
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
         let index = Index::build(entries.into_iter().map(Arc::new), analyzer);
         let Sources {
@@ -178,7 +180,10 @@ pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<
             revision,
         })
     });
-    built.await.map_err(|panic| AppError::Io(std::io::Error::other(panic)))
+    // Its own words could quote the bank.
+    built
+        .await
+        .map_err(|_| AppError::Content("the bank cannot be indexed: the attempt has panicked".into()))
 }
 
 /// Changes what the bot decides with, one change at a time.
@@ -305,8 +310,10 @@ impl Publisher {
     /// [`AppError::Content`] when they cannot be used; then nothing has changed.
     pub async fn replace_sources(&self, sources: Sources) -> Result<(), AppError> {
         let mut current = self.sources.lock().await;
-        let templates = Arc::new(sources.load_templates()?);
-        let dictionaries = Arc::new(sources.load_dictionaries()?);
+        let read = sources.clone();
+        let files = spawn_blocking(move || Ok::<_, AppError>((read.load_templates()?, read.load_dictionaries()?)));
+        let (templates, dictionaries) = files.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
+        let (templates, dictionaries) = (Arc::new(templates), Arc::new(dictionaries));
         let taken = sources.clone();
         let snapshot = self.bot.snapshot();
         let next = rebuild(&snapshot, move |parts| {
@@ -332,12 +339,12 @@ impl Publisher {
 /// The snapshot after `edit`, made where it holds nobody up.
 async fn rebuild(snapshot: &Snapshot, edit: impl FnOnce(&mut SnapshotParts) + Send + 'static) -> Snapshot {
     let mut parts = snapshot.parts().clone();
-    let made = tokio::task::spawn_blocking(move || {
+    let made = spawn_blocking(move || {
         edit(&mut parts);
         Snapshot::new(parts)
     });
     match made.await {
         Ok(next) => next,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        Err(panic) => resume_unwind(panic.into_panic()),
     }
 }

@@ -2,43 +2,53 @@
 //!
 //! [`serve`] is the entry point, the same for TCP and Unix sockets, our own or systemd's. `axum::serve` installs no
 //! timer, so a client that never finishes its request head would stay for ever; here the head has a deadline, a
-//! connection without traffic is closed, and at the cap the one that has been of no use longest makes room.
+//! connection without traffic is closed, and at the cap the one that has been of no use longest makes room. What one
+//! connection does is `connection`'s work, which one makes room `activity`'s.
 
-use super::client::Peer;
+mod activity;
+mod connection;
+
+use activity::Registry;
 use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::collections::HashMap;
+use connection::{Connection, Stream};
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-/// Longest request head; a search query may have 500 characters, nine bytes each when percent-encoded.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Pause after the system has run out of descriptors or memory for new connections.
+/// Pause after the system has run out of descriptors or memory for new connections, and nothing could be closed.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-/// Connections looked at to find one that may make room.
-const EVICTION_SAMPLE: usize = 64;
+/// For a connection that was closed to make room to be gone.
+const EVICTION_PAUSE: Duration = Duration::from_millis(5);
+/// Exhaustion that comes back within this time is the same one, and is not logged again.
+const EPISODE: Duration = Duration::from_secs(60);
 
 /// Where connections come from.
-pub enum Socket {
+pub struct Socket {
+    name: &'static str,
+    listener: Listener,
+    queue: Queue,
+}
+
+/// A listening socket of either kind.
+pub enum Listener {
     #[expect(missing_docs, reason = "the type says it")]
     Tcp(TcpListener),
     #[expect(missing_docs, reason = "the type says it")]
     Unix(UnixListener),
+}
+
+/// Who answers connections that are not yet accepted at a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    /// Nobody but us: they are reset when the socket closes.
+    Ours,
+    /// Whoever takes the socket next; the service manager keeps it open.
+    Successors,
 }
 
 /// What connections may take.
@@ -50,73 +60,81 @@ pub struct Limits {
     pub head: Duration,
     /// Without any byte in or out.
     pub idle: Duration,
-    /// For open requests, at a stop.
+    /// For whole requests to be answered, from a stop on.
     pub grace: Duration,
 }
 
-/// A connected client.
-enum Stream {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
+impl Socket {
+    /// One that ends with us; `name` is its label in the metrics.
+    pub fn own(name: &'static str, listener: impl Into<Listener>) -> Self {
+        Self {
+            name,
+            listener: listener.into(),
+            queue: Queue::Ours,
+        }
+    }
+
+    /// One that somebody else keeps open when we are gone; `name` is its label in the metrics.
+    pub fn inherited(name: &'static str, listener: impl Into<Listener>) -> Self {
+        Self {
+            queue: Queue::Successors,
+            ..Self::own(name, listener)
+        }
+    }
 }
 
-/// Serves `router` until `stop`, then lets open requests finish within the grace period.
+/// Serves `router` until `stop`, then answers the requests that are already here, within the grace period.
+///
+/// At a stop nobody is kept waiting by a client that has nothing to ask: each step of a request but its answer, and an
+/// answer's reception, then has a fifth of a second. Connections waiting in a queue of our own are accepted first.
 pub async fn serve(socket: Socket, router: Router, limits: Limits, stop: CancellationToken) {
-    let connections = TaskTracker::new();
-    let registry = Arc::new(Registry {
-        started: Instant::now(),
-        next: AtomicU64::new(0),
-        open: Mutex::default(),
-    });
+    let mut door = Door {
+        registry: Registry::new(socket.name),
+        connections: TaskTracker::new(),
+        router,
+        limits,
+        stop: stop.clone(),
+        exhausted: None,
+    };
     loop {
         let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
-            accepted = socket.accept() => accepted,
+            accepted = socket.listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                if connections.len() >= limits.connections && !registry.evict() {
-                    metrics::counter!("wxfaq_connections_refused_total").increment(1);
-                    continue;
-                }
-                let activity = registry.enter();
-                let connection = Connection {
-                    router: router.clone(),
-                    limits,
-                    activity,
-                    address,
-                    stop: stop.clone(),
-                };
-                connections.spawn(connection.run(stream));
-            }
+            Ok((stream, address)) => door.admit(stream, address),
             Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections; trying again");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-            }
+            Err(error) => door.make_room(&error).await,
         }
-        metrics::gauge!("wxfaq_connections_open").set(connections.len() as f64);
     }
-    drop(socket);
-    connections.close();
-    if tokio::time::timeout(limits.grace, connections.wait()).await.is_err() {
-        let open = connections.len();
-        tracing::warn!(
-            open,
-            grace_seconds = limits.grace.as_secs(),
-            "connections still open at the end of the grace period"
-        );
+    let deadline = Instant::now() + limits.grace;
+    if socket.queue == Queue::Ours
+        && let Err(error) = door.empty(socket.listener)
+    {
+        tracing::warn!(%error, "connections waiting at the stop are not all accepted");
+    }
+    door.close(deadline).await;
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
     }
 }
 
-impl Socket {
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+impl Listener {
     async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Replies are one small packet; waiting to fill it only delays them.
-                stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), Some(address.ip())))
+                Ok((Stream::tcp(stream)?, Some(address.ip())))
             }
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
         }
@@ -132,221 +150,101 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// One connection.
-struct Connection {
+/// One listener's side of all its connections.
+struct Door {
+    registry: Arc<Registry>,
+    connections: TaskTracker,
     router: Router,
     limits: Limits,
-    activity: Arc<Activity>,
-    address: Option<IpAddr>,
     stop: CancellationToken,
+    /// When the system last had no room for a connection.
+    exhausted: Option<Instant>,
 }
 
-impl Connection {
-    async fn run(self, stream: Stream) {
-        let Self {
-            router,
-            limits,
-            activity,
+impl Door {
+    fn admit(&self, stream: Stream, address: Option<IpAddr>) {
+        if self.connections.len() >= self.limits.connections && !self.registry.evict() {
+            metrics::counter!("wxfaq_connections_refused_total", "listener" => self.registry.name).increment(1);
+            return;
+        }
+        let connection = Connection {
+            router: self.router.clone(),
+            limits: self.limits,
+            activity: self.registry.enter(),
             address,
-            stop,
-        } = self;
-        let service = service_fn(|request: Request<Incoming>| {
-            let activity = activity.clone();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(address));
-            let response = router.clone().oneshot(request);
-            async move {
-                activity.requests.fetch_add(1, Ordering::Relaxed);
-                let response = response.await;
-                activity.requests.fetch_sub(1, Ordering::Relaxed);
-                activity.useful.store(activity.elapsed_ms(), Ordering::Relaxed);
-                response
-            }
-        });
-        let watched = TokioIo::new(Watched {
-            stream,
-            activity: activity.clone(),
-        });
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
-            .max_buf_size(MAX_HEAD_BYTES);
-        let mut connection = pin!(builder.serve_connection(watched, service));
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                // Whether it ended well or badly is the client's business.
-                _ = connection.as_mut() => return,
-                () = stop.cancelled(), if !stopping => {
-                    if activity.is_untouched() {
-                        return;
-                    }
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = activity.evicted.cancelled() => return,
-                () = tokio::time::sleep(activity.left_of(limits.idle)) => {
-                    if activity.left_of(limits.idle).is_zero() {
-                        return;
-                    }
-                }
+            stop: self.stop.clone(),
+        };
+        self.connections.spawn(connection.run(stream));
+    }
+
+    /// The system has no descriptor or memory left: what is of least use goes, as at the cap.
+    async fn make_room(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.exhausted.replace(now).is_none_or(|last| now - last > EPISODE) {
+            tracing::warn!(%error, "cannot accept connections; closing idle ones and trying on");
+        }
+        let pause = match self.registry.evict() {
+            true => EVICTION_PAUSE,
+            false => EXHAUSTED_PAUSE,
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Accepts what waits in the queue. Asks the system itself: the runtime only knows of what it was told already.
+    fn empty(&self, listener: Listener) -> io::Result<()> {
+        let listener = match listener {
+            Listener::Tcp(listener) => Queued::Tcp(listener.into_std()?),
+            Listener::Unix(listener) => Queued::Unix(listener.into_std()?),
+        };
+        for _ in 0..self.limits.connections {
+            match listener.next() {
+                Ok((stream, address)) => self.admit(stream, address),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// What is known of one open connection. Times are milliseconds since the listener's start.
-struct Activity {
-    started: Instant,
-    registry: Arc<Registry>,
-    number: u64,
-    /// Of the last byte in or out; of the beginning when there was none.
-    traffic: AtomicU64,
-    /// Of the beginning, then of the last answered request.
-    useful: AtomicU64,
-    bytes_in: AtomicU64,
-    requests: AtomicUsize,
-    evicted: CancellationToken,
-}
-
-impl Activity {
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        Ok(())
     }
 
-    fn left_of(&self, idle: Duration) -> Duration {
-        let quiet = self.elapsed_ms().saturating_sub(self.traffic.load(Ordering::Relaxed));
-        idle.saturating_sub(Duration::from_millis(quiet))
-    }
-
-    fn is_untouched(&self) -> bool {
-        self.bytes_in.load(Ordering::Relaxed) == 0
-    }
-}
-
-impl Drop for Activity {
-    fn drop(&mut self) {
-        self.registry
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.number);
-    }
-}
-
-/// What [`Registry::evict`] needs of a connection, without keeping it open.
-struct Listed {
-    activity: std::sync::Weak<Activity>,
-}
-
-/// All open connections of one listener.
-struct Registry {
-    started: Instant,
-    next: AtomicU64,
-    open: Mutex<HashMap<u64, Listed>>,
-}
-
-impl Registry {
-    fn enter(self: &Arc<Self>) -> Arc<Activity> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let activity = Arc::new(Activity {
-            started: self.started,
-            registry: self.clone(),
-            number,
-            traffic: AtomicU64::new(0),
-            useful: AtomicU64::new(0),
-            bytes_in: AtomicU64::new(0),
-            requests: AtomicUsize::new(0),
-            evicted: CancellationToken::new(),
-        });
-        let now = activity.elapsed_ms();
-        activity.traffic.store(now, Ordering::Relaxed);
-        activity.useful.store(now, Ordering::Relaxed);
-        let listed = Listed {
-            activity: Arc::downgrade(&activity),
-        };
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, listed);
-        activity
-    }
-
-    /// Closes the connection of a sample that has been of no use longest; `false` when all are at work.
-    fn evict(&self) -> bool {
-        let sample: Vec<Arc<Activity>> = {
-            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.values()
-                .filter_map(|listed| listed.activity.upgrade())
-                .take(EVICTION_SAMPLE)
-                .collect()
-        };
-        let idle = sample
-            .iter()
-            .filter(|activity| activity.requests.load(Ordering::Relaxed) == 0 && !activity.evicted.is_cancelled());
-        let Some(idlest) = idle.min_by_key(|activity| activity.useful.load(Ordering::Relaxed)) else {
-            return false;
-        };
-        idlest.evicted.cancel();
-        metrics::counter!("wxfaq_connections_evicted_total").increment(1);
-        true
-    }
-}
-
-/// A stream that notes when bytes pass.
-struct Watched {
-    stream: Stream,
-    activity: Arc<Activity>,
-}
-
-impl Watched {
-    fn passed(&self, bytes: usize) {
-        if bytes > 0 {
-            self.activity
-                .traffic
-                .store(self.activity.elapsed_ms(), Ordering::Relaxed);
+    /// Waits for all connections to end; those still open at `deadline` are closed.
+    async fn close(self, deadline: Instant) {
+        self.connections.close();
+        if tokio::time::timeout_at(deadline, self.connections.wait())
+            .await
+            .is_err()
+        {
+            let open = self.connections.len();
+            tracing::warn!(open, "connections still open at the end of the grace period");
+            self.registry.close_all();
+            self.connections.wait().await;
         }
     }
 }
 
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        let read = buf.filled().len() - before;
-        self.activity.bytes_in.fetch_add(read as u64, Ordering::Relaxed);
-        self.passed(read);
-        polled
-    }
+/// A listener the runtime has let go of; never blocks.
+enum Queued {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
 }
 
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
-        if let Poll::Ready(Ok(written)) = polled {
-            self.passed(written);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+impl Queued {
+    fn next(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                let stream = tokio::net::TcpStream::from_std(stream)?;
+                Ok((Stream::tcp(stream)?, Some(address.ip())))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Unix(tokio::net::UnixStream::from_std(stream)?), None))
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -148,7 +148,12 @@ impl Door {
             grace: Duration::from_secs(1),
         };
         let stop = CancellationToken::new();
-        tokio::spawn(serve(Socket::Tcp(listener), router(web), limits, stop.clone()));
+        tokio::spawn(serve(
+            Socket::own("public", listener),
+            router(web),
+            limits,
+            stop.clone(),
+        ));
         Self {
             address,
             hands,
@@ -214,6 +219,11 @@ impl Request {
     }
 
     fn send(&self, address: SocketAddr) -> Response {
+        self.send_part(address, self.body.len())
+    }
+
+    /// Sends `length` bytes of the body, and then nothing more.
+    fn send_part(&self, address: SocketAddr, length: usize) -> Response {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let head = format!(
@@ -225,7 +235,10 @@ impl Request {
             self.body.len()
         );
         // A server that has seen enough need not read the rest.
-        let _ = stream.write_all(&[head.as_bytes(), &self.body].concat());
+        let _ = stream.write_all(&[head.as_bytes(), &self.body[..length]].concat());
+        if length < self.body.len() {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes);
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
@@ -285,6 +298,44 @@ async fn every_vector_that_is_a_request_holds_over_http() {
     assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures.join("\n"));
     assert!(checked.len() >= 6, "only {checked:?}");
     assert_eq!(refusals.len(), 1, "refusals must not differ: {refusals:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_wrong_with_a_post_the_refusal_is_the_same() {
+    let vectors = vectors::all();
+    let signed = |vector: &&Vector| vector.kind == "plain_message" && !vector.allows_rejection();
+    let signed = vectors.iter().find(signed).unwrap();
+    let door = Door::open(&vectors).await;
+    door.hands.unix_seconds.store(signed.now(), Ordering::Relaxed);
+    let unsigned = |account: &str| Request {
+        account: account.into(),
+        query: String::new(),
+        ..Request::of(signed, "POST")
+    };
+    let (whole, half) = (signed.body().len(), signed.body().len() / 2);
+    let requests = [
+        (unsigned("nobody"), whole),
+        (unsigned("%ff"), whole),
+        (unsigned(&signed.id), whole),
+        (unsigned("nobody"), half),
+        (Request::of(signed, "POST"), half),
+    ];
+    let mut refusals = BTreeSet::new();
+    for (request, length) in requests {
+        let address = door.address;
+        let send = tokio::task::spawn_blocking(move || request.send_part(address, length));
+        let response = send.await.unwrap();
+        refusals.insert((response.status, response.head, response.body));
+    }
+    assert_eq!(refusals.len(), 1, "{refusals:#?}");
+    assert_eq!(refusals.first().unwrap().0, 403);
+    let large = |request: Request| Request {
+        body: vec![b'x'; 64 * 1024 + 1],
+        ..request
+    };
+    for request in [large(unsigned("nobody")), large(Request::of(signed, "POST"))] {
+        assert_eq!(door.ask(request, signed.now()).await.0.status, 413);
+    }
 }
 
 async fn verification(door: &Door, vector: &Vector) -> Result<(), String> {

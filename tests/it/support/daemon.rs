@@ -183,6 +183,11 @@ impl Daemon {
             .map(|output| String::from_utf8_lossy(&output.stdout).into())
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         assert!(
