@@ -38,6 +38,7 @@ impl Matches {
             _ if self.hits.is_empty() => Decision::None,
             _ if best >= thresholds.answer && self.guard.is_none() => Decision::Answer,
             _ if best >= thresholds.suggest => Decision::Suggest,
+            _ if self.guard == Some(Guard::KeywordOnly) && best >= thresholds.suggest * KEY_WORDS => Decision::Suggest,
             _ => Decision::None,
         }
     }
@@ -70,6 +71,9 @@ pub fn calibrate(score: f64) -> Score {
 
 /// How much better the first must score than the second, unless both have the same answer.
 const CLOSE: f64 = 0.25;
+/// Bare key words say too little for confidence, and whoever types them expects a list: it is shown from this share of the
+/// threshold on.
+const KEY_WORDS: f64 = 0.75;
 /// Most words of a query that can be bare key words.
 const FEW_WORDS: usize = 3;
 /// Characters that make a sentence of key words.
@@ -91,10 +95,10 @@ pub(super) fn guard(query: &Analysis, candidates: &[Candidate], analyzer: &Analy
         Some(Guard::Contrast)
     } else if informative_chars(query, analyzer) < 2 {
         Some(Guard::TooShort)
-    } else if second.is_some_and(rivals) {
-        Some(Guard::CloseSecond)
     } else if query.words.len() <= FEW_WORDS && !names_all && !query.text.contains(|c| SENTENCE.contains(c)) {
         Some(Guard::KeywordOnly)
+    } else if second.is_some_and(rivals) {
+        Some(Guard::CloseSecond)
     } else {
         None
     }

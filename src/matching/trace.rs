@@ -222,6 +222,9 @@ fn why(matches: &super::Matches, thresholds: Thresholds) -> String {
         (Decision::Suggest, Some(reason)) if best >= thresholds.answer => {
             format!("confidence {best:.4} would answer, but {reason}")
         }
+        (Decision::Suggest, Some(reason)) if best < thresholds.suggest => {
+            format!("confidence {best:.4} is low, but {reason}: those get a list sooner")
+        }
         (Decision::Suggest, _) => format!(
             "confidence {best:.4} reaches only the suggest threshold {}",
             thresholds.suggest
