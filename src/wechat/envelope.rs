@@ -53,7 +53,8 @@ pub enum Refusal {
 pub struct Delivery {
     /// The message, or why the (correctly signed) bytes are none: then log it and answer `success`.
     pub inbound: Result<Inbound, ParseError>,
-    /// The signature that vouched for it: `msg_signature` when encrypted, else `signature`. Lowercase hex.
+    /// The `signature` of its address, in every mode: it does not cover the body, so an address must not be used again
+    /// for another, nor as a URL verification. Lowercase hex.
     pub signature: String,
     /// SHA-256 over the *parsed* identity and content, equal for repeats of one message however they are encrypted.
     pub fingerprint: [u8; 32],
@@ -186,7 +187,7 @@ impl Credentials {
             appid: self.appid.clone(),
             nonce: query.nonce.clone().unwrap_or_default(),
         }));
-        let signature = query.msg_signature.clone().unwrap_or_default();
+        let signature = query.signature.clone().unwrap_or_default();
         Ok(Delivery::new(&Fields::parse(&clear), &clear, signature, seal))
     }
 
