@@ -275,6 +275,31 @@ mod tests {
     }
 
     #[test]
+    fn accounts_do_not_share_a_token() {
+        let second = ACCOUNT.replace("\"a\"", "\"b\"");
+        let error = load(&format!("{ACCOUNT}{second}"), &[]).unwrap_err();
+        assert!(
+            error.contains("account.1.token is not accepted; accepted: a Token no other"),
+            "{error}"
+        );
+        let previous = format!(
+            "{}previous_token = \"abcdef\"\n",
+            second.replace("\"abcdef\"", "\"ghijkl\"")
+        );
+        let error = load(&format!("{ACCOUNT}{previous}"), &[]).unwrap_err();
+        assert!(error.contains("account.1.previous_token is not accepted"), "{error}");
+        assert!(load(&format!("{ACCOUNT}{}", second.replace("abcdef", "ghijkl")), &[]).is_ok());
+    }
+
+    #[test]
+    fn plain_mode_without_redis_is_warned_about() {
+        let warns = |config: Config| config.warnings.iter().any(|warning| warning.contains("without Redis"));
+        assert!(warns(load(ACCOUNT, &[]).unwrap()));
+        let redis = format!("[redis]\nurls = [\"redis://localhost\"]\n{ACCOUNT}");
+        assert!(!warns(load(&redis, &[]).unwrap()));
+    }
+
+    #[test]
     fn the_environment_overrides_the_file() {
         let variables = [
             ("WXFAQ__REPLY__DEADLINE_MS", "1500"),

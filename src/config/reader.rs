@@ -39,14 +39,25 @@ impl Reader {
             .accounts()
             .into_iter()
             .filter_map(|n| self.account(n))
-            .collect();
+            .collect::<Vec<_>>();
+        let redis = self.redis();
+        let plain = accounts
+            .iter()
+            .find(|account| account.credentials.mode() == Mode::Plain);
+        if let Some(account) = plain.filter(|_| redis.url.is_none()) {
+            self.warnings.push(format!(
+                "account {}: mode is plain without Redis: for security.timestamp_window_seconds after a restart a captured \
+                 address works once more, with any body; use safe, or Redis",
+                account.id
+            ));
+        }
         let config = Config {
             server: self.server(),
             api_public: self.flag("api.public"),
             accounts,
             database_url: Secret::new(self.text("database.url")),
             database_poll: Duration::from_millis(self.integer("database.poll_ms", 100..=60_000)),
-            redis: self.redis(),
+            redis,
             session_ttl: Duration::from_secs(self.integer("session.ttl_seconds", 10..=604_800)),
             reply: ReplySettings {
                 deadline: Duration::from_millis(self.integer("reply.deadline_ms", 500..=4_800)),
@@ -71,6 +82,7 @@ impl Reader {
             warnings: std::mem::take(&mut self.warnings),
         };
         self.unique_account_ids();
+        self.unique_tokens();
         config
     }
 
@@ -218,6 +230,22 @@ impl Reader {
             let id = self.account_text(n, "id").unwrap_or_default();
             if seen.insert(id, n).is_some() {
                 self.refuse(&key, "an id no other account has");
+            }
+        }
+    }
+
+    /// A signature holds wherever its Token does: with one Token for two accounts, an address captured at one opens the
+    /// other.
+    fn unique_tokens(&mut self) {
+        let mut owners = BTreeMap::new();
+        for n in self.layers.accounts() {
+            for name in ["token", "previous_token"] {
+                let Some(token) = self.account_text(n, name).filter(|token| !token.is_empty()) else {
+                    continue;
+                };
+                if *owners.entry(token).or_insert(n) != n {
+                    self.refuse(&format!("account.{n}.{name}"), "a Token no other account has");
+                }
             }
         }
     }

@@ -18,7 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const APPID: &str = "wx1a2b3c4d5e6f7081";
 const KEY: &str = "Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2RlZmdoaWq";
-const INSTALL_KEY: &str = "one-key-for-all-instances-0001";
+/// In every [`configuration`].
+pub const INSTALL_KEY: &str = "one-key-for-all-instances-0001";
 
 /// A running daemon; killed when dropped.
 pub struct Daemon {
@@ -38,7 +39,11 @@ pub fn credentials(mode: Mode) -> Credentials {
     let parts = CredentialParts {
         appid: APPID,
         mode,
-        token: "TokenOfTheTests1",
+        token: match mode {
+            Mode::Safe => "TokenOfTestsSafe",
+            Mode::Compatible => "TokenOfTestsCompatible",
+            Mode::Plain => "TokenOfTestsPlain",
+        },
         previous_token: None,
         encoding_aes_key: (mode != Mode::Plain).then_some(KEY),
         previous_encoding_aes_key: None,
@@ -49,9 +54,8 @@ pub fn credentials(mode: Mode) -> Credentials {
 /// A configuration with one account in each mode; `more` are further lines, sections first.
 pub fn configuration(port: u16, ops_port: u16, more: &str) -> String {
     let account = |mode: &str, key: &str| {
-        format!(
-            "[[account]]\nid = \"{mode}\"\nappid = \"{APPID}\"\ntoken = \"TokenOfTheTests1\"\nmode = \"{mode}\"\n{key}\n"
-        )
+        let token = format!("TokenOfTests{}{}", mode[..1].to_uppercase(), &mode[1..]);
+        format!("[[account]]\nid = \"{mode}\"\nappid = \"{APPID}\"\ntoken = \"{token}\"\nmode = \"{mode}\"\n{key}\n")
     };
     let key = format!("encoding_aes_key = \"{KEY}\"");
     format!(
@@ -213,10 +217,15 @@ impl Daemon {
 }
 
 impl Daemon {
-    /// Kills it without a word, and starts it on what it left.
-    pub fn killed_and_started_again(mut self) -> Self {
+    /// Kills it without a word.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Kills it without a word, and starts it on what it left.
+    pub fn killed_and_started_again(mut self) -> Self {
+        self.kill();
         let (port, ops_port) = (self.port, self.ops_port);
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Self::start_in(folder, port, ops_port)
