@@ -10,7 +10,7 @@ mod watch;
 pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Publisher, Sources, first_snapshot};
 
-use crate::bot::{Bot, MatchStore, Parts, Seals, SystemClock};
+use crate::bot::{Bot, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock};
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
 use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
@@ -34,10 +34,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A claim whose holder is silent for longer than a reply may take is taken over by the next delivery, five seconds on.
-const LEASE_MARGIN: Duration = Duration::from_millis(500);
-/// WeChat's last delivery comes ten seconds after the first and may take five more.
-const RECORD_LIFETIME: Duration = Duration::from_secs(60);
+/// A follower whose message is held by a dead instance waits so long for the next. Work takes a few milliseconds.
+const LEASE: Duration = Duration::from_secs(1);
+/// The lease outlives so many calls of the shared store that all end at their deadline.
+const CALLS_PER_LEASE: u32 = 4;
+/// WeChat's last delivery comes ten seconds after the first and may take five more; as much again for delays.
+const RECORD_LIFETIME: Duration = Duration::from_secs(30);
 /// Seen signatures are kept for twice the window and this much more.
 const SIGNATURE_MARGIN: Duration = Duration::from_secs(15);
 /// How long seen signatures are kept when the window is switched off.
@@ -147,15 +149,19 @@ fn complete(config: &mut Config, missing: Missing) -> Result<(), SecretsError> {
     Ok(())
 }
 
-/// How long stores keep what they keep.
-pub fn lifetimes(config: &Config) -> Lifetimes {
-    let signature = match config.timestamp_window {
+/// How long seen signatures are kept for a window of so many seconds.
+fn signature_lifetime(window: u64) -> Duration {
+    match window {
         0 => SIGNATURE_LIFETIME_WITHOUT_WINDOW,
         window => Duration::from_secs(2 * window) + SIGNATURE_MARGIN,
-    };
+    }
+}
+
+/// How long stores keep what they keep.
+pub fn lifetimes(config: &Config) -> Lifetimes {
     Lifetimes {
-        lease: config.reply.deadline + LEASE_MARGIN,
-        signature,
+        lease: LEASE.max(config.redis.deadline * CALLS_PER_LEASE),
+        signature: signature_lifetime(config.timestamp_window),
         record: RECORD_LIFETIME,
         session: config.session_ttl,
     }
@@ -169,7 +175,7 @@ struct Stores {
 }
 
 impl Stores {
-    async fn open(config: &Config) -> Result<Self, StoreError> {
+    async fn open(config: &Config, seals: &Seals) -> Result<Self, StoreError> {
         let lifetimes = lifetimes(config);
         let memory = MemoryConversations::new(lifetimes, Bounds::default(), monotonic());
         let near = MemoryMatchCache::new(MATCH_LIFETIME, MATCH_BYTES);
@@ -194,7 +200,9 @@ impl Stores {
             tracing::warn!("Redis cannot be reached; conversations stay in this process until it can");
         }
         let shared = Arc::new(RedisConversations::new(link.clone(), lifetimes));
+        let shared = Arc::new(SealedConversations::new(shared, seals.clone()));
         let far = Arc::new(RedisMatchCache::new(link, MATCH_LIFETIME));
+        let far = Arc::new(SealedMatches::new(far, seals.clone()));
         Ok(Self {
             conversations: Arc::new(FallbackConversations::new(shared, memory, breaker.clone(), lifetimes)),
             matches: Arc::new(TieredMatchCache::new(near, far, breaker.clone())),
@@ -218,14 +226,15 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     let sources = Sources::of(&config);
     let snapshot = publisher::first_snapshot(&questions, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
-    let stores = Stores::open(&config).await?;
+    let stores = Stores::open(&config, &seals).await?;
     let bot = Bot::new(Parts {
         snapshot,
         conversations: stores.conversations,
-        matches: MatchStore::new(stores.matches, seals.clone()),
+        matches: MatchStore::new(stores.matches),
         seals,
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,
+        lease: lifetimes(&config).lease,
     });
     let publisher = Arc::new(Publisher::new(bot.clone(), questions, sources));
     let web = Web::new(bot.clone(), gates(&config), decoy()?, policy(&config));
@@ -249,6 +258,7 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
         let mut reload = Reload {
             hangups,
             source,
+            remembered: signature_lifetime(config.timestamp_window),
             current: config.clone(),
             web,
             publisher,
@@ -442,6 +452,8 @@ struct Reload {
     hangups: Hangups,
     source: Source,
     current: Config,
+    /// How long the store remembers signatures.
+    remembered: Duration,
     web: Arc<Web>,
     publisher: Arc<Publisher>,
 }
@@ -458,7 +470,13 @@ impl Reload {
     }
 
     async fn reload(&mut self) -> Result<(), AppError> {
-        let config = Config::load(&self.source)?;
+        let mut config = Config::load(&self.source)?;
+        complete(&mut config, Missing::Leave)?;
+        // A wider window would accept what the store has forgotten that it saw.
+        if signature_lifetime(config.timestamp_window) > self.remembered {
+            tracing::warn!("security.timestamp_window_seconds is wider; this takes effect at the next restart");
+            config.timestamp_window = self.current.timestamp_window;
+        }
         self.publisher.replace_sources(Sources::of(&config)).await?;
         self.web.gates.store(Arc::new(gates(&config)));
         self.web.policy.store(Arc::new(policy(&config)));
@@ -488,6 +506,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[session]", old.session_ttl != new.session_ttl),
         ("reply.deadline_ms", old.reply.deadline != new.reply.deadline),
         ("paths.data", old.paths.data != new.paths.data),
+        ("security.install_key", old.install_key != new.install_key),
         ("[log]", old.log != new.log),
     ];
     changes

@@ -1,36 +1,38 @@
 //! One message, from [`Delivery`] to [`Answer`]: repeats, session, decision, record.
 //!
 //! [`Bot::handle`] is the entry point. Deciding is `dialog`'s and `matching`'s work on the current [`Snapshot`];
-//! keeping things is behind the traits of `store`. The bot adds the order of events, the deadline, and the seals that
-//! make stored bytes trustworthy. A reply needs neither database nor Redis.
+//! keeping things is behind the traits of `store`. The bot adds the order of events ([`work`]), the deadline, and the
+//! seals that make stored bytes trustworthy. A reply needs neither database nor Redis, and no message meets silence for
+//! want of its session.
 
+mod work;
+mod turns;
 mod matches;
+mod sealed;
 mod seals;
 mod snapshot;
-mod turns;
 
 pub use matches::MatchStore;
+pub use sealed::{SealedConversations, SealedMatches};
 pub use seals::{Pseudonym, Seals};
 pub use snapshot::{Snapshot, SnapshotParts};
 
 use crate::bank::Channel;
-use crate::dialog::{self, Outcome, Plan, Session, Told};
+use crate::dialog;
 use crate::matching::{Matches, Scope};
-use crate::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
-use crate::wechat::{Delivery, Inbound, Reply};
+use crate::store::conversations::Conversations;
+use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
 use matches::Lookup;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
-use turns::{TurnGuard, Turns};
+use turns::Turns;
+use work::Work;
 
 /// Matches looked up for one question: what a list can page through.
 const DEPTH: usize = dialog::MAX_OFFER;
-/// Between two questions whether another instance is done with a follower's earlier message.
-const BUSY_PAUSE: Duration = Duration::from_millis(25);
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -56,12 +58,15 @@ pub struct Parts {
     pub conversations: Arc<dyn Conversations>,
     /// Cached matches.
     pub matches: MatchStore,
-    /// Pseudonyms, and the authentication of what is stored.
+    /// For pseudonyms.
     pub seals: Seals,
     #[expect(missing_docs, reason = "the type says it")]
     pub clock: Arc<dyn Clock>,
-    /// Time for one reply; then `success` is answered, the work goes on, and a repeat gets its result.
+    /// Time for one reply. When four fifths have passed it is decided without the session; the work goes on, and a
+    /// repeat gets its result.
     pub deadline: Duration,
+    /// The lease of `conversations`.
+    pub lease: Duration,
 }
 
 /// Answers messages and searches. Shared by every request.
@@ -72,6 +77,7 @@ pub struct Bot {
     seals: Seals,
     clock: Arc<dyn Clock>,
     deadline: Duration,
+    lease: Duration,
     turns: Turns,
     tasks: TaskTracker,
 }
@@ -97,13 +103,6 @@ impl Answer {
             create_time: now,
         }
     }
-}
-
-/// What is kept of a handled message, for repeats.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    create_time: i64,
-    reply: Reply,
 }
 
 /// A question of the search API.
@@ -140,6 +139,7 @@ impl Bot {
             seals: parts.seals,
             clock: parts.clock,
             deadline: parts.deadline,
+            lease: parts.lease,
             turns: Turns::default(),
             tasks: TaskTracker::new(),
         })
@@ -186,44 +186,26 @@ impl Bot {
 
     /// Answers one message within the deadline.
     ///
-    /// The work is a task of its own: when the deadline passes, or WeChat hangs up, it goes on, and a repeat gets its
+    /// The work is a task of its own: when the deadline nears, or WeChat hangs up, it goes on, and a repeat gets its
     /// result.
     pub async fn handle(self: &Arc<Self>, account: &str, delivery: &Delivery) -> Answer {
         let Ok(inbound) = &delivery.inbound else {
             return Answer::nothing(self.now());
         };
-        let started = Instant::now();
-        let pseudonym = self.seals.pseudonym(account, &inbound.head().openid);
-        let work = Work {
-            bot: self.clone(),
-            started,
-            arrival: Arrival {
-                follower: Follower {
-                    account: account.to_owned(),
-                    pseudonym: pseudonym.as_str().to_owned(),
-                },
-                message: inbound.dedup_id(),
-                signature: delivery.signature.clone(),
-                fingerprint: seals::hex(&delivery.fingerprint),
-            },
-            inbound: inbound.clone(),
-        };
-        let task = self.tasks.spawn(work.run());
-        match tokio::time::timeout_at(started + self.deadline, task).await {
+        let work = Arc::new(Work::new(self, account, delivery, inbound));
+        let (answering, answer) = oneshot::channel();
+        self.tasks.spawn(work.clone().run(answering));
+        match tokio::time::timeout_at(work.started + self.deadline * 4 / 5, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(panic)) => {
+            Ok(Err(_)) => {
                 tracing::error!(
-                    error = &panic as &dyn std::error::Error,
-                    "message acknowledged without a reply"
+                    account,
+                    "message acknowledged without a reply: its handling ended in a panic"
                 );
                 metrics::counter!("wxfaq_messages_failed_total").increment(1);
                 Answer::nothing(self.now())
             }
-            Err(_) => {
-                tracing::warn!(account, follower = %pseudonym.short(), "no reply within the deadline; acknowledged");
-                metrics::counter!("wxfaq_messages_late_total").increment(1);
-                Answer::nothing(self.now())
-            }
+            Err(_) => work.answer_late(),
         }
     }
 
@@ -250,7 +232,11 @@ impl Bot {
         };
         let mut matches = match cached {
             Some(matches) => matches,
-            None if cacheable => self.find(request.text, lookup),
+            None if cacheable => {
+                let matches = find(request.text, lookup);
+                self.tasks.spawn(self.matches.put(lookup, &matches));
+                matches
+            }
             None => snapshot.index.search(request.text, scope, request.top),
         };
         matches.hits.truncate(request.top);
@@ -260,230 +246,18 @@ impl Bot {
             snapshot,
         }
     }
+}
 
-    /// Searches, and keeps what was found.
-    fn find(&self, text: &str, lookup: Lookup<'_>) -> Matches {
-        let started = Instant::now();
-        let matches = lookup.snapshot.index.search(text, lookup.scope, DEPTH);
-        metrics::histogram!("wxfaq_search_seconds").record(started.elapsed());
-        self.matches.put(lookup, &matches, &self.tasks);
-        matches
-    }
+/// Searches as deep as is cached.
+fn find(text: &str, lookup: Lookup<'_>) -> Matches {
+    let started = std::time::Instant::now();
+    let matches = lookup.snapshot.index.search(text, lookup.scope, DEPTH);
+    metrics::histogram!("wxfaq_search_seconds").record(started.elapsed());
+    matches
 }
 
 /// Shows in the metrics what is decided with.
 fn show(snapshot: &Snapshot) {
     metrics::gauge!("wxfaq_bank_revision").set(snapshot.revision as f64);
     metrics::gauge!("wxfaq_bank_entries").set(snapshot.index.len() as f64);
-}
-
-/// One message being handled.
-struct Work {
-    bot: Arc<Bot>,
-    started: Instant,
-    arrival: Arrival,
-    inbound: Inbound,
-}
-
-/// What a message was decided with, for its log line.
-struct Decided {
-    outcome: Outcome,
-    record: Vec<u8>,
-    create_time: i64,
-}
-
-impl Work {
-    async fn run(self) -> Answer {
-        let Some(guard) = self.bot.turns.take(&self.arrival.follower).await else {
-            metrics::counter!("wxfaq_messages_shed_total").increment(1);
-            return Answer::nothing(self.bot.now());
-        };
-        let snapshot = self.bot.snapshot();
-        let now = self.bot.now();
-        let account = self.arrival.follower.account.clone();
-        let scope = Scope {
-            account: &account,
-            channel: Channel::Wechat,
-            now,
-            category: None,
-        };
-        let text = dialog::question(&self.inbound).unwrap_or_default();
-        let normalized = snapshot.index.analyzer().normalize(text);
-        let lookup = Lookup {
-            snapshot: &snapshot,
-            scope,
-            normalized: &normalized,
-        };
-        loop {
-            // Claim and cached matches are asked for at the same time: together they cost one round trip.
-            let (begun, cached) = tokio::join!(
-                self.bot.conversations.begin(&self.arrival),
-                self.bot.matches.get(lookup)
-            );
-            match begun {
-                Ok(Begun::Claimed { turn, session }) => {
-                    let decided = self.decide(session.as_deref(), lookup, cached);
-                    return self.keep(turn, decided, guard).await;
-                }
-                Ok(Begun::Done(record)) => match self.open_record(&record) {
-                    Some(record) => {
-                        self.log_repeat();
-                        return Answer::Reply {
-                            reply: record.reply,
-                            create_time: record.create_time,
-                        };
-                    }
-                    None => return self.alone(lookup, cached),
-                },
-                Ok(Begun::Busy) if self.started.elapsed() < self.bot.deadline => tokio::time::sleep(BUSY_PAUSE).await,
-                Ok(Begun::Busy) => return Answer::nothing(now),
-                Ok(Begun::Refused) => return Answer::Refused,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "message handled without its session"
-                    );
-                    return self.alone(lookup, cached);
-                }
-            }
-        }
-    }
-
-    /// `cached` are the matches of the message's own text, the only one a plan searches.
-    fn decide(&self, session: Option<&[u8]>, lookup: Lookup<'_>, cached: Option<Matches>) -> Decided {
-        let desk = lookup.snapshot.desk(lookup.scope);
-        let session = session.and_then(|bytes| self.open_session(bytes)).unwrap_or_default();
-        let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
-            Plan::Say(outcome) => outcome,
-            Plan::Search(text) => {
-                let matches = cached.unwrap_or_else(|| self.bot.find(&text, lookup));
-                dialog::conclude(&matches, session, desk)
-            }
-        };
-        outcome.reply = outcome.reply.fitting(&self.inbound);
-        let create_time = lookup.scope.now;
-        let record = Record {
-            create_time,
-            reply: outcome.reply.clone(),
-        };
-        let record = serde_json::to_vec(&record).unwrap_or_default();
-        Decided {
-            record: self.bot.seals.seal(&self.record_context(), &record),
-            outcome,
-            create_time,
-        }
-    }
-
-    /// Answers first and keeps record and session right after; a repeat or the next message waits for that. When much
-    /// of the lease is gone, somebody may have taken the message over: then it keeps first and answers what stands.
-    async fn keep(self, turn: Turn, decided: Decided, guard: TurnGuard) -> Answer {
-        self.log(&decided.outcome);
-        let session = match &decided.outcome.session {
-            Some(session) if session.is_fresh() && turn.session_version == 0 => SessionChange::Keep,
-            Some(session) => SessionChange::Put(self.bot.seals.seal(&self.session_context(), &session.to_bytes())),
-            None => SessionChange::Delete,
-        };
-        let answer = Answer::Reply {
-            reply: decided.outcome.reply.clone(),
-            create_time: decided.create_time,
-        };
-        let in_doubt = self.started.elapsed() > self.bot.deadline / 2;
-        let bot = self.bot.clone();
-        let finish = bot.tasks.spawn({
-            let bot = bot.clone();
-            async move {
-                let finished = bot.conversations.finish(&turn, &decided.record, session).await;
-                drop(guard);
-                finished
-            }
-        });
-        if !in_doubt {
-            return answer;
-        }
-        match finish.await {
-            Ok(Ok(Finished::Superseded(Some(theirs)))) => match self.open_record(&theirs) {
-                Some(record) => Answer::Reply {
-                    reply: record.reply,
-                    create_time: record.create_time,
-                },
-                None => answer,
-            },
-            _ => answer,
-        }
-    }
-
-    /// Answers without session and record: no store can be reached, or what it holds is not ours.
-    fn alone(&self, lookup: Lookup<'_>, cached: Option<Matches>) -> Answer {
-        let decided = self.decide(None, lookup, cached);
-        self.log(&decided.outcome);
-        Answer::Reply {
-            reply: decided.outcome.reply,
-            create_time: decided.create_time,
-        }
-    }
-
-    fn record_context(&self) -> [&str; 4] {
-        let Follower { account, pseudonym } = &self.arrival.follower;
-        ["record", account, pseudonym, &self.arrival.message]
-    }
-
-    fn session_context(&self) -> [&str; 3] {
-        let Follower { account, pseudonym } = &self.arrival.follower;
-        ["session", account, pseudonym]
-    }
-
-    fn open_record(&self, sealed: &[u8]) -> Option<Record> {
-        let bytes = self.bot.seals.open(&self.record_context(), sealed)?;
-        serde_json::from_slice(bytes).ok()
-    }
-
-    fn open_session(&self, sealed: &[u8]) -> Option<Session> {
-        Session::from_bytes(self.bot.seals.open(&self.session_context(), sealed)?)
-    }
-
-    fn log(&self, outcome: &Outcome) {
-        let told = outcome.told.name();
-        let Follower { account, pseudonym } = &self.arrival.follower;
-        let follower = seals::short(pseudonym);
-        let elapsed_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        match &outcome.told {
-            Told::Answer(id, score) => {
-                let score = score.get();
-                tracing::info!(
-                    account,
-                    follower,
-                    decision = told,
-                    entry = id.as_str(),
-                    score,
-                    elapsed_us,
-                    "answered"
-                );
-            }
-            Told::Choice(id) => {
-                tracing::info!(
-                    account,
-                    follower,
-                    decision = told,
-                    entry = id.as_str(),
-                    elapsed_us,
-                    "answered"
-                );
-            }
-            _ => tracing::info!(account, follower, decision = told, elapsed_us, "answered"),
-        }
-        if let Some(fault) = &outcome.fault {
-            tracing::error!(%fault, "a reply template failed; the embedded one stood in for it");
-            metrics::counter!("wxfaq_template_faults_total").increment(1);
-        }
-        metrics::counter!("wxfaq_messages_total", "account" => account.clone(), "decision" => told).increment(1);
-        metrics::histogram!("wxfaq_reply_seconds").record(self.started.elapsed());
-    }
-
-    fn log_repeat(&self) {
-        let Follower { account, pseudonym } = &self.arrival.follower;
-        let follower = seals::short(pseudonym);
-        let elapsed_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(account, follower, decision = "repeat", elapsed_us, "answered as before");
-        metrics::counter!("wxfaq_messages_total", "account" => account.clone(), "decision" => "repeat").increment(1);
-    }
 }

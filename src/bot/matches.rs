@@ -1,21 +1,18 @@
 //! Cached matches: which entries a normalised text found, under everything that decided it, never a reply.
 //!
-//! Where they are kept, in this process and perhaps in Redis, is `store`'s business. Cached bytes are believed only with
-//! our seal, and only while their entries are in the snapshot.
+//! Where they are kept, in this process and perhaps in Redis, is `store`'s business. Cached bytes are believed only
+//! while their entries are in the snapshot.
 
 use super::Snapshot;
-use super::seals::Seals;
 use crate::bank::{Channel, EntryId};
 use crate::matching::{Guard, Hit, Matches, Scope, Score};
 use crate::store::match_cache::{MatchCache, MatchKey};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio_util::task::TaskTracker;
 
-/// The cache, with the seals of what is kept there.
+/// The cache of what was found.
 pub struct MatchStore {
     cache: Arc<dyn MatchCache>,
-    seals: Seals,
 }
 
 /// What is being looked up.
@@ -49,8 +46,8 @@ impl Lookup<'_> {
 
 impl MatchStore {
     /// Keeps matches in `cache`.
-    pub fn new(cache: Arc<dyn MatchCache>, seals: Seals) -> Self {
-        Self { cache, seals }
+    pub fn new(cache: Arc<dyn MatchCache>) -> Self {
+        Self { cache }
     }
 
     /// `None` when nothing is cached, or nothing that can be believed.
@@ -60,19 +57,16 @@ impl MatchStore {
         }
         let key = lookup.key();
         // A cache that cannot be reached has missed.
-        let sealed = self.cache.get(&key).await.ok().flatten()?;
-        let cached: Cached = serde_json::from_slice(self.seals.open(&context(&key), &sealed)?).ok()?;
+        let bytes = self.cache.get(&key).await.ok().flatten()?;
+        let cached: Cached = serde_json::from_slice(&bytes).ok()?;
         let matches = cached.resolve(lookup.snapshot)?;
         metrics::counter!("wxfaq_match_cache_hits_total").increment(1);
         Some(matches)
     }
 
-    /// Keeps `matches`, in the background.
-    pub(super) fn put(&self, lookup: Lookup<'_>, matches: &Matches, tasks: &TaskTracker) {
+    /// Keeps `matches`, once what is returned is run.
+    pub(super) fn put(&self, lookup: Lookup<'_>, matches: &Matches) -> impl Future<Output = ()> + Send + use<> {
         metrics::counter!("wxfaq_match_cache_misses_total").increment(1);
-        if lookup.normalized.is_empty() {
-            return;
-        }
         let key = lookup.key();
         let cached = Cached {
             hits: matches
@@ -83,17 +77,14 @@ impl MatchStore {
             guard: matches.guard,
         };
         let bytes = serde_json::to_vec(&cached).unwrap_or_default();
-        let sealed = self.seals.seal(&context(&key), &bytes);
         let cache = self.cache.clone();
-        tasks.spawn(async move {
-            // Nothing is lost when it cannot be kept; the store counts its failures.
-            let _ = cache.put(&key, &sealed).await;
-        });
+        async move {
+            if !key.text.is_empty() {
+                // Nothing is lost when it cannot be kept; the store counts its failures.
+                let _ = cache.put(&key, &bytes).await;
+            }
+        }
     }
-}
-
-fn context(key: &MatchKey) -> [&str; 4] {
-    ["matches", &key.account, &key.snapshot, &key.text]
 }
 
 impl Cached {

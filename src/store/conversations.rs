@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The longest record or session a back-end keeps, in bytes. A longer one is refused, and nothing changes.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 
+/// A record's first bytes that are its message's own; a back-end may keep the rest once for all records that share it.
+pub const OWN_BYTES: usize = 8;
+
 /// One follower of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Follower {
@@ -59,8 +62,10 @@ pub enum Begun {
     },
     /// It was handled: the record kept for it.
     Done(Vec<u8>),
-    /// Somebody is handling it, or an earlier message of the same follower; ask again shortly.
+    /// Somebody is handling it; ask again shortly for the record.
     Busy,
+    /// Somebody is handling an earlier message of the same follower; ask again shortly.
+    Occupied,
     /// The signature has been seen with another message: a forgery or a replay.
     Refused,
 }
@@ -103,9 +108,9 @@ pub enum Finished {
 /// Conversation state and repeat protection, shared by every instance on one back-end.
 ///
 /// **Claims.** Of concurrent `begin`s for one message exactly one gets `Claimed`; while it holds the lease the others
-/// get `Busy`, afterwards `Done`. A holder that neither finishes nor releases loses the claim when the lease ends.
-/// **Turns.** One follower's messages are handled one at a time: `begin` for a second message is `Busy` (and claims
-/// nothing) while the first is held. **Signatures.** The first message seen under a signature owns it for
+/// get `Busy`, afterwards `Done`. A holder that neither finishes, renews nor releases loses the claim when the lease
+/// ends. **Turns.** One follower's messages are handled one at a time: `begin` for a second message is `Occupied` (and
+/// claims nothing) while the first is held. **Signatures.** The first message seen under a signature owns it for
 /// [`Lifetimes::signature`]; the same fingerprint again passes, another is `Refused` and claims nothing. Signatures
 /// are remembered per account, not per follower: nothing in a replayed request but the signature can be believed.
 /// **Sessions.** Written only by the holder of the turn, and only if the version is still the one it read; otherwise the
@@ -123,6 +128,9 @@ pub trait Conversations: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`] also when the record or the session is longer than [`MAX_VALUE_BYTES`].
     async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError>;
+
+    /// Holds the turn for one more lease from now; `false`, and nothing changes: it is finished or lost.
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError>;
 
     /// Gives the turn back without a record: the next delivery starts afresh. Not holding it is not an error.
     async fn release(&self, turn: &Turn) -> Result<(), StoreError>;

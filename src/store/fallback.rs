@@ -10,14 +10,14 @@
 
 mod breaker;
 
-pub use breaker::{Breaker, Patience, Status, Upstream};
+pub use breaker::{Breaker, Patience, Status, Upstream, User};
 
 use super::StoreError;
 use super::conversations::{
     Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths,
 };
 use super::match_cache::{MatchCache, MatchKey};
-use super::memory::{MemoryConversations, MemoryMatchCache, follower_key};
+use super::memory::{MemoryConversations, MemoryMatchCache, follower_digest};
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,8 @@ pub struct FallbackConversations {
     /// Followers the shared store has yet to forget, since it was away when they left. Bounded by [`MAX_OWED`].
     owed_forgets: Mutex<VecDeque<Follower>>,
 }
+
+const USER: User = User::Conversations;
 
 /// Beyond, a session left in the shared store ends with its own lifetime, or with the follower's next message.
 const MAX_OWED: usize = 10_000;
@@ -84,14 +86,14 @@ impl FallbackConversations {
             && follower != *arriving
             && self.is_newer_here(&follower)
             && self.memory.session(&follower).is_none()
-            && self.breaker.call(self.shared.forget(&follower)).await.is_err()
+            && self.breaker.call(USER, self.shared.forget(&follower)).await.is_err()
         {
             self.owe_forget(follower);
         }
     }
 
     fn is_newer_here(&self, follower: &Follower) -> bool {
-        self.newer_here.contains_key(&follower_key(follower))
+        self.newer_here.contains_key(&follower_digest(follower))
     }
 
     /// Joins what the shared store granted with what memory knows.
@@ -101,27 +103,30 @@ impl FallbackConversations {
             // A failure leaves the claim to its lease; this instance has its answer all the same.
             let _ = self
                 .breaker
-                .call(self.shared.finish(&turn, &record, SessionChange::Keep))
+                .call(USER, self.shared.finish(&turn, &record, SessionChange::Keep))
                 .await;
             return Begun::Done(record);
         }
         if self.is_newer_here(&arrival.follower) {
             session = self.memory.session(&arrival.follower);
         }
-        if self.memory.adopt(&turn, session.as_deref()) {
-            return Begun::Claimed { turn, session };
+        if let Some(held) = self.memory.adopt(&turn, session.as_deref()) {
+            // Begun here while the shared store was away, and not finished yet.
+            let _ = self.breaker.call(USER, self.shared.release(&turn)).await;
+            return held;
         }
-        // Begun here while the shared store was away, and not finished yet.
-        let _ = self.breaker.call(self.shared.release(&turn)).await;
-        Begun::Busy
+        Begun::Claimed { turn, session }
     }
 
     /// Finishes in memory; what becomes of the session there is news to the shared store.
     async fn finish_here(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
-        let is_news = session != SessionChange::Keep;
+        let (is_news, is_gone) = (session != SessionChange::Keep, session == SessionChange::Delete);
         let finished = self.memory.finish(turn, record, session).await?;
         if is_news && finished == Finished::Stored {
-            self.newer_here.insert(follower_key(&turn.follower), ());
+            self.newer_here.insert(follower_digest(&turn.follower), ());
+            if is_gone {
+                self.owe_forget(turn.follower.clone());
+            }
         }
         Ok(finished)
     }
@@ -135,7 +140,7 @@ impl Conversations for FallbackConversations {
         }
         // Side by side on one connection, what is owed costs the message nothing.
         let (begun, ()) = tokio::join!(
-            self.breaker.call(self.shared.begin(arrival)),
+            self.breaker.call(USER, self.shared.begin(arrival)),
             self.forget_one_owed(&arrival.follower)
         );
         let Ok(begun) = begun else {
@@ -158,7 +163,7 @@ impl Conversations for FallbackConversations {
                 self.memory.keep_record(&arrival.follower, &arrival.message, &record);
                 Ok(Begun::Done(record))
             }
-            Begun::Busy => Ok(self.memory.record(arrival).map_or(Begun::Busy, Begun::Done)),
+            held @ (Begun::Busy | Begun::Occupied) => Ok(self.memory.record(arrival).map_or(held, Begun::Done)),
             Begun::Refused => Ok(Begun::Refused),
         }
     }
@@ -178,13 +183,13 @@ impl Conversations for FallbackConversations {
         };
         match self
             .breaker
-            .call(self.shared.finish(turn, record, session.clone()))
+            .call(USER, self.shared.finish(turn, record, session.clone()))
             .await
         {
             Ok(Finished::Stored) => {
                 self.memory.finish(turn, record, session).await?;
                 if was_newer_here {
-                    self.newer_here.invalidate(&follower_key(&turn.follower));
+                    self.newer_here.invalidate(&follower_digest(&turn.follower));
                 }
                 Ok(Finished::Stored)
             }
@@ -199,10 +204,19 @@ impl Conversations for FallbackConversations {
         }
     }
 
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        if !MemoryConversations::gave(turn)
+            && let Ok(false) = self.breaker.call(USER, self.shared.renew(turn)).await
+        {
+            return Ok(false);
+        }
+        self.memory.renew(turn).await
+    }
+
     async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
         if !MemoryConversations::gave(turn) {
             // Without an answer the lease ends it.
-            let _ = self.breaker.call(self.shared.release(turn)).await;
+            let _ = self.breaker.call(USER, self.shared.release(turn)).await;
         }
         self.memory.release(turn).await
     }
@@ -210,7 +224,7 @@ impl Conversations for FallbackConversations {
     async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
         let shared = self
             .breaker
-            .call(self.shared.note_signature(account, signature, fingerprint))
+            .call(USER, self.shared.note_signature(account, signature, fingerprint))
             .await;
         // What the shared store refuses must not become the owner here.
         Ok(shared.unwrap_or(true) && self.memory.note_signature(account, signature, fingerprint).await?)
@@ -218,11 +232,11 @@ impl Conversations for FallbackConversations {
 
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
         self.memory.forget(follower).await?;
-        if self.breaker.call(self.shared.forget(follower)).await.is_err() {
-            self.newer_here.insert(follower_key(follower), ());
+        if self.breaker.call(USER, self.shared.forget(follower)).await.is_err() {
+            self.newer_here.insert(follower_digest(follower), ());
             self.owe_forget(follower.clone());
         } else {
-            self.newer_here.invalidate(&follower_key(follower));
+            self.newer_here.invalidate(&follower_digest(follower));
         }
         Ok(())
     }
@@ -252,7 +266,7 @@ impl MatchCache for TieredMatchCache {
         if let Some(value) = self.memory.get(key).await? {
             return Ok(Some(value));
         }
-        let Ok(Some(value)) = self.breaker.call(self.shared.get(key)).await else {
+        let Ok(Some(value)) = self.breaker.call(User::Matches, self.shared.get(key)).await else {
             return Ok(None);
         };
         self.memory.put(key, &value).await?;
@@ -262,7 +276,7 @@ impl MatchCache for TieredMatchCache {
     async fn put(&self, key: &MatchKey, value: &[u8]) -> Result<(), StoreError> {
         self.memory.put(key, value).await?;
         // A loss costs another instance one search.
-        let _ = self.breaker.call(self.shared.put(key, value)).await;
+        let _ = self.breaker.call(User::Matches, self.shared.put(key, value)).await;
         Ok(())
     }
 }

@@ -4,18 +4,22 @@
 //! [`MemoryConversations`] expires, replaces and refuses as Redis does; `tests/it/conversations.rs` holds both to one
 //! contract. Time is a [`Clock`] passed in. One mutex guards everything and is held for map operations only: a claim
 //! touches the message, the follower's turn and the session at once. Keys are digests, so that a flood of long ones
-//! costs no more than short ones.
+//! costs no more than short ones. Records share what is equal in them, so that a busy minute fits.
+
+mod expiring;
+mod texts;
 
 use super::StoreError;
 use super::conversations::{
-    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths, digest,
-    fresh_token,
+    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, OWN_BYTES, SessionChange, Turn, check_lengths,
+    digest, fresh_token,
 };
 use super::match_cache::{MAX_MATCH_BYTES, MatchCache, MatchKey};
 use async_trait::async_trait;
-use std::collections::{HashMap, VecDeque};
+use expiring::{Expiring, Key};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use texts::{Text, Texts};
 
 /// Time since some fixed moment; never goes back.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -31,11 +35,11 @@ pub fn monotonic() -> Clock {
 pub struct Bounds {
     /// Seen signatures, at about 100 bytes each.
     pub signatures: usize,
-    /// Claims and reply records, together.
+    /// Claims and reply records, together, at about 100 bytes each besides the reply.
     pub records: usize,
     #[expect(missing_docs, reason = "the name says it")]
     pub sessions: usize,
-    /// All records together, and again all sessions together.
+    /// All records together, equal replies counted once, and again all sessions together.
     pub value_bytes: usize,
 }
 
@@ -43,7 +47,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             signatures: 200_000,
-            records: 200_000,
+            // 3,000 messages a second for as long as a record is kept.
+            records: 100_000,
             sessions: 100_000,
             value_bytes: 16 * 1024 * 1024,
         }
@@ -62,16 +67,34 @@ const TOKEN_MARK: char = 'm';
 
 struct State {
     /// The fingerprint's digest.
-    signatures: Expiring<u128>,
+    signatures: Expiring<Key>,
     claims: Expiring<Claim>,
-    /// The token of whoever handles a message of this follower.
-    turns: Expiring<String>,
+    /// Who handles a message of this follower.
+    turns: Expiring<Token>,
     sessions: Expiring<Session>,
+    /// What records share.
+    texts: Texts,
+    max_text_bytes: usize,
 }
 
-enum Claim {
-    Held { token: String },
-    Done { token: String, record: Vec<u8> },
+struct Claim {
+    token: Token,
+    /// `None`: still being handled.
+    record: Option<Record>,
+}
+
+/// A record, taken apart.
+struct Record {
+    own: [u8; OWN_BYTES],
+    own_length: u8,
+    rest: Text,
+}
+
+/// A turn's token, read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Token {
+    random: Key,
+    mark: u8,
 }
 
 struct Session {
@@ -84,9 +107,11 @@ impl MemoryConversations {
     pub fn new(lifetimes: Lifetimes, bounds: Bounds, clock: Clock) -> Self {
         let state = State {
             signatures: Expiring::new("signature", bounds.signatures, usize::MAX),
-            claims: Expiring::new("record", bounds.records, bounds.value_bytes),
+            claims: Expiring::new("record", bounds.records, usize::MAX),
             turns: Expiring::new("turn", bounds.records, usize::MAX),
             sessions: Expiring::new("session", bounds.sessions, bounds.value_bytes),
+            texts: Texts::default(),
+            max_text_bytes: bounds.value_bytes,
         };
         Self {
             lifetimes,
@@ -114,19 +139,16 @@ impl MemoryConversations {
         state
             .signatures
             .get(key, now)
-            .is_some_and(|known| *known != digest(&[&arrival.fingerprint]))
+            .is_some_and(|known| *known != fingerprint_key(&arrival.fingerprint))
     }
 
     /// The record kept for a message.
     pub(super) fn record(&self, arrival: &Arrival) -> Option<Vec<u8>> {
         let (state, now) = self.lock();
-        match state
+        let claim = state
             .claims
-            .get(message_key(&arrival.follower, &arrival.message), now)?
-        {
-            Claim::Done { record, .. } => Some(record.clone()),
-            Claim::Held { .. } => None,
-        }
+            .get(message_key(&arrival.follower, &arrival.message), now)?;
+        claim.record.as_ref().map(Record::whole)
     }
 
     /// The follower's session.
@@ -139,30 +161,31 @@ impl MemoryConversations {
     }
 
     /// Copies what another back-end granted, the claim and the session, so that the turn can be finished here too.
-    /// `false`, and nothing is copied: the message, or another of the follower, is being handled under a claim given
+    ///
+    /// `Some`, and nothing is copied: the message, or another of the follower, is being handled under a claim given
     /// here.
-    pub(super) fn adopt(&self, turn: &Turn, session: Option<&[u8]>) -> bool {
+    pub(super) fn adopt(&self, turn: &Turn, session: Option<&[u8]>) -> Option<Begun> {
         let (mut state, now) = self.lock();
         let (message, follower) = (message_key(&turn.follower, &turn.message), follower_key(&turn.follower));
-        if state
-            .turns
-            .get(follower, now)
-            .is_some_and(|token| token.starts_with(TOKEN_MARK))
-        {
-            return false;
+        if let Some(holder) = state.turns.get(follower, now).filter(|token| token.is_ours()) {
+            let same = state
+                .claims
+                .get(message, now)
+                .is_some_and(|claim| claim.token == *holder);
+            return Some(if same { Begun::Busy } else { Begun::Occupied });
         }
-        state.take(message, follower, &turn.token, now, &self.lifetimes);
+        state.take(message, follower, Token::read(&turn.token), now, &self.lifetimes);
         match session {
             Some(value) => state.put_session(follower, turn.session_version, value.to_vec(), now, &self.lifetimes),
             None => state.sessions.remove(follower),
         }
-        true
+        None
     }
 
     /// Copies a record another back-end holds, whoever made it.
     pub(super) fn keep_record(&self, follower: &Follower, message: &str, record: &[u8]) {
         let (mut state, now) = self.lock();
-        let token = fresh_token(TOKEN_MARK);
+        let token = Token::read(&fresh_token(TOKEN_MARK));
         state.put_record(message_key(follower, message), token, record, now, &self.lifetimes);
     }
 }
@@ -173,7 +196,7 @@ impl Conversations for MemoryConversations {
         let token = fresh_token(TOKEN_MARK);
         let (mut state, now) = self.lock();
         let signature = signature_key(&arrival.follower.account, &arrival.signature);
-        if !state.note(signature, digest(&[&arrival.fingerprint]), now, &self.lifetimes) {
+        if !state.note(signature, fingerprint_key(&arrival.fingerprint), now, &self.lifetimes) {
             return Ok(Begun::Refused);
         }
         let (message, follower) = (
@@ -181,12 +204,16 @@ impl Conversations for MemoryConversations {
             follower_key(&arrival.follower),
         );
         match state.claims.get(message, now) {
-            Some(Claim::Done { record, .. }) => return Ok(Begun::Done(record.clone())),
-            Some(Claim::Held { .. }) => return Ok(Begun::Busy),
-            None if state.turns.get(follower, now).is_some() => return Ok(Begun::Busy),
+            Some(claim) => {
+                return Ok(claim
+                    .record
+                    .as_ref()
+                    .map_or(Begun::Busy, |record| Begun::Done(record.whole())));
+            }
+            None if state.turns.get(follower, now).is_some() => return Ok(Begun::Occupied),
             None => {}
         }
-        state.take(message, follower, &token, now, &self.lifetimes);
+        state.take(message, follower, Token::read(&token), now, &self.lifetimes);
         let session = state.sessions.get(follower, now);
         Ok(Begun::Claimed {
             turn: Turn {
@@ -203,14 +230,15 @@ impl Conversations for MemoryConversations {
         check_lengths("memory", record, &session)?;
         let (mut state, now) = self.lock();
         let (message, follower) = (message_key(&turn.follower, &turn.message), follower_key(&turn.follower));
+        let token = Token::read(&turn.token);
         match state.claims.get(message, now) {
-            Some(Claim::Held { token }) if *token == turn.token => {}
-            Some(Claim::Done { token, .. }) if *token == turn.token => return Ok(Finished::Stored),
-            Some(Claim::Done { record, .. }) => return Ok(Finished::Superseded(Some(record.clone()))),
-            Some(Claim::Held { .. }) | None => return Ok(Finished::Superseded(None)),
+            Some(claim) if claim.token == token && claim.record.is_none() => {}
+            Some(claim) if claim.token == token => return Ok(Finished::Stored),
+            Some(claim) => return Ok(Finished::Superseded(claim.record.as_ref().map(Record::whole))),
+            None => return Ok(Finished::Superseded(None)),
         }
-        state.put_record(message, turn.token.clone(), record, now, &self.lifetimes);
-        let holds_turn = state.turns.get(follower, now).is_some_and(|token| *token == turn.token);
+        state.put_record(message, token, record, now, &self.lifetimes);
+        let holds_turn = state.turns.get(follower, now).is_some_and(|holder| *holder == token);
         if holds_turn {
             state.turns.remove(follower);
         }
@@ -225,13 +253,25 @@ impl Conversations for MemoryConversations {
         Ok(Finished::Stored)
     }
 
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        let (mut state, now) = self.lock();
+        let (message, follower) = (message_key(&turn.follower, &turn.message), follower_key(&turn.follower));
+        let is_held = state.holds(message, follower, Token::read(&turn.token), now) == [true, true];
+        if is_held {
+            state.claims.prolong(message, now, self.lifetimes.lease);
+            state.turns.prolong(follower, now, self.lifetimes.lease);
+        }
+        Ok(is_held)
+    }
+
     async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
         let (mut state, now) = self.lock();
         let (message, follower) = (message_key(&turn.follower, &turn.message), follower_key(&turn.follower));
-        if matches!(state.claims.get(message, now), Some(Claim::Held { token }) if *token == turn.token) {
+        let [holds_message, holds_turn] = state.holds(message, follower, Token::read(&turn.token), now);
+        if holds_message {
             state.claims.remove(message);
         }
-        if state.turns.get(follower, now).is_some_and(|token| *token == turn.token) {
+        if holds_turn {
             state.turns.remove(follower);
         }
         Ok(())
@@ -241,7 +281,7 @@ impl Conversations for MemoryConversations {
         let (mut state, now) = self.lock();
         Ok(state.note(
             signature_key(account, signature),
-            digest(&[fingerprint]),
+            fingerprint_key(fingerprint),
             now,
             &self.lifetimes,
         ))
@@ -255,7 +295,7 @@ impl Conversations for MemoryConversations {
 
 impl State {
     /// `false`: the signature belongs to another fingerprint.
-    fn note(&mut self, key: u128, fingerprint: u128, now: Duration, lifetimes: &Lifetimes) -> bool {
+    fn note(&mut self, key: Key, fingerprint: Key, now: Duration, lifetimes: &Lifetimes) -> bool {
         if let Some(owner) = self.signatures.get(key, now) {
             return *owner == fingerprint;
         }
@@ -263,134 +303,83 @@ impl State {
         true
     }
 
-    fn take(&mut self, message: u128, follower: u128, token: &str, now: Duration, lifetimes: &Lifetimes) {
-        self.claims.put(
-            message,
-            Claim::Held {
-                token: token.to_owned(),
-            },
-            0,
-            now,
-            lifetimes.lease,
-        );
-        self.turns.put(follower, token.to_owned(), 0, now, lifetimes.lease);
+    fn take(&mut self, message: Key, follower: Key, token: Token, now: Duration, lifetimes: &Lifetimes) {
+        let claim = Claim { token, record: None };
+        self.claims.put(message, claim, 0, now, lifetimes.lease);
+        self.turns.put(follower, token, 0, now, lifetimes.lease);
     }
 
-    fn put_record(&mut self, message: u128, token: String, record: &[u8], now: Duration, lifetimes: &Lifetimes) {
-        let done = Claim::Done {
-            token,
-            record: record.to_vec(),
+    /// Whether `token` holds the unfinished message, and the follower's turn.
+    fn holds(&self, message: Key, follower: Key, token: Token, now: Duration) -> [bool; 2] {
+        let claim = self.claims.get(message, now);
+        [
+            claim.is_some_and(|claim| claim.token == token && claim.record.is_none()),
+            self.turns.get(follower, now).is_some_and(|holder| *holder == token),
+        ]
+    }
+
+    fn put_record(&mut self, message: Key, token: Token, record: &[u8], now: Duration, lifetimes: &Lifetimes) {
+        let (own, rest) = record.split_at(record.len().min(OWN_BYTES));
+        let mut padded = [0; OWN_BYTES];
+        padded[..own.len()].copy_from_slice(own);
+        let record = Record {
+            own: padded,
+            own_length: own.len() as u8,
+            rest: self.texts.keep(rest),
         };
-        self.claims.put(message, done, record.len(), now, lifetimes.record);
+        let claim = Claim {
+            token,
+            record: Some(record),
+        };
+        self.claims.put(message, claim, 0, now, lifetimes.record);
+        while self.texts.bytes() > self.max_text_bytes && self.claims.drop_oldest(now) {}
     }
 
-    fn put_session(&mut self, follower: u128, version: u64, value: Vec<u8>, now: Duration, lifetimes: &Lifetimes) {
+    fn put_session(&mut self, follower: Key, version: u64, value: Vec<u8>, now: Duration, lifetimes: &Lifetimes) {
         let bytes = value.len();
         self.sessions
             .put(follower, Session { version, value }, bytes, now, lifetimes.session);
     }
 }
 
-fn signature_key(account: &str, signature: &str) -> u128 {
-    digest(&[account, signature])
+impl Record {
+    fn whole(&self) -> Vec<u8> {
+        [&self.own[..self.own_length.into()], &self.rest].concat()
+    }
 }
 
-fn message_key(follower: &Follower, message: &str) -> u128 {
-    digest(&[&follower.account, &follower.pseudonym, message])
-}
-
-pub(super) fn follower_key(follower: &Follower) -> u128 {
-    digest(&[&follower.account, &follower.pseudonym])
-}
-
-/// A map whose entries expire, and whose oldest entries make room.
-///
-/// Not `moka`: its clock cannot be passed in, and three of these change together under one lock.
-struct Expiring<V> {
-    /// Names the items in the metric that counts what was dropped.
-    item: &'static str,
-    max_items: usize,
-    max_bytes: usize,
-    slots: HashMap<u128, Slot<V>>,
-    /// Keys as they were written, oldest first, with the serial they were written under; a slot written again or
-    /// removed leaves its earlier places behind, until [`Expiring::trim`] meets them.
-    order: VecDeque<(u128, u64)>,
-    serial: u64,
-    bytes: usize,
-}
-
-struct Slot<V> {
-    value: V,
-    bytes: usize,
-    expires_at: Duration,
-    serial: u64,
-}
-
-impl<V> Expiring<V> {
-    fn new(item: &'static str, max_items: usize, max_bytes: usize) -> Self {
+impl Token {
+    fn read(token: &str) -> Self {
+        let random = token.get(1..).and_then(|digits| u128::from_str_radix(digits, 16).ok());
         Self {
-            item,
-            max_items,
-            max_bytes,
-            slots: HashMap::new(),
-            order: VecDeque::new(),
-            serial: 0,
-            bytes: 0,
+            mark: token.bytes().next().unwrap_or_default(),
+            random: random.unwrap_or_default().into(),
         }
     }
 
-    /// `None` from the moment of expiry on.
-    fn get(&self, key: u128, now: Duration) -> Option<&V> {
-        self.slots
-            .get(&key)
-            .filter(|slot| now < slot.expires_at)
-            .map(|slot| &slot.value)
+    fn is_ours(self) -> bool {
+        char::from(self.mark) == TOKEN_MARK
     }
+}
 
-    fn put(&mut self, key: u128, value: V, bytes: usize, now: Duration, lifetime: Duration) {
-        self.remove(key);
-        self.serial += 1;
-        self.bytes += bytes;
-        self.order.push_back((key, self.serial));
-        self.slots.insert(
-            key,
-            Slot {
-                value,
-                bytes,
-                expires_at: now + lifetime,
-                serial: self.serial,
-            },
-        );
-        self.trim(now);
-    }
+fn signature_key(account: &str, signature: &str) -> Key {
+    digest(&[account, signature]).into()
+}
 
-    fn remove(&mut self, key: u128) {
-        if let Some(slot) = self.slots.remove(&key) {
-            self.bytes -= slot.bytes;
-        }
-    }
+fn fingerprint_key(fingerprint: &str) -> Key {
+    digest(&[fingerprint]).into()
+}
 
-    fn trim(&mut self, now: Duration) {
-        while let Some(&(key, serial)) = self.order.front() {
-            if let Some(slot) = self.slots.get(&key).filter(|slot| slot.serial == serial) {
-                let is_full = self.slots.len() > self.max_items || self.bytes > self.max_bytes;
-                if now < slot.expires_at {
-                    if !is_full {
-                        break;
-                    }
-                    metrics::counter!("wxfaq_store_dropped_total", "store" => "memory", "item" => self.item)
-                        .increment(1);
-                }
-                self.remove(key);
-            }
-            self.order.pop_front();
-        }
-        // One live entry at the front must not make the places behind it pile up.
-        if self.order.len() > 2 * self.slots.len() + 64 {
-            self.order
-                .retain(|(key, serial)| self.slots.get(key).is_some_and(|slot| slot.serial == *serial));
-        }
-    }
+fn message_key(follower: &Follower, message: &str) -> Key {
+    digest(&[&follower.account, &follower.pseudonym, message]).into()
+}
+
+fn follower_key(follower: &Follower) -> Key {
+    follower_digest(follower).into()
+}
+
+pub(super) fn follower_digest(follower: &Follower) -> u128 {
+    digest(&[&follower.account, &follower.pseudonym])
 }
 
 /// [`MatchCache`] of one process.
@@ -430,52 +419,60 @@ impl MatchCache for MemoryMatchCache {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const LIFETIMES: Lifetimes = Lifetimes {
+        lease: Duration::from_secs(1),
+        signature: Duration::from_secs(600),
+        record: Duration::from_secs(30),
+        session: Duration::from_secs(600),
+    };
 
-    fn keys(map: &Expiring<u32>, now: Duration) -> Vec<u128> {
-        (0..10).filter(|key| map.get(*key, now).is_some()).collect()
+    async fn handle(store: &MemoryConversations, number: usize, record: &[u8]) -> Arrival {
+        let arrival = Arrival {
+            follower: Follower {
+                account: "demo".to_owned(),
+                pseudonym: number.to_string(),
+            },
+            message: "1".to_owned(),
+            signature: number.to_string(),
+            fingerprint: number.to_string(),
+        };
+        let Begun::Claimed { turn, .. } = store.begin(&arrival).await.unwrap() else {
+            panic!("{number} is not to be had");
+        };
+        store.finish(&turn, record, SessionChange::Keep).await.unwrap();
+        arrival
     }
 
-    #[test]
-    fn an_entry_is_there_until_it_expires_and_then_gone() {
-        let mut map = Expiring::new("test", 10, 100);
-        map.put(1, 0, 1, Duration::ZERO, SECOND);
-        assert!(map.get(1, Duration::from_millis(999)).is_some());
-        assert!(map.get(1, SECOND).is_none());
+    /// WeChat's last delivery may come 15 s after the first; 3,000 messages a second are twice the busiest we know.
+    #[tokio::test]
+    async fn records_outlive_the_deliveries_of_a_busy_service() {
+        let store = MemoryConversations::new(LIFETIMES, Bounds::default(), Arc::new(|| Duration::ZERO));
+        let record = |number: usize| {
+            let answer = format!("answer {}", number % 250).repeat(200);
+            [&number.to_be_bytes()[..], answer.as_bytes()].concat()
+        };
+        let first = handle(&store, 0, &record(0)).await;
+        for number in 1..3_000 * 15 {
+            handle(&store, number, &record(number)).await;
+        }
+        assert_eq!(store.begin(&first).await.unwrap(), Begun::Done(record(0)));
     }
 
-    #[test]
-    fn what_was_written_longest_ago_makes_room() {
-        let mut map = Expiring::new("test", 3, 100);
-        for key in [1, 2, 3, 1, 4] {
-            map.put(key, 0, 1, Duration::ZERO, SECOND);
+    #[tokio::test]
+    async fn records_that_share_nothing_make_room() {
+        let bounds = Bounds {
+            value_bytes: 100_000,
+            ..Bounds::default()
+        };
+        let store = MemoryConversations::new(LIFETIMES, bounds, Arc::new(|| Duration::ZERO));
+        let record = |number: usize| [&number.to_be_bytes()[..], number.to_string().repeat(1_000).as_bytes()].concat();
+        let first = handle(&store, 0, &record(0)).await;
+        let mut last = None;
+        for number in 1..1_000 {
+            last = Some(handle(&store, number, &record(number)).await);
         }
-        assert_eq!(keys(&map, Duration::ZERO), [1, 3, 4]);
-    }
-
-    #[test]
-    fn values_are_bounded_by_their_bytes_too() {
-        let mut map = Expiring::new("test", 10, 100);
-        for key in [1, 2, 3] {
-            map.put(key, 0, 40, Duration::ZERO, SECOND);
-        }
-        assert_eq!(keys(&map, Duration::ZERO), [2, 3]);
-        map.put(2, 0, 10, Duration::ZERO, SECOND);
-        assert_eq!(map.bytes, 50);
-    }
-
-    #[test]
-    fn expired_entries_and_rewritten_places_do_not_pile_up() {
-        let mut map = Expiring::new("test", 1_000, usize::MAX);
-        map.put(0, 0, 0, Duration::ZERO, SECOND * 1_000);
-        for _ in 0..10_000 {
-            map.put(1, 0, 0, Duration::ZERO, SECOND);
-        }
-        assert!(map.order.len() < 100, "{} places for 2 entries", map.order.len());
-        for key in 2..500 {
-            map.put(key, 0, 0, Duration::ZERO, SECOND * 1_000);
-        }
-        map.put(500, 0, 0, SECOND * 2_000, SECOND);
-        assert_eq!(map.slots.len(), 1);
+        assert!(store.lock().0.texts.bytes() <= bounds.value_bytes);
+        assert!(matches!(store.begin(&first).await.unwrap(), Begun::Claimed { .. }));
+        assert_eq!(store.begin(&last.unwrap()).await.unwrap(), Begun::Done(record(999)));
     }
 }

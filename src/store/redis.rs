@@ -34,16 +34,18 @@ const MAX_FINGERPRINT_BYTES: usize = 256;
 
 const BEGIN: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/begin.lua"));
 const FINISH: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/finish.lua"));
+const RENEW: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/renew.lua"));
 const RELEASE: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/release.lua"));
 
 static BEGIN_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(BEGIN));
 static FINISH_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(FINISH));
+static RENEW_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RENEW));
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 
 /// Reads `url` and prepares a connection that [`RedisConversations`] and [`RedisMatchCache`] share; connects to nothing
 /// yet. See [`Link::open`].
 pub fn open(url: &str, prefix: &str, deadline: Duration) -> Result<Arc<Link>, StoreError> {
-    Link::open(url, prefix, deadline, &[BEGIN, FINISH, RELEASE]).map(Arc::new)
+    Link::open(url, prefix, deadline, &[BEGIN, FINISH, RENEW, RELEASE]).map(Arc::new)
 }
 
 /// [`Conversations`] of every instance on one Redis.
@@ -209,6 +211,7 @@ impl Conversations for RedisConversations {
             }
             [b"done", record] => Begun::Done(record.to_vec()),
             [b"busy"] => Begun::Busy,
+            [b"occupied"] => Begun::Occupied,
             _ => return Err(self.link.distrust("a claim was answered with something else")),
         };
         let is_ours = self
@@ -251,6 +254,26 @@ impl Conversations for RedisConversations {
             [b"superseded"] => Ok(Finished::Superseded(None)),
             [b"superseded", record] => Ok(Finished::Superseded(Some(record.to_vec()))),
             _ => Err(self.link.distrust("a finished turn was answered with something else")),
+        }
+    }
+
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        let mut renew = evalsha(&RENEW_SCRIPT, 2);
+        renew
+            .arg(self.claim_key(&turn.follower, &turn.message))
+            .arg(self.turn_key(&turn.follower))
+            .arg(&turn.token)
+            .arg(self.lifetimes.lease.as_millis() as u64);
+        let mut commands = Pipeline::new();
+        commands.add_command(renew);
+        let replies = self.link.run(&commands).await?;
+        match self
+            .parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?
+            .as_slice()
+        {
+            [b"held"] => Ok(true),
+            [b"lost"] => Ok(false),
+            _ => Err(self.link.distrust("a renewal was answered with something else")),
         }
     }
 

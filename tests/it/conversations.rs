@@ -5,7 +5,7 @@ use crate::support::redis_server::RedisServer;
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wxfaq::store::conversations::{
     Arrival, Begun, Conversations, Finished, Follower, Lifetimes, MAX_VALUE_BYTES, SessionChange, Turn,
 };
@@ -17,6 +17,9 @@ use wxfaq::store::redis::{RedisConversations, RedisMatchCache};
 const LONG: Duration = Duration::from_mins(10);
 /// What a test lets expire.
 const SHORT: Duration = Duration::from_millis(80);
+
+/// A lease that outlives any pause of a busy machine, and yet ends within a test.
+const LEASE: Duration = Duration::from_secs(2);
 
 pub const LASTING: Lifetimes = Lifetimes {
     lease: LONG,
@@ -32,6 +35,8 @@ trait BackEnd {
     async fn open(&self, lifetimes: Lifetimes) -> Arc<dyn Conversations>;
     /// Some milliseconds pass. Only Redis's own expiry needs real ones.
     async fn wait(&self);
+    /// Since some fixed moment.
+    fn now(&self) -> Duration;
 }
 
 #[derive(Default)]
@@ -49,11 +54,15 @@ impl BackEnd for Memory {
     async fn wait(&self) {
         self.now_ms.fetch_add(10, Ordering::SeqCst);
     }
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.now_ms.load(Ordering::SeqCst))
+    }
 }
 
 struct Redis {
     server: RedisServer,
     stores: AtomicUsize,
+    started: Instant,
 }
 
 #[async_trait]
@@ -64,6 +73,9 @@ impl BackEnd for Redis {
     }
     async fn wait(&self) {
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 
@@ -147,6 +159,7 @@ async fn conversations_contract(back_end: &dyn BackEnd) {
     signatures_belong_to_the_first(back_end).await;
     everything_expires(back_end).await;
     a_dead_holder_is_replaced(back_end).await;
+    a_holder_that_renews_keeps_its_turn(back_end).await;
     a_forgotten_session_stays_forgotten(back_end).await;
     what_is_too_long_is_refused(back_end).await;
 }
@@ -227,7 +240,12 @@ async fn one_follower_one_turn(back_end: &dyn BackEnd) {
     let store = back_end.open(LASTING).await;
     let (question, number) = (arrival("anna", "question"), arrival("anna", "2"));
     let (turn, _) = claim(&*store, &question).await;
-    assert_eq!(store.begin(&number).await.unwrap(), Begun::Busy);
+    assert_eq!(store.begin(&number).await.unwrap(), Begun::Occupied);
+    assert_eq!(
+        store.begin(&question).await.unwrap(),
+        Begun::Busy,
+        "a repeat is told apart"
+    );
     claim(&*store, &arrival("bert", "2")).await;
     store.finish(&turn, b"list", put("offered")).await.unwrap();
     let (_, session) = claim(&*store, &number).await;
@@ -419,6 +437,39 @@ async fn a_dead_holder_is_replaced(back_end: &dyn BackEnd) {
     assert_eq!(claim(&*store, &next).await.1.as_deref(), Some(b"heir".as_slice()));
 }
 
+async fn a_holder_that_renews_keeps_its_turn(back_end: &dyn BackEnd) {
+    let lifetimes = Lifetimes {
+        lease: LEASE,
+        ..LASTING
+    };
+    let store = back_end.open(lifetimes).await;
+    let (message, next) = (arrival("anna", "1"), arrival("anna", "2"));
+    let (turn, _) = claim(&*store, &message).await;
+    let until = back_end.now() + 3 * LEASE;
+    while back_end.now() < until {
+        back_end.wait().await;
+        assert!(store.renew(&turn).await.unwrap(), "renewed ten milliseconds ago");
+        assert_eq!(store.begin(&message).await.unwrap(), Begun::Busy);
+        assert_eq!(store.begin(&next).await.unwrap(), Begun::Occupied);
+    }
+    assert_eq!(
+        store.finish(&turn, b"r", SessionChange::Keep).await.unwrap(),
+        Finished::Stored
+    );
+    assert!(!store.renew(&turn).await.unwrap(), "finished");
+    assert_eq!(
+        store.begin(&message).await.unwrap(),
+        done("r"),
+        "renewing changes no record"
+    );
+    let (given_back, _) = claim(&*store, &next).await;
+    store.release(&given_back).await.unwrap();
+    assert!(!store.renew(&given_back).await.unwrap(), "given back");
+    let (heir, _) = claim(&*store, &next).await;
+    assert!(!store.renew(&given_back).await.unwrap(), "another's");
+    assert!(store.renew(&heir).await.unwrap());
+}
+
 async fn a_forgotten_session_stays_forgotten(back_end: &dyn BackEnd) {
     let store = back_end.open(LASTING).await;
     store.forget(&follower("anna")).await.unwrap();
@@ -467,6 +518,7 @@ async fn redis_keeps_the_conversations_contract() {
     conversations_contract(&Redis {
         server,
         stores: AtomicUsize::new(0),
+        started: Instant::now(),
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Replies go on when Redis does not: refused, killed, hung, lying; and its return is noticed without help.
 
 use crate::conversations::{LASTING, arrival, claim, done, follower, handle, put, session};
-use crate::support::redis_proxy::LyingServer;
+use crate::support::redis_proxy::{FloodingServer, LyingServer};
 use crate::support::redis_server::RedisServer;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -40,6 +40,9 @@ impl Conversations for Counted {
     async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.inner.finish(turn, record, session).await
+    }
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        self.inner.renew(turn).await
     }
     async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
         self.inner.release(turn).await
@@ -169,7 +172,7 @@ async fn a_conversation_survives_a_killed_redis_and_its_return() {
     assert_eq!(session_away, Some(b"b".to_vec()));
     assert_eq!(
         one.store.begin(&arrival("anna", "4")).await.unwrap(),
-        Begun::Busy,
+        Begun::Occupied,
         "turns hold in memory too"
     );
     let replay = Arrival {
@@ -187,7 +190,7 @@ async fn a_conversation_survives_a_killed_redis_and_its_return() {
     one.until_up().await;
     assert_eq!(
         one.store.begin(&arrival("anna", "4")).await.unwrap(),
-        Begun::Busy,
+        Begun::Occupied,
         "a turn ends where it began"
     );
     one.store.finish(&held, b"third", put("c")).await.unwrap();
@@ -256,6 +259,62 @@ async fn a_follower_who_left_while_redis_was_away_leaves_nothing_there() {
         redis::Value::Int(0),
         "anna herself need not come back"
     );
+}
+
+#[tokio::test]
+async fn a_follower_who_unsubscribes_while_redis_is_away_leaves_nothing_there() {
+    let server = RedisServer::start().await;
+    let instance = Instance::new(server.url());
+    handle(&instance.store, &arrival("anna", "1"), "r", put("a")).await;
+    server.hang();
+    for number in 1..=3 {
+        handle(&instance.store, &arrival("bert", &number.to_string()), "r", put("b")).await;
+    }
+    assert!(!instance.is_up());
+    handle(
+        &instance.store,
+        &arrival("anna", "unsubscribe"),
+        "",
+        SessionChange::Delete,
+    )
+    .await;
+    server.resume();
+    instance.until_up().await;
+    handle(&instance.store, &arrival("carl", "1"), "r", put("c")).await;
+    assert_eq!(
+        server.command(&["EXISTS", "test:session:{demo:anna}"]).await,
+        redis::Value::Int(0)
+    );
+}
+
+#[tokio::test]
+async fn a_renewal_goes_on_without_redis_and_ends_with_the_turn() {
+    let mut server = RedisServer::start().await;
+    let (one, two) = (Instance::new(server.url()), Instance::new(server.url()));
+    let message = arrival("anna", "1");
+    let (turn, _) = claim(&one.store, &message).await;
+    assert!(one.store.renew(&turn).await.unwrap());
+    two.store.release(&turn).await.unwrap();
+    let (heir, _) = claim(&two.store, &message).await;
+    assert!(!one.store.renew(&turn).await.unwrap(), "Redis gave it to another");
+    server.kill();
+    assert!(two.store.renew(&heir).await.unwrap(), "from the copy in memory");
+    handle(&two.store, &arrival("bert", "1"), "r", put("b")).await;
+    let (here, _) = claim(&two.store, &arrival("bert", "2")).await;
+    assert!(two.store.renew(&here).await.unwrap());
+    two.store.release(&here).await.unwrap();
+    assert!(!two.store.renew(&here).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_floods_us_is_cut_off() {
+    let server = FloodingServer::start();
+    let link = wxfaq::store::redis::open(server.url(), "test:", HANG).unwrap();
+    let store = RedisConversations::new(link, LASTING);
+    // The deadline is far away: it is the flood that ends the wait.
+    assert!(store.begin(&arrival("anna", "1")).await.is_err());
+    server.until_cut_off().await;
+    assert!(server.sent() < 64 << 20, "{} bytes were read", server.sent());
 }
 
 #[tokio::test]

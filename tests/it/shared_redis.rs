@@ -1,6 +1,6 @@
 //! Two daemons on one Redis: one reply for one message, wherever and however often it is delivered.
 
-use crate::support::daemon::{Daemon, Message, client, content};
+use crate::support::daemon::{Daemon, INSTALL_KEY, Message, client, content};
 use crate::support::redis_server::RedisServer;
 use std::time::{Duration, Instant};
 use wxfaq::wechat::Mode;
@@ -9,7 +9,7 @@ use wxfaq::wechat::Mode;
 async fn pair() -> (RedisServer, [Daemon; 2]) {
     let redis = RedisServer::start().await;
     // A busy machine, unoptimised daemons: with the default deadline a healthy Redis would now and then count as away.
-    let section = format!("[redis]\nurls = [{:?}]\ndeadline_ms = 1000", redis.url());
+    let section = format!("[redis]\nurls = [{:?}]\ndeadline_ms = 500", redis.url());
     let daemons = [Daemon::start(&section), Daemon::start(&section)];
     (redis, daemons)
 }
@@ -84,4 +84,52 @@ async fn a_hung_redis_delays_no_reply_and_is_used_again_when_it_wakes() {
             .contains("degraded")
     });
     assert!(a.ops("/metrics").unwrap().contains("wxfaq_store_up{store=\"redis\"} 1"));
+}
+
+/// A turn's key as a holder leaves it that is killed in the middle of a message.
+async fn leave_a_held_turn(redis: &RedisServer, openid: &str, lease_ms: &str) -> String {
+    let pseudonym = wxfaq::bot::Seals::new(INSTALL_KEY).pseudonym("safe", openid);
+    let key = format!("wxfaq:turn:{{safe:{}}}", pseudonym.as_str());
+    let value = format!("Lr{:032x}", 7);
+    redis.command(&["SET", &key, &value, "PX", lease_ms]).await;
+    key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_message_died_with_its_instance_is_answered_in_time() {
+    let (redis, [mut a, b]) = pair().await;
+    let client = client();
+    let list = Message::text("oDead", "基金赎回", Mode::Safe)
+        .deliver(&client, a.port)
+        .await;
+    assert!(content(&list).contains("\n2. "), "{list}");
+    a.kill();
+    leave_a_held_turn(&redis, "oDead", "3900").await;
+    let begin = Instant::now();
+    let reply = Message::text("oDead", "科创板开户要什么条件", Mode::Safe)
+        .deliver(&client, b.port)
+        .await;
+    assert!(content(&reply).contains("50万"), "{reply}");
+    // WeChat's limit; not a measure of speed.
+    assert!(begin.elapsed() < Duration::from_millis(4_500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_earlier_message_is_held_for_ever_is_answered_without_the_session() {
+    let (redis, [a, _b]) = pair().await;
+    let client = client();
+    let key = leave_a_held_turn(&redis, "oHeld", "3900").await;
+    let begin = Instant::now();
+    let answering = tokio::spawn(async move {
+        Message::text("oHeld", "科创板开户要什么条件", Mode::Safe)
+            .deliver(&client, a.port)
+            .await
+    });
+    // Its holder lives, and renews.
+    while !answering.is_finished() {
+        redis.command(&["PEXPIRE", &key, "3900"]).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(content(&answering.await.unwrap()).contains("50万"));
+    assert!(begin.elapsed() < Duration::from_millis(4_500));
 }

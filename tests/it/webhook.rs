@@ -61,6 +61,10 @@ impl Conversations for Counted {
         self.inner.finish(turn, record, session).await
     }
 
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        self.inner.renew(turn).await
+    }
+
     async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
         self.inner.release(turn).await
     }
@@ -120,13 +124,11 @@ impl Door {
                 revision: 1,
             }),
             conversations: conversations.clone(),
-            matches: MatchStore::new(
-                Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20)),
-                seals.clone(),
-            ),
+            matches: MatchStore::new(Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20))),
             seals,
             clock: hands.clone(),
             deadline: Duration::from_secs(4),
+            lease: lifetimes.lease,
         });
         let gate = |vector: &Vector| {
             let credentials = vector.credentials().ok()?;

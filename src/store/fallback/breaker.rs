@@ -58,6 +58,15 @@ pub enum Status {
     },
 }
 
+/// Who calls. Failures are counted by user: a store that is full still reads, and what one user reads must not hide
+/// that the other cannot write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum User {
+    Conversations,
+    Matches,
+}
+
 /// Stands in front of one store; shared by everything that uses its connection.
 pub struct Breaker {
     /// Names the store in logs and metrics.
@@ -69,7 +78,8 @@ pub struct Breaker {
 
 struct State {
     status: Status,
-    failures_in_a_row: u32,
+    /// By [`User`].
+    failures_in_a_row: [u32; 2],
     /// Runs while the store is away; ends with the breaker.
     prober: Option<JoinHandle<()>>,
 }
@@ -80,7 +90,7 @@ impl Breaker {
         metrics::gauge!("wxfaq_store_up", "store" => store).set(1.0);
         let state = State {
             status: Status::Up,
-            failures_in_a_row: 0,
+            failures_in_a_row: [0; 2],
             prober: None,
         };
         Arc::new(Self {
@@ -96,11 +106,15 @@ impl Breaker {
         self.lock().status
     }
 
-    /// Runs `call`, unless the store is away, for at most the deadline.
+    /// Runs `call` of `user`, unless the store is away, for at most the deadline.
     ///
     /// # Errors
     /// What `call` says, or [`StoreError::Unavailable`]: no answer in time, or not even asked.
-    pub async fn call<T>(self: &Arc<Self>, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub async fn call<T>(
+        self: &Arc<Self>,
+        user: User,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         if self.status() != Status::Up {
             return Err(self.unavailable("known to be away"));
         }
@@ -108,8 +122,8 @@ impl Breaker {
             .await
             .unwrap_or_else(|_| Err(self.unavailable("no answer in time")));
         match &result {
-            Ok(_) => self.lock().failures_in_a_row = 0,
-            Err(failure) => self.count(failure),
+            Ok(_) => self.lock().failures_in_a_row[user as usize] = 0,
+            Err(failure) => self.count(user, failure),
         }
         result
     }
@@ -117,18 +131,23 @@ impl Breaker {
     /// Tries the store now, at the start of the program say, instead of letting the first message find out.
     pub async fn check(self: &Arc<Self>) -> Status {
         if let Err(failure) = self.upstream.probe().await {
-            self.count(&failure);
+            self.count_failure();
             self.give_up(&failure);
         }
         self.status()
     }
 
-    fn count(self: &Arc<Self>, failure: &StoreError) {
+    fn count_failure(&self) {
         metrics::counter!("wxfaq_store_failures_total", "store" => self.store).increment(1);
+    }
+
+    fn count(self: &Arc<Self>, user: User, failure: &StoreError) {
+        self.count_failure();
         let failures_in_a_row = {
             let mut state = self.lock();
-            state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
-            state.failures_in_a_row
+            let failures = &mut state.failures_in_a_row[user as usize];
+            *failures = failures.saturating_add(1);
+            *failures
         };
         if failures_in_a_row >= self.patience.failures || !self.upstream.is_connected() {
             self.give_up(failure);
@@ -157,7 +176,7 @@ impl Breaker {
     fn take_back(&self) {
         let Status::Away { since } = ({
             let mut state = self.lock();
-            state.failures_in_a_row = 0;
+            state.failures_in_a_row = [0; 2];
             std::mem::replace(&mut state.status, Status::Up)
         }) else {
             return;
@@ -263,7 +282,12 @@ mod tests {
     }
 
     async fn fail(breaker: &Arc<Breaker>) {
-        assert!(breaker.call(async { Err::<(), _>(failure()) }).await.is_err());
+        assert!(
+            breaker
+                .call(User::Conversations, async { Err::<(), _>(failure()) })
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]
@@ -272,11 +296,21 @@ mod tests {
         for _ in 0..3 {
             fail(&breaker).await;
             fail(&breaker).await;
-            assert!(breaker.call(async { Ok(()) }).await.is_ok());
+            assert!(breaker.call(User::Conversations, async { Ok(()) }).await.is_ok());
         }
         assert_eq!(breaker.status(), Status::Up);
         for _ in 0..3 {
             fail(&breaker).await;
+        }
+        assert_ne!(breaker.status(), Status::Up);
+    }
+
+    #[tokio::test]
+    async fn what_one_user_reads_does_not_hide_that_another_cannot_write() {
+        let (breaker, _) = breaker(true);
+        for _ in 0..3 {
+            fail(&breaker).await;
+            assert!(breaker.call(User::Matches, async { Ok(()) }).await.is_ok());
         }
         assert_ne!(breaker.status(), Status::Up);
     }
@@ -297,14 +331,16 @@ mod tests {
             asked.store(true, Ordering::Relaxed);
             Ok(())
         };
-        assert!(breaker.call(call).await.is_err());
+        assert!(breaker.call(User::Conversations, call).await.is_err());
         assert!(!asked.into_inner());
     }
 
     #[tokio::test]
     async fn a_silent_store_is_a_failure_at_the_deadline() {
         let (breaker, _) = breaker(false);
-        let result = breaker.call(std::future::pending::<Result<(), StoreError>>()).await;
+        let result = breaker
+            .call(User::Conversations, std::future::pending::<Result<(), StoreError>>())
+            .await;
         assert!(result.is_err());
         assert_ne!(breaker.status(), Status::Up);
     }

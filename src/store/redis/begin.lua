@@ -5,7 +5,7 @@ local claim = read(KEYS[1])
 if is_record(claim) then return {token, 'done', string.sub(claim, 35)} end
 if claim ~= mine and is_held(KEYS[1], claim, lease_ms) then return {token, 'busy'} end
 local turn = read(KEYS[2])
-if turn ~= mine and is_held(KEYS[2], turn, lease_ms) then return {token, 'busy'} end
+if turn ~= mine and is_held(KEYS[2], turn, lease_ms) then return {token, 'occupied'} end
 redis.call('SET', KEYS[1], mine, 'PX', lease_ms)
 redis.call('SET', KEYS[2], mine, 'PX', lease_ms)
 local version, value = session(KEYS[3])

@@ -2,7 +2,7 @@
 //!
 //! [`Link::run`] is the entry point: commands in one write, replies in one read. The crate's own connection manager is
 //! not used: it retries behind the caller's back, and a breaker must see every failure. Nothing here decides whether
-//! to ask at all; that is `fallback::Breaker`'s work.
+//! to ask at all; that is `fallback::Breaker`'s work. What the server may send without answering is bounded.
 
 use crate::store::StoreError;
 use crate::store::fallback::Upstream;
@@ -10,16 +10,30 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, ServerError, Value};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
+    ServerError, Value,
+};
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
 
 /// Opening takes longer than asking, name lookup included. Whoever waits for it has a shorter patience of its own.
 const OPENING: Duration = Duration::from_secs(1);
 
+/// Bytes a server may send from one answer to the next before it counts as flooding us: more than a hundred of the
+/// longest answers.
+const MOST_UNANSWERED_BYTES: usize = 8 * 1024 * 1024;
+
 /// A Redis server, reachable or not.
 pub struct Link {
-    client: Client,
+    info: ConnectionInfo,
     config: AsyncConnectionConfig,
     prefix: String,
     /// Loaded into every new connection's server.
@@ -27,7 +41,25 @@ pub struct Link {
     current: Mutex<Current>,
 }
 
-type Opening = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
+type Opening = Shared<BoxFuture<'static, Result<Connection, RedisError>>>;
+
+/// An open connection; closed when the last clone goes.
+#[derive(Clone)]
+struct Connection {
+    commands: MultiplexedConnection,
+    /// Bytes received since the last answer.
+    unanswered: Arc<AtomicUsize>,
+    _driver: Arc<Driver>,
+}
+
+/// The task that reads and writes; without it an unfinished answer would be read to its end.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 #[derive(Default)]
 struct Current {
@@ -57,15 +89,9 @@ impl Link {
         }
         let info = url.into_connection_info().map_err(|error| unavailable(&error))?;
         let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        // Without it a small request may wait 40 ms for the acknowledgement of the one before.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let client =
-            Client::open(info.set_redis_settings(redis).set_tcp_settings(tcp)).map_err(|error| unavailable(&error))?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(OPENING))
-            .set_response_timeout(Some(deadline));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(deadline));
         Ok(Self {
-            client,
+            info: info.set_redis_settings(redis),
             config,
             prefix: prefix.to_owned(),
             scripts,
@@ -86,9 +112,16 @@ impl Link {
         let mut retried = false;
         loop {
             let (serial, mut connection) = self.connection().await?;
-            let failure = match connection.req_packed_commands(commands, 0, commands.len()).await {
+            let answered = connection
+                .commands
+                .req_packed_commands(commands, 0, commands.len())
+                .await;
+            if answered.is_ok() {
+                connection.unanswered.store(0, Ordering::Relaxed);
+            }
+            let failure = match answered {
                 Ok(replies) if !retried && replies.iter().any(is_lost_script) => {
-                    load(&mut connection, self.scripts)
+                    load(&mut connection.commands, self.scripts)
                         .await
                         .map_err(|error| unavailable(&error))?;
                     retried = true;
@@ -118,7 +151,7 @@ impl Link {
         }
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection), StoreError> {
+    async fn connection(&self) -> Result<(u64, Connection), StoreError> {
         let (serial, opening) = {
             let mut current = self.current();
             let opening = current.opening.get_or_insert_with(|| self.opening()).clone();
@@ -135,11 +168,11 @@ impl Link {
 
     /// Opens a connection for everyone who waits for one.
     fn opening(&self) -> Opening {
-        let (client, config, scripts) = (self.client.clone(), self.config.clone(), self.scripts);
+        let opening = connect(self.info.clone(), self.config.clone(), self.scripts);
         async move {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            load(&mut connection, scripts).await?;
-            Ok(connection)
+            tokio::time::timeout(OPENING, opening)
+                .await
+                .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         }
         .boxed()
         .shared()
@@ -183,6 +216,84 @@ impl Upstream for Link {
     fn disconnect(&self) {
         let serial = self.current().serial;
         self.discard(serial);
+    }
+}
+
+async fn connect(
+    info: ConnectionInfo,
+    config: AsyncConnectionConfig,
+    scripts: &[&str],
+) -> Result<Connection, RedisError> {
+    let unanswered = Arc::new(AtomicUsize::new(0));
+    let received = Arc::clone(&unanswered);
+    let redis = info.redis_settings();
+    let (mut commands, driver) = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            // Without it a small request may wait 40 ms for the acknowledgement of the one before.
+            stream.set_nodelay(true)?;
+            let (commands, driver) =
+                MultiplexedConnection::new_with_config(redis, Metered { stream, received }, config).await?;
+            (commands, tokio::spawn(driver).abort_handle())
+        }
+        ConnectionAddr::Unix(path) => {
+            let stream = UnixStream::connect(path).await?;
+            let (commands, driver) =
+                MultiplexedConnection::new_with_config(redis, Metered { stream, received }, config).await?;
+            (commands, tokio::spawn(driver).abort_handle())
+        }
+        _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+    };
+    let driver = Arc::new(Driver(driver));
+    load(&mut commands, scripts).await?;
+    Ok(Connection {
+        commands,
+        unanswered,
+        _driver: driver,
+    })
+}
+
+/// A stream that breaks when the other end floods it.
+struct Metered<S> {
+    stream: S,
+    received: Arc<AtomicUsize>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let bytes = buffer.filled().len() - before;
+        if self.received.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_UNANSWERED_BYTES {
+            return Poll::Ready(Err(io::Error::other("it sends more than we asked for")));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Servers that are not quite Redis: one that counts round trips, one that answers nonsense.
+//! Servers that are not quite Redis: one that counts round trips, one that answers nonsense, one that never stops.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Passes everything on to a real server, and counts how often the client speaks after having listened.
@@ -111,6 +112,63 @@ impl LyingServer {
 }
 
 impl Drop for LyingServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Loads scripts; answers whatever comes after with a bulk that does not end.
+pub struct FloodingServer {
+    _folder: TempDir,
+    url: String,
+    sent: Arc<AtomicUsize>,
+    cut_off: Arc<Notify>,
+    accepting: JoinHandle<()>,
+}
+
+impl FloodingServer {
+    pub fn start() -> Self {
+        let (folder, listener, url) = listen();
+        let (sent, cut_off) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counter, end) = (Arc::clone(&sent), Arc::clone(&cut_off));
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut bytes = vec![0; 1 << 20];
+                // The first request loads the scripts; one answer for each.
+                let _ = client.read(&mut bytes).await;
+                let _ = client.write_all(b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n").await;
+                let _ = client.read(&mut bytes).await;
+                let _ = client.write_all(b"$500000000\r\n").await;
+                while client.write_all(&bytes).await.is_ok() {
+                    counter.fetch_add(bytes.len(), Ordering::SeqCst);
+                }
+                end.notify_one();
+            }
+        });
+        Self {
+            _folder: folder,
+            url,
+            sent,
+            cut_off,
+            accepting,
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Bytes of the endless bulk so far.
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    pub async fn until_cut_off(&self) {
+        self.cut_off.notified().await;
+    }
+}
+
+impl Drop for FloodingServer {
     fn drop(&mut self) {
         self.accepting.abort();
     }
