@@ -108,6 +108,19 @@ fn a_reload_takes_up_what_is_right_and_refuses_what_is_wrong() {
     assert!(simulate(&daemon, &["--account", "plain", "科创板开户要什么条件"]).contains("还没有"));
 }
 
+#[test]
+fn a_wider_window_waits_for_the_restart() {
+    let daemon = Daemon::start("");
+    let wider = configuration(daemon.port, daemon.ops_port, "timestamp_window_seconds = 600");
+    fs::write(daemon.path("wxfaq.toml"), wider).unwrap();
+    daemon.signal("HUP");
+    daemon.wait_until("it is told", || {
+        daemon
+            .log()
+            .contains("timestamp_window_seconds is wider; this takes effect at the next restart")
+    });
+}
+
 fn url(daemon: &Daemon) -> String {
     // While the file is wrong, nobody can read it: neither can `simulate`.
     fs::write(
