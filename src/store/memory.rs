@@ -47,8 +47,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             signatures: 200_000,
-            // 3,000 messages a second for as long as a record is kept.
-            records: 100_000,
+            // 3,000 messages a second for the 15 s in which a repeat may come.
+            records: 50_000,
             sessions: 100_000,
             value_bytes: 16 * 1024 * 1024,
         }
