@@ -277,6 +277,10 @@ impl Work {
             elapsed_us = self.elapsed_us(),
             "answered"
         );
+        if let Some(fault) = &outcome.fault {
+            tracing::error!(%fault, "a reply template failed; the embedded one stood in for it");
+            metrics::counter!("wxfaq_template_faults_total").increment(1);
+        }
         metrics::counter!("wxfaq_messages_total", "account" => account.clone(), "decision" => told).increment(1);
         metrics::histogram!("wxfaq_reply_seconds").record(self.started.elapsed());
     }
