@@ -1,7 +1,7 @@
 //! One message, from [`Delivery`] to [`Answer`]: repeats, session, decision, record.
 //!
 //! [`Bot::handle`] is the entry point. Deciding is `dialog`'s and `matching`'s work on the current [`Snapshot`];
-//! keeping things is behind the traits of `store`. The bot adds the order of events ([`work`]), the deadline, and the
+//! keeping things is behind the traits of `store`. The bot adds the order of events (`work`), the deadline, and the
 //! seals that make stored bytes trustworthy. A reply needs neither database nor Redis, and no message meets silence for
 //! want of its session.
 

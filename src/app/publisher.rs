@@ -292,7 +292,18 @@ impl Publisher {
             }
         };
         self.bot.publish(next);
+        self.compact().await;
         Ok(())
+    }
+
+    /// Makes the index one again when edits have left much behind. Replies go on from the present one meanwhile; the
+    /// caller holds other changes back.
+    async fn compact(&self) {
+        let snapshot = self.bot.snapshot();
+        if snapshot.index.wants_compaction() {
+            let compacted = rebuild(&snapshot, |parts| parts.index = parts.index.compacted());
+            self.bot.publish(compacted.await);
+        }
     }
 
     /// Reads templates and dictionaries again; what is wrong is reported and changes nothing.

@@ -72,7 +72,7 @@ impl fmt::Debug for EntryId {
 }
 
 /// One question with its answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Entry {
     /// Unique within the bank.
     pub id: EntryId,
@@ -220,7 +220,7 @@ impl State {
 ///
 /// In files `kind` names the variant and `answer` is the text for [`Answer::Text`], else a JSON object with the field
 /// names of WeChat's customer-service messages (客服消息), as in `{"media_id":"…"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "answer", rename_all = "lowercase")]
 pub enum Answer {
     /// Text, links in `<a href>` allowed; `\n` starts a new line.
@@ -409,7 +409,7 @@ pub(super) fn without_line(error: &serde_json::Error) -> String {
 }
 
 /// One article of [`Answer::News`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Article {
     #[expect(missing_docs, reason = "the field's name says it")]
     pub title: String,

@@ -4,7 +4,7 @@
 //! a search, the passing of validity windows included, so that cached matches can never outlive what they rest on.
 
 use super::seals::hex;
-use crate::bank::{Dictionaries, Entry};
+use crate::bank::Dictionaries;
 use crate::dialog::{Desk, Templates};
 use crate::matching::{Index, Scope, Thresholds};
 use sha2::{Digest, Sha256};
@@ -34,8 +34,6 @@ pub struct Snapshot {
     parts: SnapshotParts,
     /// Hash of what decides a search, but for the time.
     hash: String,
-    /// Unix seconds at which some entry begins or ceases to apply; ascending.
-    boundaries: Vec<i64>,
 }
 
 impl std::ops::Deref for Snapshot {
@@ -46,36 +44,15 @@ impl std::ops::Deref for Snapshot {
 }
 
 impl Snapshot {
-    /// Takes time proportional to the bank.
+    /// Of its parts.
     pub fn new(parts: SnapshotParts) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(env!("CARGO_PKG_VERSION"));
-        let entries = parts
-            .index
-            .entries()
-            .map(|entry| hash_of(entry))
-            .fold([0_u64; 2], |sum, hash| {
-                // A sum does not depend on the order, and so not on the edit history.
-                [sum[0].wrapping_add(hash[0]), sum[1].wrapping_add(hash[1])]
-            });
-        hasher.update(entries[0].to_be_bytes());
-        hasher.update(entries[1].to_be_bytes());
+        hasher.update(parts.index.content().to_be_bytes());
         hasher.update(format!("{:?}", parts.dictionaries));
         hasher.update(format!("{:?}", parts.thresholds));
         let hash = hex(&hasher.finalize()[..16]);
-        let mut boundaries: Vec<i64> = parts
-            .index
-            .entries()
-            .flat_map(|entry| [entry.valid_from, entry.valid_until])
-            .flatten()
-            .collect();
-        boundaries.sort_unstable();
-        boundaries.dedup();
-        Self {
-            parts,
-            hash,
-            boundaries,
-        }
+        Self { parts, hash }
     }
 
     /// The parts, for making the next snapshot.
@@ -85,8 +62,7 @@ impl Snapshot {
 
     /// The same for everything that gives the same matches at `now` (Unix seconds).
     pub fn cache_key(&self, now: i64) -> String {
-        let passed = self.boundaries.partition_point(|boundary| *boundary <= now);
-        format!("{}.{passed}", self.hash)
+        format!("{}.{}", self.hash, self.index.boundaries_passed(now))
     }
 
     /// A desk for one message.
@@ -100,14 +76,4 @@ impl Snapshot {
             max_bytes: self.max_bytes,
         }
     }
-}
-
-fn hash_of(entry: &Entry) -> [u64; 2] {
-    let digest = Sha256::digest(format!("{entry:?}"));
-    let word = |at: usize| {
-        digest[at..at + 8]
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte))
-    };
-    [word(0), word(8)]
 }

@@ -25,6 +25,9 @@ pub struct Args {
     /// Write each candidate's features, for fitting the ranking; needs --queries.
     #[arg(long, value_name = "FEATURES.jsonl", requires = "queries")]
     pub features_out: Option<PathBuf>,
+    /// Also compare every query with the whole bank, and say how often that finds the same; slow. Needs --queries.
+    #[arg(long, requires = "queries")]
+    pub exhaustive: bool,
     /// For programs.
     #[arg(long)]
     pub json: bool,
@@ -50,6 +53,13 @@ pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
                     .iter()
                     .flat_map(|query| metrics::feature_rows(&index, query, FEATURE_CANDIDATES));
                 write_lines(out, rows)?;
+            }
+            if args.exhaustive {
+                let found = metrics::agreement(&index, &queries, config.thresholds);
+                eprintln!(
+                    "of {} queries {} have the same first hit as by exhaustive comparison, {} the same decision",
+                    found.queries, found.same_first_hit, found.same_decision
+                );
             }
             metrics::evaluate(&index, &queries, config.thresholds)
         }

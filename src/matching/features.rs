@@ -5,50 +5,15 @@
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
 use super::pinyin::{self, Syllable};
-use super::postings::{Field, IDF_STEPS, idf};
-use super::tokenizer::{Analysis, Bigram, Contrasted, SoundBigram, Unit, Word, units};
+use super::segment::Row;
+use super::tokenizer::{Analysis, Contrasted, SoundBigram, Unit, units};
+use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
 use rustc_hash::FxHashMap;
 
 /// Units of a query that are compared; what follows counts for length only. The bits of a mask.
-const POSITIONS: usize = 128;
-
-/// What the whole bank says about terms.
-#[derive(Debug, Clone)]
-pub struct Statistics {
-    #[expect(missing_docs, reason = "a field each")]
-    pub words: Field<Word>,
-    #[expect(missing_docs, reason = "a field each")]
-    pub units: Field<Unit>,
-    #[expect(missing_docs, reason = "a field each")]
-    pub bigrams: Field<Bigram>,
-    #[expect(missing_docs, reason = "a field each")]
-    pub sounds: Field<SoundBigram>,
-    /// Rarity of a character read so, by syllable.
-    pub syllable_idf: Vec<u32>,
-    /// Answers holding a word.
-    pub answer_freq: FxHashMap<Word, u32>,
-    /// Entries.
-    pub answers: u32,
-}
-
-/// What is compared of a phrasing.
-#[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "as in `Analysis`")]
-pub struct Phrasing<'a> {
-    pub units: &'a [Unit],
-    pub words: &'a [Word],
-    pub contrasts: &'a [Contrasted],
-}
-
-impl<'a> From<&'a Analysis> for Phrasing<'a> {
-    fn from(analysis: &'a Analysis) -> Self {
-        Self {
-            units: &analysis.units,
-            words: &analysis.words,
-            contrasts: &analysis.contrasts,
-        }
-    }
-}
+const POSITIONS: usize = 64;
+/// The number of a term that the bank does not have.
+const NOBODYS: u32 = u32::MAX;
 
 /// The named features of one phrasing; each in 0–1 but `lead`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
@@ -103,10 +68,12 @@ pub struct Features {
 
 /// A query, prepared for comparison.
 pub struct Query<'a> {
-    statistics: &'a Statistics,
+    vocabulary: &'a Vocabulary,
+    rarity: Rarity,
     analysis: &'a Analysis,
-    /// Where in the query a unit stands, as bits.
-    places: FxHashMap<Unit, u128>,
+    /// Numbers of its units and words; [`NOBODYS`] where the bank has none.
+    units: Vec<u32>,
+    words: Vec<u32>,
     unit_idf: Vec<u32>,
     word_idf: Vec<u32>,
     answer_idf: Vec<u32>,
@@ -114,14 +81,45 @@ pub struct Query<'a> {
     numbers: Vec<Unit>,
     latin: Vec<Unit>,
     /// Where in `sounding` a syllable stands, as bits, by syllable.
-    sound_places: Vec<u128>,
+    sound_places: Vec<u64>,
     sound_idf: Vec<u32>,
     sound_bigram_idf: Vec<u32>,
     /// Where in the query a word stands, as bits.
-    word_places: Vec<u128>,
+    word_places: Vec<u64>,
     denies: bool,
     unknown: f64,
     read: f64,
+    memo: Memo,
+}
+
+/// What a query has found out about terms; candidates share most of them.
+#[derive(Default)]
+struct Memo {
+    units: FxHashMap<u32, UnitFacts>,
+    words: FxHashMap<u32, WordFacts>,
+    /// Squared idf by pair of syllables.
+    sound_pairs: FxHashMap<SoundBigram, u64>,
+}
+
+/// A unit of the bank, seen from the query.
+#[derive(Clone, Copy)]
+struct UnitFacts {
+    /// Where it stands in the query, as bits.
+    places: u64,
+    /// Where something that sounds like it stands in `sounding`.
+    sounding: u64,
+    idf: u32,
+    /// Squared idf of its first syllable; 0 when it has none.
+    sound: u64,
+    syllable: Option<Syllable>,
+}
+
+/// A word of the bank, seen from the query.
+#[derive(Clone, Copy)]
+struct WordFacts {
+    /// As bits; 0: not in the query.
+    place: u64,
+    idf: u32,
 }
 
 /// The query's own idf mass, by field.
@@ -131,57 +129,67 @@ struct Mass {
     words: u64,
     answer: u64,
     /// Of squares.
-    sounds: f64,
+    sounds: u64,
 }
 
 impl<'a> Query<'a> {
     /// `read` is the number of characters that respelling read from pinyin or initials.
-    pub fn new(analysis: &'a Analysis, read: usize, statistics: &'a Statistics) -> Self {
+    pub fn new(analysis: &'a Analysis, read: usize, vocabulary: &'a Vocabulary) -> Self {
+        let rarity = vocabulary.rarity();
         let query_units = &analysis.units[..analysis.units.len().min(POSITIONS)];
-        let mut places: FxHashMap<Unit, u128> = FxHashMap::default();
-        for (at, unit) in query_units.iter().enumerate() {
-            *places.entry(*unit).or_default() |= 1 << at;
-        }
-        let word_idf: Vec<u32> = analysis.words.iter().map(|word| statistics.words.idf(*word)).collect();
-        let unseen = analysis
+        let units = query_units
+            .iter()
+            .map(|unit| vocabulary.units.number(unit.0).unwrap_or(NOBODYS));
+        let units: Vec<u32> = units.collect();
+        let words = analysis
             .words
             .iter()
-            .zip(&word_idf)
-            .filter(|(word, _)| statistics.words.doc_freq(**word) == 0);
-        let sounding = sounding(analysis, statistics);
+            .map(|word| vocabulary.words.number(word.0).unwrap_or(NOBODYS));
+        let words: Vec<u32> = words.collect();
+        let word_freq: Vec<u32> = words.iter().map(|number| vocabulary.words.doc_freq(*number)).collect();
+        let word_idf: Vec<u32> = word_freq.iter().map(|freq| rarity.idf(*freq)).collect();
+        let unseen = word_freq.iter().zip(&word_idf).filter(|(freq, _)| **freq == 0);
+        let answers = Rarity::among(vocabulary.entries);
+        let sounding = sounding(analysis, vocabulary);
         let mut sound_places = vec![0; Syllable::COUNT];
         for (at, readings) in sounding.iter().enumerate() {
             for syllable in readings {
-                sound_places[syllable.index()] |= 1 << at;
+                sound_places[syllable.index()] |= bit(at);
             }
         }
-        let answer_freq = |word| statistics.answer_freq.get(word).copied().unwrap_or(0);
+        let sounds = Sounds { vocabulary, rarity };
         let mut query = Self {
             mass: Mass::default(),
-            numbers: statistics.known_runs(&analysis.units, Unit::is_number),
-            latin: statistics.known_runs(&analysis.units, Unit::is_latin),
-            unit_idf: query_units.iter().map(|unit| statistics.units.idf(*unit)).collect(),
-            unknown: ratio(unseen.map(|(_, idf)| u64::from(*idf)).sum(), sum(&word_idf)),
-            answer_idf: analysis
-                .words
+            numbers: vocabulary.known_runs(&analysis.units, Unit::is_number),
+            latin: vocabulary.known_runs(&analysis.units, Unit::is_latin),
+            unit_idf: units
                 .iter()
-                .map(|word| idf(answer_freq(word), statistics.answers))
+                .map(|number| rarity.idf(vocabulary.units.doc_freq(*number)))
+                .collect(),
+            unknown: ratio(unseen.map(|(_, idf)| u64::from(*idf)).sum(), sum(&word_idf)),
+            answer_idf: words
+                .iter()
+                .map(|number| answers.idf(vocabulary.answer_freq.get(*number)))
                 .collect(),
             word_idf,
             sound_idf: sounding
                 .iter()
-                .map(|readings| statistics.syllable_idf(readings))
+                .map(|readings| sounds.idf(readings.first().copied()))
                 .collect(),
-            sound_bigram_idf: before_and_at(&sounding, |a, b| statistics.sound_bigram_idf(a, b)),
+            sound_bigram_idf: before_and_at(&sounding, |a, b| {
+                sounds.pair_idf(a.first().copied(), b.first().copied())
+            }),
             sound_places,
             word_places: word_places(analysis),
             denies: denies(query_units),
             read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
-            places,
+            memo: Memo::default(),
+            units,
+            words,
             analysis,
-            statistics,
+            vocabulary,
+            rarity,
         };
-        let squares = |idfs: &[u32]| idfs.iter().map(|idf| square(*idf)).sum::<f64>();
         query.mass = Mass {
             units: sum(&query.unit_idf),
             words: sum(&query.word_idf),
@@ -191,17 +199,25 @@ impl<'a> Query<'a> {
         query
     }
 
-    /// The features of one phrasing but those that depend on the other candidates.
+    /// The features of one phrasing but those that depend on the other candidates. `answer` is sorted.
     /// `covered` gathers, as bits, the query's units that the phrasings of one entry have; 0 before the first.
-    pub fn compare(&self, phrasing: Phrasing<'_>, answer: &[Word], covered: &mut u128) -> Features {
+    pub fn compare(&mut self, phrasing: Row<'_>, answer: &[u32], covered: &mut u64) -> Features {
         let (length, own_length) = (phrasing.units.len(), self.analysis.units.len());
         let units = self.compare_units(phrasing.units);
         let words = self.compare_words(phrasing.words, units.places);
         let answer = self.compare_answer(answer, words.places);
-        let (sounds, sound_sequence) = self.compare_sounds(phrasing.units);
         *covered |= units.places;
         let query_units = ratio(units.matched, self.mass.units);
         let phrasing_units = ratio(units.matched, units.mass);
+        let runs = if phrasing.traits.has_runs {
+            phrasing
+                .units
+                .iter()
+                .map(|number| self.vocabulary.unit(*number))
+                .collect()
+        } else {
+            Vec::new()
+        };
         Features {
             query_units,
             phrasing_units,
@@ -213,16 +229,16 @@ impl<'a> Query<'a> {
             } else {
                 query_units
             },
-            sounds,
-            sound_sequence,
+            sounds: units.sounds,
+            sound_sequence: 2.0 * f64::from(units.sound_sequence) / (self.sound_idf.len() + length).max(1) as f64,
             length: length.min(own_length) as f64 / length.max(own_length).max(1) as f64,
-            same: flag(*phrasing.units == *self.analysis.units),
+            same: flag(length == own_length && *phrasing.units == *self.units),
             answer: ratio(answer.matched, self.mass.answer),
             answer_adds: ratio(answer.adds, self.mass.answer),
-            numbers_differ: self.differ(&self.numbers, phrasing.units, Unit::is_number),
-            latin_differs: self.differ(&self.latin, phrasing.units, Unit::is_latin),
-            latin_one_sided: flag(self.latin.is_empty() == phrasing.units.iter().any(|unit| unit.is_latin())),
-            negation_differs: flag(self.denies != denies(phrasing.units)),
+            numbers_differ: self.differ(&self.numbers, &runs, Unit::is_number),
+            latin_differs: self.differ(&self.latin, &runs, Unit::is_latin),
+            latin_one_sided: flag(self.latin.is_empty() == runs.iter().any(|unit| unit.is_latin())),
+            negation_differs: flag(self.denies != phrasing.traits.denies),
             contrast: contrast(&self.analysis.contrasts, phrasing.contrasts),
             unknown: self.unknown,
             brief: 1.0 / own_length.max(1) as f64,
@@ -232,37 +248,103 @@ impl<'a> Query<'a> {
     }
 
     /// The share of the query's idf mass of units at `covered`.
-    pub fn coverage(&self, covered: u128) -> f64 {
+    pub fn coverage(&self, covered: u64) -> f64 {
         ratio(mass_at(covered, &self.unit_idf), self.mass.units)
     }
 
-    fn compare_units(&self, phrasing: &[Unit]) -> UnitOverlap {
+    fn unit_facts(&mut self, number: u32) -> UnitFacts {
+        if let Some(facts) = self.memo.units.get(&number) {
+            return *facts;
+        }
+        let unit = self.vocabulary.unit(number);
+        let places = self.units.iter().enumerate().filter(|(_, own)| **own == number);
+        let readings = unit.readings();
+        let syllable = readings.first().copied();
+        let sounds = Sounds {
+            vocabulary: self.vocabulary,
+            rarity: self.rarity,
+        };
+        let facts = UnitFacts {
+            places: places.fold(0, |places, (at, _)| places | bit(at)),
+            sounding: readings
+                .iter()
+                .fold(0, |places, reading| places | self.sound_places[reading.index()]),
+            idf: self.rarity.idf(self.vocabulary.units.doc_freq(number)),
+            sound: square(sounds.idf(syllable)),
+            syllable,
+        };
+        self.memo.units.insert(number, facts);
+        facts
+    }
+
+    fn word_facts(&mut self, number: u32) -> WordFacts {
+        if let Some(facts) = self.memo.words.get(&number) {
+            return *facts;
+        }
+        let place = self.words.iter().position(|own| *own == number);
+        let facts = WordFacts {
+            place: place.map_or(0, bit),
+            idf: self.rarity.idf(self.vocabulary.words.doc_freq(number)),
+        };
+        self.memo.words.insert(number, facts);
+        facts
+    }
+
+    fn sound_pair(&mut self, first: Option<Syllable>, second: Option<Syllable>) -> u64 {
+        let (Some(a), Some(b)) = (first, second) else { return 0 };
+        let sounds = Sounds {
+            vocabulary: self.vocabulary,
+            rarity: self.rarity,
+        };
+        let pairs = &mut self.memo.sound_pairs;
+        *pairs
+            .entry(SoundBigram::new(a, b))
+            .or_insert_with(|| square(sounds.pair_idf(first, second)))
+    }
+
+    fn compare_units(&mut self, phrasing: &[u32]) -> UnitOverlap {
         let mut overlap = UnitOverlap::default();
-        let (mut matched, mut pairs, mut before) = (0_u128, 0_u128, 0_u128);
-        for unit in phrasing {
-            overlap.mass += u64::from(self.statistics.units.idf(*unit));
-            let places = self.places.get(unit).copied().unwrap_or(0);
-            matched |= first_of(places & !matched);
-            pairs |= first_of((before << 1) & places & !pairs);
-            before = places;
+        let (mut matched, mut pairs, mut before) = (0_u64, 0_u64, 0_u64);
+        let (mut heard, mut heard_pairs, mut heard_before) = (0_u64, 0_u64, 0_u64);
+        let (mut sound_mass, mut syllable_before) = (0_u64, None);
+        // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
+        let mut open = u64::MAX;
+        for number in phrasing {
+            let facts = self.unit_facts(*number);
+            overlap.mass += u64::from(facts.idf);
+            matched |= first_of(facts.places & !matched);
+            pairs |= first_of((before << 1) & facts.places & !pairs);
+            before = facts.places;
+            heard |= first_of(facts.sounding & !heard);
+            heard_pairs |= first_of((heard_before << 1) & facts.sounding & !heard_pairs);
+            heard_before = facts.sounding;
+            let taken = open & facts.sounding;
+            open = open.wrapping_add(taken) | (open - taken);
+            sound_mass += facts.sound + self.sound_pair(syllable_before, facts.syllable);
+            syllable_before = facts.syllable;
         }
         overlap.places = matched;
         overlap.matched = mass_at(matched, &self.unit_idf);
         overlap.pairs = pairs.count_ones();
+        overlap.sound_sequence = (!open).count_ones();
+        let at = |bits: u64, idfs: &[u32]| set_bits(bits).map(|at| square(idfs[at])).sum::<u64>();
+        let common = at(heard, &self.sound_idf) + at(heard_pairs, &self.sound_bigram_idf);
+        if common > 0 {
+            // In natural-log units, so that the product stays far below what f64 holds.
+            let natural = |mass: u64| mass as f64 / (IDF_STEPS * IDF_STEPS);
+            overlap.sounds = (natural(common) / (natural(self.mass.sounds) * natural(sound_mass)).sqrt()).min(1.0);
+        }
         overlap
     }
 
     /// `covered`: the query's units that the phrasing has.
-    fn compare_words(&self, phrasing: &[Word], covered: u128) -> WordOverlap {
+    fn compare_words(&mut self, phrasing: &[u32], covered: u64) -> WordOverlap {
         let mut overlap = WordOverlap::default();
-        for word in phrasing {
-            let place = self.analysis.words.iter().position(|own| own == word);
-            let idf = place.map_or_else(|| self.statistics.words.idf(*word), |at| self.word_idf[at]);
-            overlap.mass += u64::from(idf);
-            if let Some(at) = place {
-                overlap.matched += u64::from(idf);
-                overlap.places |= bit(at);
-            }
+        for number in phrasing {
+            let facts = self.word_facts(*number);
+            overlap.mass += u64::from(facts.idf);
+            overlap.matched += u64::from(if facts.place == 0 { 0 } else { facts.idf });
+            overlap.places |= facts.place;
         }
         for (at, (places, idf)) in self.word_places.iter().zip(&self.word_idf).enumerate() {
             let (part, whole) = if overlap.places & bit(at) == 0 {
@@ -276,10 +358,10 @@ impl<'a> Query<'a> {
     }
 
     /// `named`: the query's words that the phrasing has.
-    fn compare_answer(&self, answer: &[Word], named: u128) -> AnswerOverlap {
+    fn compare_answer(&self, answer: &[u32], named: u64) -> AnswerOverlap {
         let mut overlap = AnswerOverlap::default();
-        for (at, (word, idf)) in self.analysis.words.iter().zip(&self.answer_idf).enumerate() {
-            if answer.binary_search(word).is_ok() {
+        for (at, (number, idf)) in self.words.iter().zip(&self.answer_idf).enumerate() {
+            if answer.binary_search(number).is_ok() {
                 overlap.matched += u64::from(*idf);
                 overlap.adds += u64::from(if named & bit(at) == 0 { *idf } else { 0 });
             }
@@ -287,44 +369,12 @@ impl<'a> Query<'a> {
         overlap
     }
 
-    /// Cosine, and longest common subsequence by length.
-    fn compare_sounds(&self, phrasing: &[Unit]) -> (f64, f64) {
-        let (mut matched, mut bigrams) = (0_u128, 0_u128);
-        // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
-        let mut open = u128::MAX;
-        let mut mass = 0.0;
-        let mut before: (&[Syllable], u128) = (&[], 0);
-        for unit in phrasing {
-            let readings = unit.readings();
-            let places = readings
-                .iter()
-                .fold(0, |places, reading| places | self.sound_places[reading.index()]);
-            matched |= first_of(places & !matched);
-            bigrams |= first_of((before.1 << 1) & places & !bigrams);
-            let taken = open & places;
-            open = open.wrapping_add(taken) | (open - taken);
-            mass += square(self.statistics.syllable_idf(readings));
-            mass += square(self.statistics.sound_bigram_idf(before.0, readings));
-            before = (readings, places);
-        }
-        let at = |bits: u128, idfs: &[u32]| -> f64 { set_bits(bits).map(|at| square(idfs[at])).sum() };
-        let common = at(matched, &self.sound_idf) + at(bigrams, &self.sound_bigram_idf);
-        let product = self.mass.sounds * mass;
-        let cosine = if product > 0.0 {
-            (common / product.sqrt()).min(1.0)
-        } else {
-            0.0
-        };
-        let lengths = self.sound_idf.len() + phrasing.len();
-        (cosine, 2.0 * f64::from((!open).count_ones()) / lengths.max(1) as f64)
-    }
-
     /// Where both sides have such runs: the share of the shorter list that the other lacks.
     fn differ(&self, own: &[Unit], phrasing: &[Unit], kind: fn(Unit) -> bool) -> f64 {
-        if own.is_empty() {
+        if own.is_empty() || phrasing.is_empty() {
             return 0.0;
         }
-        let other = self.statistics.known_runs(phrasing, kind);
+        let other = self.vocabulary.known_runs(phrasing, kind);
         let common = own.iter().filter(|unit| other.contains(unit)).count();
         let fewer = own.len().min(other.len());
         if fewer == 0 {
@@ -335,42 +385,57 @@ impl<'a> Query<'a> {
     }
 }
 
-impl Statistics {
+impl Vocabulary {
     /// Every number, and the Latin runs the bank has: an unknown one may be pinyin or a typing error.
     fn known_runs(&self, units: &[Unit], kind: fn(Unit) -> bool) -> Vec<Unit> {
-        let is_known = |unit: &Unit| unit.is_number() || self.units.doc_freq(*unit) > 0;
+        let is_known = |unit: &Unit| unit.is_number() || self.units.doc_freq_of(unit.0) > 0;
         units
             .iter()
             .copied()
             .filter(|unit| kind(*unit) && is_known(unit))
             .collect()
     }
+}
 
-    fn syllable_idf(&self, readings: &[Syllable]) -> u32 {
-        readings.first().map_or(0, |first| self.syllable_idf[first.index()])
+/// Rarity of sounds.
+#[derive(Clone, Copy)]
+struct Sounds<'a> {
+    vocabulary: &'a Vocabulary,
+    rarity: Rarity,
+}
+
+impl Sounds<'_> {
+    fn idf(self, syllable: Option<Syllable>) -> u32 {
+        syllable.map_or(0, |syllable| {
+            self.rarity.idf(self.vocabulary.syllable_freq[syllable.index()])
+        })
     }
 
-    fn sound_bigram_idf(&self, first: &[Syllable], second: &[Syllable]) -> u32 {
-        match (first, second) {
-            ([first, ..], [second, ..]) => self.sounds.idf(SoundBigram::new(*first, *second)),
-            _ => 0,
-        }
+    fn pair_idf(self, first: Option<Syllable>, second: Option<Syllable>) -> u32 {
+        first.zip(second).map_or(0, |(first, second)| {
+            let pair = SoundBigram::new(first, second);
+            self.rarity.idf(self.vocabulary.sounds.doc_freq_of(pair.0))
+        })
     }
 }
 
 #[derive(Default)]
 struct UnitOverlap {
     /// Of the query's units, as bits.
-    places: u128,
+    places: u64,
     matched: u64,
     mass: u64,
     pairs: u32,
+    /// Cosine.
+    sounds: f64,
+    /// Length of the longest common subsequence of syllables.
+    sound_sequence: u32,
 }
 
 #[derive(Default)]
 struct WordOverlap {
     /// Of the query's words, as bits.
-    places: u128,
+    places: u64,
     matched: u64,
     in_part: u64,
     mass: u64,
@@ -384,12 +449,12 @@ struct AnswerOverlap {
 }
 
 /// What the query sounds like, a place for each syllable; unread pinyin is taken apart, other runs sound like nothing.
-pub fn sounding(query: &Analysis, statistics: &Statistics) -> Vec<Vec<Syllable>> {
+pub fn sounding(query: &Analysis, vocabulary: &Vocabulary) -> Vec<Vec<Syllable>> {
     let mut places = Vec::new();
     for (_, part) in units(&query.text) {
         let unit = Unit::new(part);
         match pinyin::split(part) {
-            Some(syllables) if statistics.units.doc_freq(unit) == 0 => {
+            Some(syllables) if vocabulary.units.doc_freq_of(unit.0) == 0 => {
                 places.extend(syllables.into_iter().map(|syllable| vec![syllable]));
             }
             _ => places.push(unit.readings().to_vec()),
@@ -399,8 +464,8 @@ pub fn sounding(query: &Analysis, statistics: &Statistics) -> Vec<Vec<Syllable>>
     places
 }
 
-/// Whether something is denied; 能不能 and 有没有 only ask.
-fn denies(units: &[Unit]) -> bool {
+/// Whether something is denied (不, 没 …); 能不能 and 有没有 only ask.
+pub fn denies(units: &[Unit]) -> bool {
     const DENIALS: [char; 6] = ['不', '没', '无', '未', '非', '别'];
     let asks = |at: usize| {
         let (before, after) = (at.checked_sub(1).and_then(|at| units.get(at)), units.get(at + 1));
@@ -411,7 +476,7 @@ fn denies(units: &[Unit]) -> bool {
 }
 
 /// Of each word, the places of its units as bits.
-fn word_places(query: &Analysis) -> Vec<u128> {
+fn word_places(query: &Analysis) -> Vec<u64> {
     let places = |&(start, end): &(u32, u32)| {
         let starts = query.unit_starts.iter().enumerate();
         let inside = starts.filter(|(_, at)| (start..end).contains(*at));
@@ -436,11 +501,11 @@ fn before_and_at<T>(places: &[T], pair: impl Fn(&T, &T) -> u32) -> Vec<u32> {
 }
 
 /// 0 beyond [`POSITIONS`].
-fn bit(at: usize) -> u128 {
+fn bit(at: usize) -> u64 {
     if at < POSITIONS { 1 << at } else { 0 }
 }
 
-fn first_of(bits: u128) -> u128 {
+fn first_of(bits: u64) -> u64 {
     bits & bits.wrapping_neg()
 }
 
@@ -452,11 +517,11 @@ fn sum(idfs: &[u32]) -> u64 {
     idfs.iter().map(|idf| u64::from(*idf)).sum()
 }
 
-fn mass_at(bits: u128, idfs: &[u32]) -> u64 {
+fn mass_at(bits: u64, idfs: &[u32]) -> u64 {
     set_bits(bits).map(|at| u64::from(idfs[at])).sum()
 }
 
-fn set_bits(mut bits: u128) -> impl Iterator<Item = usize> {
+fn set_bits(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let at = bits.trailing_zeros() as usize;
         bits &= bits.wrapping_sub(1);
@@ -468,8 +533,10 @@ fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// In natural-log units, so that sums stay exact in 53 bits.
-fn square(idf: u32) -> f64 {
-    let idf = f64::from(idf) / IDF_STEPS;
-    idf * idf
+fn square(idf: u32) -> u64 {
+    u64::from(idf) * u64::from(idf)
+}
+
+fn squares(idfs: &[u32]) -> u64 {
+    idfs.iter().map(|idf| square(*idf)).sum()
 }

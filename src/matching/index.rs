@@ -1,26 +1,30 @@
-//! The inverted index over every phrasing of the bank.
+//! The index over every phrasing of the bank.
 //!
 //! [`Index::search`] is the entry point. A document is one phrasing (the question or a similar question) of an entry;
-//! hits are entries, each by its best phrasing. Search goes in two steps: the postings name at most `CANDIDATES`
-//! phrasings by words, bigrams, rare units and sounds, then every one of them is compared with the query in full.
-//! Documents are numbered by entry id, so neither the order of a file nor the history of edits can show in a result.
+//! hits are entries, each by its best phrasing. Search goes in two steps: `candidates` names the phrasings worth a look,
+//! then every one of them is compared with the query in full. The bank lies in segments, a large one and small ones from
+//! recent edits; [`Index::apply`] adds to them, [`Index::compacted`] makes them one again. Neither shows in a result:
+//! counts are those of the whole bank, and ties are broken by what the entries are.
 
-use super::features::{Features, Query, Statistics, sounding};
-use super::postings::{Field, idf, length_weight};
+use super::candidates::{Place, gather};
+use super::features::{Features, Query};
+use super::segment::{Drafts, Item, Segment, phrasing_text};
 use super::spelling::{Lexicon, Respelled};
-use super::tokenizer::{Analysis, Bigram, SoundBigram, Unit, Word};
+use super::tokenizer::{Analysis, Word};
+use super::vocabulary::Vocabulary;
 use super::{Analyzer, Guard, Hit, Matches, Score, confidence, ranking};
-use crate::bank::{Answer, Channel, Entry, EntryId, State};
-use rustc_hash::FxHashMap;
+use crate::bank::{Channel, Entry, EntryId, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Phrasings compared in full because of the characters and words they share with the query.
-const CANDIDATES: usize = 64;
-/// Phrasings compared in full because they sound like the query.
-const SOUND_CANDIDATES: usize = 32;
-/// Postings of units read for one query, rarest unit first. The two rarest are always read.
-const UNIT_POSTINGS: usize = 40_000;
+/// Entries in small segments that are merged at once, as part of an edit; more wait for [`Index::compacted`].
+const MERGED_AT_ONCE: usize = 1_024;
+/// Small segments are merged when the newer one has grown to a fourth of the older.
+const GROWTH: usize = 4;
+/// From this many segments on compacting pays.
+const MANY_SEGMENTS: usize = 10;
+/// From this share of dead entries on compacting pays.
+const MANY_DEAD: usize = 4;
 
 /// An immutable index; cloning shares it.
 #[derive(Clone)]
@@ -28,33 +32,26 @@ pub struct Index {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     analyzer: Arc<Analyzer>,
-    /// By id.
-    items: Vec<Arc<Item>>,
-    docs: Vec<Doc>,
-    statistics: Statistics,
+    /// The large one first, then from older to newer.
+    parts: Vec<Part>,
+    vocabulary: Vocabulary,
     lexicon: Lexicon,
-    /// Hash of a phrasing's normalised text, and its document; sorted.
-    exact: Vec<(Word, u32)>,
+    /// Sum over the living entries.
+    content: u128,
+    /// Moments at which some living entry begins or ceases to apply, and how many of them; Unix seconds.
+    boundaries: Arc<BTreeMap<i64, u32>>,
 }
 
-/// An entry with everything that depends on it alone, so that rebuilding postings analyses nothing anew.
-struct Item {
-    entry: Arc<Entry>,
-    /// The question, then the similar questions.
-    phrasings: Vec<Analysis>,
-    /// [`Word`] of each phrasing's normalised text.
-    normalized: Vec<Word>,
-    /// Sorted.
-    answer: Box<[Word]>,
-}
-
-#[derive(Clone, Copy)]
-struct Doc {
-    item: u32,
-    phrasing: u16,
-    length_weight: f32,
+/// A segment, less the entries that were changed or removed since.
+#[derive(Clone)]
+struct Part {
+    segment: Arc<Segment>,
+    /// A bit for each entry.
+    dead: Arc<Vec<u64>>,
+    deaths: usize,
 }
 
 /// One edit of the bank.
@@ -64,6 +61,15 @@ pub enum Change {
     Put(Arc<Entry>),
     /// Absent: nothing happens.
     Remove(EntryId),
+}
+
+impl Change {
+    fn id(&self) -> &EntryId {
+        match self {
+            Self::Put(entry) => &entry.id,
+            Self::Remove(id) => id,
+        }
+    }
 }
 
 /// Which entries a search may return: published ones that this asker may see now.
@@ -104,58 +110,89 @@ pub(super) struct Candidate {
     pub score: Score,
 }
 
+/// Which phrasings are compared in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Breadth {
+    /// Those that `candidates` finds.
+    Candidates,
+    /// Every visible one: slow, for judging the other.
+    Everything,
+}
+
 impl Index {
-    /// Builds the index of a bank. Of entries with one id the last counts.
+    /// Builds the index of a bank, on all cores. Of entries with one id the last counts.
     pub fn build(entries: impl IntoIterator<Item = Arc<Entry>>, analyzer: Arc<Analyzer>) -> Self {
-        let entries: BTreeMap<EntryId, Arc<Entry>> =
-            entries.into_iter().map(|entry| (entry.id.clone(), entry)).collect();
-        let items = entries
-            .into_values()
-            .map(|entry| Arc::new(Item::new(entry, &analyzer)))
-            .collect();
-        Self::from_items(items, analyzer)
+        let mut entries: Vec<Arc<Entry>> = entries.into_iter().collect();
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        // Of equal neighbours `dedup` keeps the first.
+        entries.reverse();
+        entries.dedup_by(|a, b| a.id == b.id);
+        entries.reverse();
+        let mut inner = Inner {
+            parts: Vec::new(),
+            vocabulary: Vocabulary::default(),
+            lexicon: Lexicon::default(),
+            content: 0,
+            boundaries: Arc::default(),
+            analyzer,
+        };
+        let drafts = drafts(&entries, &inner.analyzer);
+        let segment = Segment::of(drafts, &mut inner.vocabulary, &mut inner.lexicon);
+        inner.add(segment);
+        inner.settle();
+        Self { inner: Arc::new(inner) }
     }
 
-    /// The index after `changes`, in order; `self` stays as it is. Equal to building the changed bank.
+    /// The index after `changes`, in order; `self` stays as it is. Finds what building the changed bank would find.
+    ///
+    /// Takes time proportional to the changes, and sometimes to a thousand entries.
     #[must_use]
     pub fn apply(&self, changes: &[Change]) -> Self {
-        // TODO: rebuilds all postings from the analysed items, about 1 s per 100,000 entries; a delta with tombstones
-        // beside the immutable base would make an edit independent of the bank's size.
-        let unchanged = self
-            .inner
-            .items
-            .iter()
-            .map(|item| (item.entry.id.clone(), Arc::clone(item)));
-        let mut items: BTreeMap<EntryId, Arc<Item>> = unchanged.collect();
-        for change in changes {
-            match change {
-                Change::Put(entry) => {
-                    items.insert(
-                        entry.id.clone(),
-                        Arc::new(Item::new(Arc::clone(entry), &self.inner.analyzer)),
-                    );
-                }
-                Change::Remove(id) => {
-                    items.remove(id);
-                }
+        let mut inner = (*self.inner).clone();
+        let last: BTreeMap<&EntryId, &Change> = changes.iter().map(|change| (change.id(), change)).collect();
+        let mut drafts = Drafts::default();
+        for (id, change) in last {
+            inner.remove(id.as_str());
+            if let Change::Put(entry) = change {
+                drafts.push(Arc::clone(entry), &inner.analyzer);
             }
         }
-        Self::from_items(items.into_values().collect(), Arc::clone(&self.inner.analyzer))
+        let segment = Segment::of(vec![drafts], &mut inner.vocabulary, &mut inner.lexicon);
+        inner.add(segment);
+        inner.merge_small();
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether edits have left enough behind for [`Index::compacted`] to pay.
+    pub fn wants_compaction(&self) -> bool {
+        let parts = &self.inner.parts;
+        let dead: usize = parts.iter().map(|part| part.deaths).sum();
+        parts.len() >= MANY_SEGMENTS || dead * MANY_DEAD > self.len().max(MERGED_AT_ONCE)
+    }
+
+    /// The same bank in one segment. Takes time proportional to the bank.
+    #[must_use]
+    pub fn compacted(&self) -> Self {
+        let mut inner = (*self.inner).clone();
+        inner.merge_from(0);
+        inner.settle();
+        Self { inner: Arc::new(inner) }
     }
 
     /// The at most `k` entries in `scope` that answer `query` best.
     pub fn search(&self, query: &str, scope: Scope<'_>, k: usize) -> Matches {
-        self.rank(query, scope, None).into_matches(k)
+        self.rank(query, scope, None, Breadth::Candidates).into_matches(k)
     }
 
     /// The entry with that id, whatever its state.
     pub fn entry(&self, id: &str) -> Option<&Arc<Entry>> {
-        self.item(id).map(|item| &item.entry)
+        let (part, item) = self.inner.find(id)?;
+        Some(&self.inner.parts[part].segment.item(item).entry)
     }
 
     /// Entries, whatever their state.
     pub fn len(&self) -> usize {
-        self.inner.items.len()
+        self.inner.vocabulary.entries as usize
     }
 
     /// Whether there is no entry.
@@ -163,9 +200,9 @@ impl Index {
         self.len() == 0
     }
 
-    /// Every entry, by id.
+    /// Every entry, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.inner.items.iter().map(|item| &item.entry)
+        self.inner.living().map(|item| &item.entry)
     }
 
     /// The analyzer it was built with.
@@ -173,41 +210,62 @@ impl Index {
         &self.inner.analyzer
     }
 
+    /// The same for the same entries, whatever the history.
+    pub fn content(&self) -> u128 {
+        self.inner.content
+    }
+
+    /// How many moments up to `now` (Unix seconds) let some entry begin or cease to apply.
+    pub fn boundaries_passed(&self, now: i64) -> u64 {
+        self.inner
+            .boundaries
+            .range(..=now)
+            .map(|(_, count)| u64::from(*count))
+            .sum()
+    }
+
+    /// Bytes in memory by part, without entries and dictionaries.
+    pub fn bytes(&self) -> BTreeMap<&'static str, usize> {
+        let mut bytes = BTreeMap::new();
+        for (what, size) in self.inner.parts.iter().flat_map(|part| part.segment.bytes()) {
+            *bytes.entry(what).or_default() += size;
+        }
+        bytes
+    }
+
     /// What the bank says about terms.
-    pub(super) fn statistics(&self) -> &Statistics {
-        &self.inner.statistics
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        &self.inner.vocabulary
     }
 
     /// Ranks every candidate. `hidden`: a phrasing that shall not match, for replaying a bank against itself.
-    pub(super) fn rank(&self, query: &str, scope: Scope<'_>, hidden: Option<(&str, u16)>) -> Ranking {
+    pub(super) fn rank(&self, query: &str, scope: Scope<'_>, hidden: Option<(&str, u16)>, breadth: Breadth) -> Ranking {
         let inner = &*self.inner;
         let normalized = inner.analyzer.normalize(query);
         let typed = inner.analyzer.analyze_normalized(&normalized);
-        let respelled = inner.lexicon.respell(&typed, &inner.statistics.units);
+        let respelled = inner.lexicon.respell(&typed, &inner.vocabulary);
         let analysis = match &respelled {
             Some(respelled) => inner.analyzer.analyze_normalized(&respelled.text),
             None => typed,
         };
-        let visible = |doc: Doc| {
-            let entry = &inner.items[doc.item as usize].entry;
-            scope.admits(entry)
-                && hidden.is_none_or(|(id, phrasing)| entry.id.as_str() != id || doc.phrasing != phrasing)
+        let visible = |place: Place, item: &Item, phrasing: u16| {
+            let alive = inner.parts[place.segment as usize].is_alive(inner.doc_item(place));
+            let is_hidden = hidden.is_some_and(|(id, hidden)| phrasing == hidden && item.entry.id.as_str() == id);
+            let unlimited = item.is_open && scope.category.is_none();
+            alive && !is_hidden && (unlimited || scope.admits(&item.entry))
         };
+        let exact = inner.exact(&normalized, visible);
+        let mut places = inner.places(&analysis, breadth, visible);
+        places.extend(&exact);
+        places.sort_unstable();
+        places.dedup();
         let read = respelled.as_ref().map_or(0, |respelled| respelled.read);
-        let query = Query::new(&analysis, read, &inner.statistics);
-        let exact = inner.exact_docs(&normalized, visible);
-        let mut docs = inner.candidates(&analysis, visible);
-        docs.extend(&exact);
-        docs.sort_unstable();
-        docs.dedup();
-        let mut candidates = inner.compare(&query, &docs);
-        for &doc in &exact {
-            let Doc { item, phrasing, .. } = inner.docs[doc as usize];
-            let id = &inner.items[item as usize].entry.id;
-            if let Some(candidate) = candidates
-                .iter_mut()
-                .find(|c| c.entry.id == *id && c.score != Score::EXACT)
-            {
+        let mut candidates = inner.compare(&mut Query::new(&analysis, read, &inner.vocabulary), &places);
+        for &place in &exact {
+            let id = &inner.item(place).entry.id;
+            let phrasing = inner.parts[place.segment as usize].segment.doc(place.doc).phrasing;
+            let same = |candidate: &&mut Candidate| candidate.entry.id == *id && candidate.score != Score::EXACT;
+            if let Some(candidate) = candidates.iter_mut().find(same) {
                 (candidate.score, candidate.phrasing) = (Score::EXACT, phrasing);
             }
         }
@@ -224,51 +282,231 @@ impl Index {
             guard,
         }
     }
+}
 
-    fn item(&self, id: &str) -> Option<&Arc<Item>> {
-        let items = &self.inner.items;
-        let found = items.binary_search_by(|item| item.entry.id.as_str().cmp(id));
-        found.ok().map(|at| &items[at])
+/// Analyses entries, on all cores; a piece for each, in order.
+fn drafts(entries: &[Arc<Entry>], analyzer: &Analyzer) -> Vec<Drafts> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let analyse = |piece: &[Arc<Entry>]| {
+        let mut drafts = Drafts::default();
+        for entry in piece {
+            drafts.push(Arc::clone(entry), analyzer);
+        }
+        drafts
+    };
+    if entries.len() < MERGED_AT_ONCE || cores == 1 {
+        return vec![analyse(entries)];
+    }
+    std::thread::scope(|scope| {
+        let pieces = entries.chunks(entries.len().div_ceil(cores));
+        let workers: Vec<_> = pieces.map(|piece| scope.spawn(move || analyse(piece))).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Drafts>| match worker.join() {
+            Ok(drafts) => drafts,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        workers.into_iter().map(join).collect()
+    })
+}
+
+impl Part {
+    fn is_alive(&self, item: u32) -> bool {
+        self.dead
+            .get(item as usize / 64)
+            .is_none_or(|bits| bits >> (item % 64) & 1 == 0)
     }
 
-    fn from_items(items: Vec<Arc<Item>>, analyzer: Arc<Analyzer>) -> Self {
-        let phrasings = || items.iter().flat_map(|item| &item.phrasings);
-        let documents = phrasings().count();
-        let total: usize = phrasings().map(|phrasing| phrasing.units.len()).sum();
-        let average_length = total as f64 / documents.max(1) as f64;
-        let mut docs = Vec::with_capacity(documents);
-        let mut exact = Vec::with_capacity(documents);
-        for (number, item) in items.iter().enumerate() {
-            for (phrasing, analysis) in item.phrasings.iter().enumerate() {
-                exact.push((item.normalized[phrasing], docs.len() as u32));
-                docs.push(Doc {
-                    item: number as u32,
-                    phrasing: phrasing as u16,
-                    length_weight: length_weight(analysis.units.len(), average_length) as f32,
-                });
+    fn kill(&mut self, item: u32) {
+        let dead = Arc::make_mut(&mut self.dead);
+        dead.resize(dead.len().max(item as usize / 64 + 1), 0);
+        dead[item as usize / 64] |= 1 << (item % 64);
+        self.deaths += 1;
+    }
+}
+
+impl Inner {
+    /// Takes in a segment of living entries whose terms are counted.
+    fn add(&mut self, segment: Segment) {
+        for item in 0..segment.entries() as u32 {
+            self.note(segment.item(item), 1);
+        }
+        if segment.entries() > 0 {
+            self.push(segment);
+        }
+    }
+
+    fn push(&mut self, segment: Segment) {
+        self.parts.push(Part {
+            segment: Arc::new(segment),
+            dead: Arc::default(),
+            deaths: 0,
+        });
+    }
+
+    /// Notes that an entry has come (`by` 1) or gone (−1).
+    fn note(&mut self, item: &Item, by: i32) {
+        self.content = match by {
+            1 => self.content.wrapping_add(item.content),
+            _ => self.content.wrapping_sub(item.content),
+        };
+        for moment in [item.entry.valid_from, item.entry.valid_until].into_iter().flatten() {
+            let boundaries = Arc::make_mut(&mut self.boundaries);
+            let count = boundaries.entry(moment).or_default();
+            *count = count.saturating_add_signed(by);
+            if *count == 0 {
+                boundaries.remove(&moment);
             }
         }
-        exact.sort_unstable();
-        let statistics = Statistics {
-            words: Field::build(phrasings().map(|phrasing| phrasing.words.iter().copied())),
-            units: Field::build(phrasings().map(|phrasing| phrasing.units.iter().copied())),
-            bigrams: Field::build(phrasings().map(bigrams)),
-            sounds: Field::build(phrasings().map(sound_bigrams)),
-            syllable_idf: syllable_idf(phrasings(), documents as u32),
-            answer_freq: answer_freq(&items),
-            answers: items.len() as u32,
-        };
-        let lexicon = lexicon(phrasings(), &statistics);
-        Self {
-            inner: Arc::new(Inner {
-                analyzer,
-                items,
-                docs,
-                statistics,
-                lexicon,
-                exact,
-            }),
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some((part, item)) = self.find(id) else { return };
+        let segment = Arc::clone(&self.parts[part].segment);
+        segment.discount(item, &mut self.vocabulary);
+        self.note(segment.item(item), -1);
+        self.parts[part].kill(item);
+    }
+
+    /// Where the living entry with that id is.
+    fn find(&self, id: &str) -> Option<(usize, u32)> {
+        let parts = self.parts.iter().enumerate();
+        let mut found = parts.filter_map(|(number, part)| {
+            let item = part.segment.find(id)?;
+            part.is_alive(item).then_some((number, item))
+        });
+        found.next()
+    }
+
+    fn living(&self) -> impl Iterator<Item = &Item> {
+        self.parts.iter().flat_map(|part| {
+            let items = 0..part.segment.entries() as u32;
+            items
+                .filter(|item| part.is_alive(*item))
+                .map(|item| part.segment.item(item))
+        })
+    }
+
+    /// Keeps the number of small segments within the logarithm of the number of edits.
+    fn merge_small(&mut self) {
+        let size = |part: &Part| part.segment.entries();
+        let mut first = self.parts.len();
+        let mut together = 0;
+        while let Some(before) = first.checked_sub(1) {
+            let older = size(&self.parts[before]);
+            let grown = together == 0 || together * GROWTH >= older;
+            if !grown || together + older > MERGED_AT_ONCE {
+                break;
+            }
+            together += older;
+            first = before;
         }
+        if self.parts.len() - first > 1 {
+            self.merge_from(first);
+        }
+    }
+
+    /// Makes one segment of the parts from `first` on.
+    fn merge_from(&mut self, first: usize) {
+        let merged = self.parts.split_off(first);
+        let segments: Vec<&Segment> = merged.iter().map(|part| &*part.segment).collect();
+        let segment = Segment::merge(
+            &segments,
+            |part, item| merged[part].is_alive(item),
+            &mut self.vocabulary,
+        );
+        if segment.entries() > 0 {
+            self.push(segment);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.vocabulary.settle();
+        self.lexicon.settle();
+    }
+
+    fn doc_item(&self, place: Place) -> u32 {
+        self.parts[place.segment as usize].segment.doc(place.doc).item
+    }
+
+    fn item(&self, place: Place) -> &Item {
+        self.parts[place.segment as usize].segment.item(self.doc_item(place))
+    }
+
+    /// Visible documents whose normalised text is the query's.
+    fn exact(&self, normalized: &str, visible: impl Fn(Place, &Item, u16) -> bool) -> Vec<Place> {
+        let mut found = Vec::new();
+        if normalized.is_empty() {
+            return found;
+        }
+        for (number, part) in self.parts.iter().enumerate() {
+            for doc in part.segment.normalized_as(Word::new(normalized)) {
+                let place = Place {
+                    segment: number as u32,
+                    doc,
+                };
+                let (item, phrasing) = (self.item(place), part.segment.doc(doc).phrasing);
+                let text = phrasing_text(&item.entry, phrasing);
+                if visible(place, item, phrasing) && self.analyzer.normalize(text) == normalized {
+                    found.push(place);
+                }
+            }
+        }
+        found
+    }
+
+    /// Visible documents to compare, in order of place.
+    fn places(&self, query: &Analysis, breadth: Breadth, visible: impl Fn(Place, &Item, u16) -> bool) -> Vec<Place> {
+        let segments: Vec<&Segment> = self.parts.iter().map(|part| &*part.segment).collect();
+        let is_visible = |place: Place, doc: &super::segment::Doc| {
+            visible(place, segments[place.segment as usize].item(doc.item), doc.phrasing)
+        };
+        if breadth == Breadth::Candidates {
+            return gather(query, &segments, &self.vocabulary, is_visible);
+        }
+        let everywhere = (0..)
+            .zip(&segments)
+            .flat_map(|(segment, content)| (0..content.documents() as u32).map(move |doc| Place { segment, doc }));
+        everywhere
+            .filter(|place| is_visible(*place, segments[place.segment as usize].doc(place.doc)))
+            .collect()
+    }
+
+    /// One candidate per entry, by its best phrasing, unordered. Phrasings of one entry stand side by side in `places`.
+    fn compare(&self, query: &mut Query<'_>, places: &[Place]) -> Vec<Candidate> {
+        let mut best: Vec<(Place, u32, Features, f64)> = Vec::with_capacity(places.len());
+        let mut covered = 0;
+        for place in places {
+            let segment = &self.parts[place.segment as usize].segment;
+            let item = segment.doc(place.doc).item;
+            let is_first = best
+                .last()
+                .is_none_or(|last| (last.0.segment, last.1) != (place.segment, item));
+            if is_first {
+                covered = 0;
+            }
+            let features = query.compare(segment.row(place.doc), segment.answer(item), &mut covered);
+            let raw = ranking::standing(&features);
+            if is_first {
+                best.push((*place, item, features, raw));
+            } else if let Some(last) = best.last_mut() {
+                if raw > last.3 {
+                    *last = (*place, item, features, raw);
+                }
+                last.2.query_units = query.coverage(covered);
+            }
+        }
+        let mut features: Vec<Features> = best.iter().map(|(_, _, features, _)| *features).collect();
+        ranking::with_rivals(&mut features);
+        let candidate = |((place, ..), features): ((Place, u32, Features, f64), Features)| {
+            let raw = ranking::score(&features);
+            Candidate {
+                entry: Arc::clone(&self.item(place).entry),
+                phrasing: self.parts[place.segment as usize].segment.doc(place.doc).phrasing,
+                features,
+                raw,
+                score: confidence::calibrate(raw),
+            }
+        };
+        best.into_iter().zip(features).map(candidate).collect()
     }
 }
 
@@ -287,115 +525,6 @@ impl Ranking {
     }
 }
 
-impl Inner {
-    /// Visible documents whose normalised text is the query's.
-    fn exact_docs(&self, normalized: &str, visible: impl Fn(Doc) -> bool) -> Vec<u32> {
-        let key = Word::new(normalized);
-        let start = self.exact.partition_point(|&(text, _)| text < key);
-        let same = self.exact[start..]
-            .iter()
-            .take_while(|&&(text, _)| text == key)
-            .map(|&(_, doc)| doc);
-        let is_same = |doc: &u32| {
-            let Doc { item, phrasing, .. } = self.docs[*doc as usize];
-            let phrasing = phrasing_text(&self.items[item as usize].entry, phrasing);
-            !normalized.is_empty() && self.analyzer.normalize(phrasing) == normalized
-        };
-        same.filter(|doc| visible(self.docs[*doc as usize]))
-            .filter(is_same)
-            .collect()
-    }
-
-    /// Visible documents worth comparing.
-    fn candidates(&self, query: &Analysis, visible: impl Fn(Doc) -> bool) -> Vec<u32> {
-        let statistics = &self.statistics;
-        let mut lexical = Tally::new(self.docs.len());
-        for word in &query.words {
-            lexical.add(statistics.words.docs(*word), statistics.words.idf(*word));
-        }
-        for bigram in distinct(bigrams(query)) {
-            lexical.add(statistics.bigrams.docs(bigram), statistics.bigrams.idf(bigram) / 2);
-        }
-        let mut rarest: Vec<(u32, Unit)> = distinct(query.units.iter().copied())
-            .into_iter()
-            .map(|unit| (statistics.units.doc_freq(unit), unit))
-            .collect();
-        rarest.sort_unstable();
-        let mut read = 0;
-        for (rank, (doc_freq, unit)) in rarest.into_iter().enumerate() {
-            read += doc_freq as usize;
-            if rank >= 2 && read > UNIT_POSTINGS {
-                break;
-            }
-            lexical.add(statistics.units.docs(unit), statistics.units.idf(unit));
-        }
-        let mut sounds = Tally::new(self.docs.len());
-        for bigram in distinct(sound_bigrams_of(&sounding(query, statistics))) {
-            sounds.add(statistics.sounds.docs(bigram), statistics.sounds.idf(bigram));
-        }
-        let weight = |doc: u32| self.docs[doc as usize].length_weight;
-        let is_visible = |doc: u32| visible(self.docs[doc as usize]);
-        let mut best = lexical.best(CANDIDATES, weight, is_visible);
-        best.extend(sounds.best(SOUND_CANDIDATES, weight, is_visible));
-        best
-    }
-
-    /// One candidate per entry, by its best phrasing, unordered.
-    fn compare(&self, query: &Query<'_>, docs: &[u32]) -> Vec<Candidate> {
-        let mut best: Vec<(u32, u16, Features, f64)> = Vec::with_capacity(docs.len());
-        let mut covered = 0;
-        for doc in docs {
-            let Doc {
-                item: number, phrasing, ..
-            } = self.docs[*doc as usize];
-            let item = &self.items[number as usize];
-            let is_first = best.last().is_none_or(|last| last.0 != number);
-            if is_first {
-                covered = 0;
-            }
-            let features = query.compare((&item.phrasings[phrasing as usize]).into(), &item.answer, &mut covered);
-            let raw = ranking::standing(&features);
-            if is_first {
-                best.push((number, phrasing, features, raw));
-            } else if let Some(last) = best.last_mut() {
-                if raw > last.3 {
-                    *last = (number, phrasing, features, raw);
-                }
-                last.2.query_units = query.coverage(covered);
-            }
-        }
-        let mut features: Vec<Features> = best.iter().map(|(_, _, features, _)| *features).collect();
-        ranking::with_rivals(&mut features);
-        let candidate = |((item, phrasing, ..), features): ((u32, u16, Features, f64), Features)| {
-            let raw = ranking::score(&features);
-            Candidate {
-                entry: Arc::clone(&self.items[item as usize].entry),
-                phrasing,
-                features,
-                raw,
-                score: confidence::calibrate(raw),
-            }
-        };
-        best.into_iter().zip(features).map(candidate).collect()
-    }
-}
-
-impl Item {
-    fn new(entry: Arc<Entry>, analyzer: &Analyzer) -> Self {
-        let texts = || std::iter::once(&entry.question).chain(&entry.similar);
-        let normalized: Vec<String> = texts().map(|text| analyzer.normalize(text)).collect();
-        Self {
-            phrasings: normalized
-                .iter()
-                .map(|text| analyzer.analyze_normalized(text))
-                .collect(),
-            normalized: normalized.iter().map(|text| Word::new(text)).collect(),
-            answer: analyzer.vocabulary(&answer_text(&entry.answer)),
-            entry,
-        }
-    }
-}
-
 impl Scope<'_> {
     /// Whether `entry` may be returned.
     pub fn admits(&self, entry: &Entry) -> bool {
@@ -410,144 +539,4 @@ impl Scope<'_> {
             && entry.valid_until.is_none_or(|until| self.now < until)
             && self.category.is_none_or(below)
     }
-}
-
-/// The wording of a phrasing: 0 is the question, n the n-th similar question.
-pub(super) fn phrasing_text(entry: &Entry, phrasing: u16) -> &str {
-    phrasing
-        .checked_sub(1)
-        .and_then(|n| entry.similar.get(usize::from(n)))
-        .unwrap_or(&entry.question)
-}
-
-/// What an answer says in words.
-fn answer_text(answer: &Answer) -> String {
-    match answer {
-        Answer::Text(text) => text.clone(),
-        Answer::Video { title, description, .. } | Answer::Music { title, description, .. } => {
-            format!("{title}\n{description}")
-        }
-        Answer::News { articles } => {
-            let texts = articles
-                .iter()
-                .flat_map(|article| [article.title.as_str(), article.description.as_str()]);
-            texts.collect::<Vec<_>>().join("\n")
-        }
-        Answer::Miniprogram { title, .. } => title.clone(),
-        Answer::Image { .. } | Answer::Voice { .. } | Answer::Handoff { .. } => String::new(),
-    }
-}
-
-/// Points of documents, added term by term.
-struct Tally {
-    points: Vec<u32>,
-    touched: Vec<u32>,
-}
-
-impl Tally {
-    fn new(documents: usize) -> Self {
-        Self {
-            points: vec![0; documents],
-            touched: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, docs: &[u32], points: u32) {
-        for &doc in docs {
-            let total = &mut self.points[doc as usize];
-            if *total == 0 {
-                self.touched.push(doc);
-            }
-            *total += points.max(1);
-        }
-    }
-
-    /// The at most `count` visible documents with the most weighted points; of equal ones the lowest numbers.
-    fn best(self, count: usize, weight: impl Fn(u32) -> f32, visible: impl Fn(u32) -> bool) -> Vec<u32> {
-        use std::cmp::Reverse;
-        use std::collections::BinaryHeap;
-        // The worst of the best on top. Weighted points become whole, so that they order totally.
-        let mut best: BinaryHeap<Reverse<(u64, Reverse<u32>)>> = BinaryHeap::with_capacity(count + 1);
-        for &doc in &self.touched {
-            let points = (self.points[doc as usize] as f32 * weight(doc)) as u64;
-            let rank = Reverse((points, Reverse(doc)));
-            if (best.len() < count || best.peek().is_some_and(|worst| rank < *worst)) && visible(doc) {
-                best.push(rank);
-                if best.len() > count {
-                    best.pop();
-                }
-            }
-        }
-        best.into_iter().map(|Reverse((_, Reverse(doc)))| doc).collect()
-    }
-}
-
-fn distinct<T: Ord>(terms: impl Iterator<Item = T>) -> Vec<T> {
-    let mut terms: Vec<T> = terms.collect();
-    terms.sort_unstable();
-    terms.dedup();
-    terms
-}
-
-fn bigrams(analysis: &Analysis) -> impl Iterator<Item = Bigram> {
-    analysis.units.windows(2).map(|pair| Bigram::new(pair[0], pair[1]))
-}
-
-fn sound_bigrams(analysis: &Analysis) -> impl Iterator<Item = SoundBigram> {
-    let pairs = analysis
-        .units
-        .windows(2)
-        .map(|pair| (pair[0].readings(), pair[1].readings()));
-    pairs.flat_map(|(first, second)| {
-        first
-            .iter()
-            .flat_map(move |a| second.iter().map(move |b| SoundBigram::new(*a, *b)))
-    })
-}
-
-fn sound_bigrams_of(places: &[Vec<super::pinyin::Syllable>]) -> impl Iterator<Item = SoundBigram> {
-    let pairs = places.windows(2);
-    pairs.flat_map(|pair| {
-        pair[0]
-            .iter()
-            .flat_map(move |a| pair[1].iter().map(move |b| SoundBigram::new(*a, *b)))
-    })
-}
-
-fn syllable_idf<'a>(phrasings: impl Iterator<Item = &'a Analysis>, documents: u32) -> Vec<u32> {
-    let mut freq = vec![0; super::pinyin::Syllable::COUNT];
-    for phrasing in phrasings {
-        for syllable in distinct(phrasing.units.iter().flat_map(|unit| unit.readings())) {
-            freq[syllable.index()] += 1;
-        }
-    }
-    freq.into_iter().map(|doc_freq| idf(doc_freq, documents)).collect()
-}
-
-fn answer_freq(items: &[Arc<Item>]) -> FxHashMap<Word, u32> {
-    let mut freq = FxHashMap::default();
-    for word in items.iter().flat_map(|item| &item.answer) {
-        *freq.entry(*word).or_default() += 1;
-    }
-    freq
-}
-
-/// The words and characters of the bank, for respelling.
-fn lexicon<'a>(phrasings: impl Iterator<Item = &'a Analysis>, statistics: &Statistics) -> Lexicon {
-    let mut words: FxHashMap<&'a str, u32> = FxHashMap::default();
-    for phrasing in phrasings {
-        for (word, &(start, end)) in phrasing.words.iter().zip(&phrasing.word_spans) {
-            let text = &phrasing.text[start as usize..end as usize];
-            words.entry(text).or_insert_with(|| statistics.words.doc_freq(*word));
-        }
-        for (unit, start) in phrasing.units.iter().zip(&phrasing.unit_starts) {
-            let start = *start as usize;
-            if let Some(c) = unit.as_char() {
-                words
-                    .entry(&phrasing.text[start..start + c.len_utf8()])
-                    .or_insert_with(|| statistics.units.doc_freq(*unit));
-            }
-        }
-    }
-    Lexicon::build(words.into_iter())
 }

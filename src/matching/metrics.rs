@@ -5,7 +5,8 @@
 //! precision, defined as in `eval/score.py`. [`feature_rows`] dumps what the ranking was computed from, for fitting
 //! by `tests/bench/fit_ranking.py`. Pure: reading files and printing tables is the caller's work.
 
-use super::index::{Candidate, phrasing_text};
+use super::index::{Breadth, Candidate};
+use super::segment::phrasing_text;
 use super::{Decision, Index, Matches, Scope, Thresholds, ranking};
 use crate::bank::Channel;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,29 @@ use std::collections::BTreeMap;
 const DEPTH: usize = 10;
 /// Hits a list shows.
 const SHOWN: usize = 5;
+
+/// How often comparing the candidates only finds the same as comparing everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Agreement {
+    pub queries: usize,
+    pub same_first_hit: usize,
+    pub same_decision: usize,
+}
+
+/// Replays queries against every phrasing of the bank, and compares. Slow: each query takes time proportional to the bank.
+pub fn agreement(index: &Index, queries: &[LabelledQuery], thresholds: Thresholds) -> Agreement {
+    let mut agreement = Agreement::default();
+    for LabelledQuery { query, .. } in queries {
+        let [candidates, everything] = [Breadth::Candidates, Breadth::Everything]
+            .map(|breadth| index.rank(query, EVERYTHING, None, breadth).into_matches(1));
+        let first = |matches: &Matches| matches.hits.first().map(|hit| hit.entry.id.clone());
+        agreement.queries += 1;
+        agreement.same_first_hit += usize::from(first(&candidates) == first(&everything));
+        agreement.same_decision += usize::from(candidates.decide(thresholds) == everything.decide(thresholds));
+    }
+    agreement
+}
 
 /// A query with the entries that answer it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -181,7 +205,12 @@ pub fn leave_one_out(index: &Index, thresholds: Thresholds) -> Evaluation {
                 relevant: vec![entry.id.to_string()],
                 note: None,
             };
-            let ranking = index.rank(&labelled.query, EVERYTHING, Some((entry.id.as_str(), phrasing)));
+            let ranking = index.rank(
+                &labelled.query,
+                EVERYTHING,
+                Some((entry.id.as_str(), phrasing)),
+                Breadth::Candidates,
+            );
             outcomes.push(Outcome::new(&labelled, &ranking.into_matches(DEPTH), thresholds));
         }
     }
@@ -205,7 +234,7 @@ pub fn feature_rows(index: &Index, labelled: &LabelledQuery, k: usize) -> Vec<Fe
             .collect(),
     };
     let candidates = index
-        .rank(&labelled.query, EVERYTHING, None)
+        .rank(&labelled.query, EVERYTHING, None, Breadth::Candidates)
         .candidates
         .into_iter()
         .enumerate();

@@ -3,18 +3,21 @@
 //! [`Index::search`] is the entry point; [`Matches::decide`] turns its result into answer, list or silence. Pure and
 //! infallible: nothing here reads a clock, a file or a network. Same bank and query, same hits, on every machine.
 
-pub mod confidence;
-pub mod features;
-pub mod index;
-pub mod metrics;
+pub mod text;
 pub mod numerals;
 pub mod pinyin;
-pub mod postings;
-pub mod ranking;
-pub mod spelling;
-pub mod text;
 pub mod tokenizer;
+pub mod vocabulary;
+pub mod spelling;
+pub mod postings;
+pub mod segment;
+pub mod candidates;
+pub mod features;
+pub mod ranking;
+pub mod confidence;
+pub mod index;
 pub mod trace;
+pub mod metrics;
 
 pub use confidence::{Decision, Thresholds};
 pub use index::{Change, Index, Scope};

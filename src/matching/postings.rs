@@ -1,104 +1,153 @@
-//! Postings: which documents hold a term, and how rare it is.
+//! Postings: which documents of a segment hold a term.
 //!
-//! A [`Field`] is built in one go and never changes. A document is one phrasing, numbered from 0. Each term of a
-//! document counts once: questions are too short for term frequency to say anything (FAQ benchmark: within noise).
+//! [`Lists`] is built in one go and never changes. A document is one phrasing, numbered from 0 within its segment. Each
+//! term of a document counts once: questions are too short for term frequency to say anything (FAQ benchmark: within
+//! noise).
 
 use rustc_hash::FxHashMap;
-use std::hash::Hash;
 
 /// BM25 (Robertson & Zaragoza 2009, §3): how fast repeated terms saturate; with binary frequencies, the strength of `B`.
 const K1: f64 = 1.2;
 /// BM25: how far long documents are held back.
 const B: f64 = 0.75;
-/// Steps of one natural-log unit in which idf is kept. Sums of whole steps are exact, so no score depends on the order
-/// of additions, and a processor whose `ln` differs in the last bit gets the same steps.
-pub const IDF_STEPS: f64 = 1024.0;
+/// A directory by number pays when at least one number in so many is used.
+const DENSE: usize = 8;
 
-/// The inverted lists of one kind of term, in one array.
-#[derive(Debug, Clone)]
-pub struct Field<T> {
-    lists: FxHashMap<T, List>,
+/// The inverted lists of one field in one segment.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    directory: Directory,
     /// Document numbers, ascending within a list.
     docs: Vec<u32>,
-    documents: u32,
 }
 
-/// One term's documents, as a span of `docs`, and its rarity.
-#[derive(Debug, Clone, Copy, Default)]
-struct List {
-    start: u32,
-    end: u32,
-    idf: u32,
+/// Where a term's list is.
+#[derive(Debug, Clone)]
+enum Directory {
+    /// By the term's number: where its list begins; one more at the end.
+    Dense(Vec<u32>),
+    /// For segments that have few of the bank's terms.
+    Sparse(FxHashMap<u32, (u32, u32)>),
 }
 
-impl<T: Copy + Eq + Hash> Field<T> {
-    /// Builds the field of documents 0, 1, 2 …, each given by its terms, repetitions allowed.
-    pub fn build<D>(documents: impl Iterator<Item = D> + Clone) -> Self
-    where
-        D: Iterator<Item = T>,
-    {
-        // First pass: per term the number of documents, in `end`; `start` holds the last one counted, by number + 1.
-        let mut lists: FxHashMap<T, List> = FxHashMap::default();
-        let mut number = 0;
-        for terms in documents.clone() {
-            number += 1;
-            for term in terms {
-                let list = lists.entry(term).or_default();
-                list.end += u32::from(list.start != number);
-                list.start = number;
+/// The terms of every document of a segment, in document order, repetitions allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Numbers of terms.
+    pub terms: &'a [u32],
+    /// Where each document's terms end.
+    pub ends: &'a [u32],
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::Dense(Vec::new())
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn iter(self) -> impl Iterator<Item = &'a [u32]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(self.ends)
+            .map(move |(start, end)| &self.terms[start as usize..*end as usize])
+    }
+}
+
+impl Lists {
+    /// Of documents given by their terms; `numbers` is above every term's number.
+    pub fn build(rows: Rows<'_>, numbers: usize) -> Self {
+        if rows.terms.len() * DENSE >= numbers {
+            Self::dense(rows, numbers)
+        } else {
+            Self::sparse(rows)
+        }
+    }
+
+    fn dense(rows: Rows<'_>, numbers: usize) -> Self {
+        // First pass: the length of each list, one place further on; `last` holds the last document counted, from 1.
+        let mut starts = vec![0_u32; numbers + 1];
+        let mut last = vec![0_u32; numbers];
+        for (doc, terms) in (1..).zip(rows.iter()) {
+            for &term in terms {
+                let term = term as usize;
+                starts[term + 1] += u32::from(last[term] != doc);
+                last[term] = doc;
             }
         }
-        let mut filled = 0;
-        for list in lists.values_mut() {
-            let doc_freq = list.end;
-            *list = List {
-                start: filled,
-                end: filled,
-                idf: idf(doc_freq, number),
-            };
-            filled += doc_freq;
+        for at in 1..starts.len() {
+            starts[at] += starts[at - 1];
         }
-        let mut docs = vec![0; filled as usize];
-        for (doc, terms) in documents.enumerate() {
-            for term in terms {
-                let Some(list) = lists.get_mut(&term) else { continue };
-                if list.end == list.start || docs[list.end as usize - 1] != doc as u32 {
-                    docs[list.end as usize] = doc as u32;
-                    list.end += 1;
+        let mut docs = vec![0; starts[numbers] as usize];
+        let mut filled = last;
+        filled.copy_from_slice(&starts[..numbers]);
+        for (doc, terms) in (0..).zip(rows.iter()) {
+            for &term in terms {
+                let (start, end) = (starts[term as usize], &mut filled[term as usize]);
+                if *end == start || docs[*end as usize - 1] != doc {
+                    docs[*end as usize] = doc;
+                    *end += 1;
                 }
             }
         }
         Self {
-            lists,
+            directory: Directory::Dense(starts),
             docs,
-            documents: number,
         }
     }
 
-    /// The documents holding `term`, ascending; empty when none does.
-    pub fn docs(&self, term: T) -> &[u32] {
-        self.lists
-            .get(&term)
-            .map_or(&[], |list| &self.docs[list.start as usize..list.end as usize])
+    fn sparse(rows: Rows<'_>) -> Self {
+        let pairs = (0..).zip(rows.iter());
+        let mut pairs: Vec<(u32, u32)> = pairs
+            .flat_map(|(doc, terms)| terms.iter().map(move |term| (*term, doc)))
+            .collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut spans: FxHashMap<u32, (u32, u32)> = FxHashMap::default();
+        for (at, (term, _)) in (0..).zip(&pairs) {
+            spans.entry(*term).or_insert((at, at)).1 = at + 1;
+        }
+        Self {
+            directory: Directory::Sparse(spans),
+            docs: pairs.into_iter().map(|(_, doc)| doc).collect(),
+        }
     }
 
-    /// How many documents hold `term`.
-    pub fn doc_freq(&self, term: T) -> u32 {
-        self.lists.get(&term).map_or(0, |list| list.end - list.start)
+    /// The documents holding the term with that number, ascending; empty when none does.
+    pub fn docs(&self, number: u32) -> &[u32] {
+        let span = match &self.directory {
+            Directory::Dense(starts) => {
+                let at = number as usize;
+                starts
+                    .get(at)
+                    .zip(starts.get(at + 1))
+                    .map(|(start, end)| (*start, *end))
+            }
+            Directory::Sparse(spans) => spans.get(&number).copied(),
+        };
+        span.map_or(&[], |(start, end)| &self.docs[start as usize..end as usize])
     }
 
-    /// Rarity of `term`, in steps; a term nobody has is the rarest.
-    pub fn idf(&self, term: T) -> u32 {
-        self.lists
-            .get(&term)
-            .map_or_else(|| idf(0, self.documents), |list| list.idf)
+    /// Every term that occurs, with the number of its documents, in no order.
+    pub fn frequencies(&self) -> Vec<(u32, u32)> {
+        match &self.directory {
+            Directory::Dense(starts) => (0..)
+                .zip(starts.windows(2))
+                .filter(|(_, span)| span[0] < span[1])
+                .map(|(number, span)| (number, span[1] - span[0]))
+                .collect(),
+            Directory::Sparse(spans) => spans.iter().map(|(term, (start, end))| (*term, end - start)).collect(),
+        }
     }
-}
 
-/// BM25's inverse document frequency, ln(1 + (N − n + ½) / (n + ½)), in [`IDF_STEPS`].
-pub fn idf(doc_freq: u32, documents: u32) -> u32 {
-    let (n, all) = (f64::from(doc_freq), f64::from(documents.max(doc_freq)));
-    ((1.0 + (all - n + 0.5) / (n + 0.5)).ln() * IDF_STEPS).round() as u32
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        let directory = match &self.directory {
+            Directory::Dense(starts) => starts.len() * 4,
+            Directory::Sparse(spans) => spans.capacity() * 13,
+        };
+        directory + self.docs.len() * 4
+    }
 }
 
 /// BM25's weight of one occurrence in a document of `length` units where `average` is usual; 1 at the average.
@@ -111,12 +160,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn postings_are_ascending_and_distinct() {
-        let documents = [vec![1, 2, 1], vec![], vec![2, 2], vec![1]];
-        let field = Field::build(documents.iter().map(|terms| terms.iter().copied()));
-        assert_eq!(field.docs(1), [0, 3]);
-        assert_eq!(field.docs(2), [0, 2]);
-        assert_eq!(field.docs(9), [0_u32; 0]);
-        assert!(field.idf(9) > field.idf(1));
+    fn lists_are_ascending_and_distinct_in_either_form() {
+        let rows = Rows {
+            terms: &[1, 2, 1, 2, 2, 1],
+            ends: &[3, 3, 5, 6],
+        };
+        for lists in [Lists::dense(rows, 4), Lists::sparse(rows)] {
+            assert_eq!(lists.docs(1), [0, 3]);
+            assert_eq!(lists.docs(2), [0, 2]);
+            for absent in [0, 3, 9] {
+                assert_eq!(lists.docs(absent), [0_u32; 0]);
+            }
+            let mut frequencies = lists.frequencies();
+            frequencies.sort_unstable();
+            assert_eq!(frequencies, [(1, 2), (2, 2)]);
+        }
     }
 }

@@ -68,8 +68,10 @@ pub const TABLE: [Weight; 23] = table! {
 /// Scores are kept in these fractions of one, so that their sums are exact.
 const STEP: f64 = 1.0 / 1_048_576.0;
 
+/// To the nearest step. Through an integer, because `f64::round` is a call where processors of ten years ago must do.
 fn quantised(value: f64) -> f64 {
-    (value / STEP).round() * STEP
+    let steps = value * (1.0 / STEP);
+    (steps + 0.5_f64.copysign(steps)) as i64 as f64 * STEP
 }
 
 /// What each line of [`TABLE`] adds, in its order.

@@ -2,42 +2,58 @@
 //!
 //! [`Lexicon::respell`] is the entry point. It reads the query as a row of slots and finds the cheapest row of words
 //! from the bank that sounds the same (a Viterbi search over a word-unigram model, as in an input method). Latin runs
-//! the bank knows stay as they are; a Chinese character changes only where the gain outweighs `CHANGE`.
+//! the bank knows stay as they are; a Chinese character changes only where the gain outweighs `CHANGE`. Costs are whole
+//! steps of a natural-log unit, from the vocabulary's counts at the moment of the query.
 
 use super::pinyin::{self, Syllable};
-use super::postings::Field;
 use super::tokenizer::{Analysis, Unit, units};
+use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
-/// Cost of changing one typed character, in natural-log units.
-const CHANGE: f64 = 6.0;
+/// Cost of changing one typed character.
+const CHANGE: u32 = (6.0 * IDF_STEPS) as u32;
 /// Cost of one initial: there are many more words behind two initials than behind two syllables.
-const INITIAL: f64 = 2.0;
+const INITIAL: u32 = (2.0 * IDF_STEPS) as u32;
 /// Cost of leaving a typed syllable or initial as it is.
-const UNREAD: f64 = 25.0;
+const UNREAD: u32 = (25.0 * IDF_STEPS) as u32;
 /// Longest word looked for, in slots.
 const LONGEST: usize = 6;
-/// Words kept for one sound.
-const ALTERNATIVES: usize = 4;
 /// Longest Latin run read as initials.
 const MAX_INITIALS: usize = 8;
 
-/// The bank's words by their sounds and by their initials.
-#[derive(Debug, Clone, Default)]
+/// The bank's words by their sounds and by their initials, and its characters by their syllables.
+///
+/// It only grows; whether a word is still in the bank, and how often, the vocabulary tells.
+#[derive(Clone, Default)]
 pub struct Lexicon {
-    /// Every word with its negative log probability.
-    costs: FxHashMap<Box<str>, f64>,
-    by_sound: FxHashMap<Box<[Syllable]>, Vec<Known>>,
-    by_initials: FxHashMap<Box<[u8]>, Vec<Known>>,
-    /// ln of the number of occurrences of words.
-    total: f64,
+    settled: Arc<Shelf>,
+    /// What came with recent edits.
+    recent: Shelf,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone, Default)]
+struct Shelf {
+    words: Vec<Known>,
+    /// By key of a text: position in `words`.
+    by_text: FxHashMap<Key, u32>,
+    /// By key of a row of syllables: positions. The beginnings of longer rows are there as well, without words.
+    by_sound: FxHashMap<Key, Vec<u32>>,
+    /// By key of a row of initials, likewise.
+    by_initials: FxHashMap<Key, Vec<u32>>,
+    /// By syllable: numbers of characters that may be read so.
+    by_syllable: FxHashMap<Syllable, Vec<u32>>,
+}
+
+/// A row of characters, syllables or initials, hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Key(u64);
+
+#[derive(Clone)]
 struct Known {
     text: Box<str>,
-    /// Negative log probability.
-    cost: f64,
+    /// The word's number in the vocabulary.
+    number: u32,
 }
 
 /// A query in the bank's spelling.
@@ -59,123 +75,258 @@ enum Slot<'a> {
     Fixed(&'a str),
 }
 
-impl Lexicon {
-    /// From the bank's words with their document frequencies, each word once, in any order.
-    pub fn build<'a>(words: impl Iterator<Item = (&'a str, u32)>) -> Self {
-        let mut words: Vec<(&str, u32)> = words.filter(|(text, _)| is_sounded(text)).collect();
-        // Order decides among equals, so it must not be the hash map's.
-        words.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        let total = words
-            .iter()
-            .map(|(_, count)| f64::from(*count))
-            .sum::<f64>()
-            .max(1.0)
-            .ln();
-        let mut lexicon = Self {
-            total,
-            ..Self::default()
-        };
-        for (text, count) in words {
-            let cost = total - f64::from(count).ln();
-            let known = Known {
-                text: text.into(),
-                cost,
-            };
-            lexicon.costs.insert(known.text.clone(), cost);
-            for sound in sounds(text) {
-                keep(lexicon.by_sound.entry(sound).or_default(), &known);
-            }
-            if text.chars().nth(1).is_some() {
-                let initials = text.chars().filter_map(|c| pinyin::initials(c).next()).collect();
-                keep(lexicon.by_initials.entry(initials).or_default(), &known);
-            }
+/// How some slots are read.
+#[derive(Clone, Copy)]
+enum Reading<'a> {
+    AsTyped,
+    Word(&'a str),
+    Char(char),
+}
+
+/// The cheapest way to read the slots before a place.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    cost: u32,
+    /// Where its last piece begins.
+    start: usize,
+    piece: Reading<'a>,
+}
+
+impl Key {
+    /// Of a row one longer.
+    fn with(self, next: u32) -> Self {
+        Self((self.0.rotate_left(23) ^ u64::from(next).wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn of(row: impl IntoIterator<Item = u32>) -> Self {
+        row.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl Shelf {
+    fn learn(&mut self, text: &str, number: u32) {
+        let position = self.words.len() as u32;
+        self.words.push(Known {
+            text: text.into(),
+            number,
+        });
+        self.by_text.insert(Key::of(text.chars().map(u32::from)), position);
+        for sound in sounds(text) {
+            let row = sound.iter().map(|syllable| syllable.index() as u32);
+            file(&mut self.by_sound, row, position);
         }
-        lexicon
+        let initials = text.chars().filter_map(|c| pinyin::initials(c).next()).map(u32::from);
+        file(&mut self.by_initials, initials, position);
+    }
+}
+
+/// Files a word under its row, and makes known that there are rows with its beginnings.
+fn file(shelf: &mut FxHashMap<Key, Vec<u32>>, row: impl Iterator<Item = u32>, position: u32) {
+    let mut key = Key::default();
+    for next in row {
+        key = key.with(next);
+        shelf.entry(key).or_default();
+    }
+    let words = shelf.entry(key).or_default();
+    if words.last() != Some(&position) {
+        words.push(position);
+    }
+}
+
+impl Lexicon {
+    /// Takes in a word with its number, unless it is known or cannot be meant by a sound.
+    pub fn learn(&mut self, text: &str, number: u32) {
+        if !is_sounded(text) {
+            return;
+        }
+        let key = Key::of(text.chars().map(u32::from));
+        if !self.settled.by_text.contains_key(&key) && !self.recent.by_text.contains_key(&key) {
+            self.recent.learn(text, number);
+        }
+    }
+
+    /// Takes in a unit that is new in the bank, with its number.
+    pub fn learn_char(&mut self, unit: Unit, number: u32) {
+        for syllable in unit.readings() {
+            self.recent.by_syllable.entry(*syllable).or_default().push(number);
+        }
+    }
+
+    /// Files what is recent with the rest; takes time proportional to all of it.
+    pub fn settle(&mut self) {
+        let recent = std::mem::take(&mut self.recent);
+        if self.settled.words.is_empty() && self.settled.by_syllable.is_empty() {
+            self.settled = Arc::new(recent);
+            return;
+        }
+        let settled = Arc::make_mut(&mut self.settled);
+        for word in recent.words {
+            settled.learn(&word.text, word.number);
+        }
+        for (syllable, numbers) in recent.by_syllable {
+            settled.by_syllable.entry(syllable).or_default().extend(numbers);
+        }
     }
 
     /// The query as the bank would spell it; `None` when that is how it is spelled.
-    pub fn respell(&self, query: &Analysis, known: &Field<Unit>) -> Option<Respelled> {
-        let slots = slots(&query.text, known);
-        // Cheapest way to read the slots before each place: cost, where its last word begins, that word.
-        let mut best: Vec<(f64, usize, Option<&str>)> = vec![(f64::INFINITY, 0, None); slots.len() + 1];
-        best[0].0 = 0.0;
-        for start in 0..slots.len() {
-            let before = best[start].0;
-            let mut offer = |end: usize, cost: f64, text| {
-                if before + cost < best[end].0 {
-                    best[end] = (before + cost, start, text);
-                }
-            };
-            offer(start + 1, self.cost_as_it_is(&slots[start]), None);
-            let mut typed = String::new();
-            for end in start + 1..=slots.len().min(start + LONGEST) {
-                if let Slot::Char(c, _) = slots[end - 1] {
-                    typed.push(c);
-                }
-                if let Some((word, cost)) = self.costs.get_key_value(typed.as_str())
-                    && word.chars().count() == end - start
-                {
-                    offer(end, *cost, Some(&**word));
-                }
-                for word in self.words(&slots[start..end]) {
-                    if let Some(cost) = cost_of_reading(&slots[start..end], &word.text) {
-                        offer(end, word.cost + cost, Some(&*word.text));
-                    }
-                }
-            }
-        }
-        let respelled = render(&slots, &best);
+    pub fn respell(&self, query: &Analysis, vocabulary: &Vocabulary) -> Option<Respelled> {
+        let slots = slots(&query.text, vocabulary);
+        let search = Search {
+            lexicon: self,
+            vocabulary,
+            // Words and characters of all phrasings: what frequencies are shares of.
+            rarity: Rarity::among(u32::try_from(2 * vocabulary.total_units).unwrap_or(u32::MAX - 1)),
+            slots: &slots,
+        };
+        let respelled = render(&slots, &search.cheapest());
         (respelled.changed + respelled.read > 0).then_some(respelled)
     }
 
-    fn cost_as_it_is(&self, slot: &Slot<'_>) -> f64 {
+    fn shelves(&self) -> impl Iterator<Item = &Shelf> {
+        [&*self.settled, &self.recent].into_iter()
+    }
+}
+
+/// What of a slot makes a key.
+type Read = fn(&Slot<'_>) -> Option<u32>;
+/// Where words are filed by such keys.
+type Filed<'a> = fn(&'a Shelf) -> &'a FxHashMap<Key, Vec<u32>>;
+
+/// One query being read.
+struct Search<'a> {
+    lexicon: &'a Lexicon,
+    vocabulary: &'a Vocabulary,
+    rarity: Rarity,
+    slots: &'a [Slot<'a>],
+}
+
+impl<'a> Search<'a> {
+    fn cheapest(&self) -> Vec<Step<'a>> {
+        let unreached = Step {
+            cost: u32::MAX,
+            start: 0,
+            piece: Reading::AsTyped,
+        };
+        let mut best = vec![unreached; self.slots.len() + 1];
+        best[0].cost = 0;
+        for start in 0..self.slots.len() {
+            let before = best[start].cost;
+            let mut offer = |end: usize, cost: u32, piece| {
+                let cost = before.saturating_add(cost);
+                if cost < best[end].cost {
+                    best[end] = Step { cost, start, piece };
+                }
+            };
+            offer(start + 1, self.cost_as_typed(&self.slots[start]), Reading::AsTyped);
+            if let Slot::Syllable(syllable) = self.slots[start]
+                && let Some((cost, c)) = self.best_char(syllable)
+            {
+                offer(start + 1, cost, Reading::Char(c));
+            }
+            self.words_from(start, |end, cost, word| offer(end, cost, Reading::Word(word)));
+        }
+        best
+    }
+
+    fn cost_as_typed(&self, slot: &Slot<'_>) -> u32 {
         match slot {
-            // A character the bank has is found among the words; this is one it has not.
-            Slot::Char(..) => self.total + 1.0,
+            Slot::Char(c, _) => match self.vocabulary.units.doc_freq_of(Unit::of_char(*c).0) {
+                0 => self.rarity.idf(0),
+                doc_freq => self.rarity.idf(doc_freq),
+            },
             Slot::Syllable(_) | Slot::Initial(_) => UNREAD,
-            Slot::Fixed(_) => 0.0,
+            Slot::Fixed(_) => 0,
         }
     }
 
-    fn words(&self, slots: &[Slot<'_>]) -> &[Known] {
-        let sound: Option<Box<[Syllable]>> = slots.iter().map(Slot::sound).collect();
-        let found = sound.and_then(|sound| self.by_sound.get(&sound)).or_else(|| {
-            let initials: Option<Box<[u8]>> = slots.iter().map(Slot::initial).collect();
-            self.by_initials.get(&initials?)
+    /// The bank's most frequent character that is read so, with its cost; of equal ones the lowest code.
+    fn best_char(&self, syllable: Syllable) -> Option<(u32, char)> {
+        let numbers = self
+            .lexicon
+            .shelves()
+            .filter_map(|shelf| shelf.by_syllable.get(&syllable));
+        let known = numbers.flatten().filter_map(|number| {
+            let doc_freq = self.vocabulary.units.doc_freq(*number);
+            Some((doc_freq, self.vocabulary.unit(*number).as_char()?)).filter(|_| doc_freq > 0)
         });
-        found.map_or(&[], Vec::as_slice)
+        known.map(|(doc_freq, c)| (self.rarity.idf(doc_freq), c)).min()
+    }
+
+    /// Offers the cheapest word for each run of at least two slots that begins at `start`.
+    fn words_from(&self, start: usize, mut offer: impl FnMut(usize, u32, &'a str)) {
+        let slots = &self.slots[start..self.slots.len().min(start + LONGEST)];
+        let rows: [(Read, Filed<'a>); 2] = [
+            (|slot| slot.sound(), |shelf| &shelf.by_sound),
+            (|slot| slot.initial(), |shelf| &shelf.by_initials),
+        ];
+        for (read, filed) in rows {
+            let mut key = Key::default();
+            for (at, slot) in slots.iter().enumerate() {
+                let Some(next) = read(slot) else { break };
+                key = key.with(next);
+                let mut begins = false;
+                let mut cheapest: Option<(u32, &str)> = None;
+                for shelf in self.lexicon.shelves() {
+                    let Some(words) = filed(shelf).get(&key) else { continue };
+                    begins = true;
+                    for position in words {
+                        let known = &shelf.words[*position as usize];
+                        let cost = self.cost_of(known, &slots[..=at]);
+                        let found = cost.map(|cost| (cost, &*known.text));
+                        cheapest = [cheapest, found].into_iter().flatten().min();
+                    }
+                }
+                if let Some((cost, word)) = cheapest {
+                    offer(start + at + 1, cost, word);
+                }
+                if !begins {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What it costs that `slots` were meant as the word; `None` when it is not in the bank, or cannot be.
+    fn cost_of(&self, word: &Known, slots: &[Slot<'_>]) -> Option<u32> {
+        let doc_freq = self.vocabulary.words.doc_freq(word.number);
+        let mut read = 0;
+        let mut cost = 0;
+        for (slot, c) in slots.iter().zip(word.text.chars()) {
+            read += 1;
+            cost += match slot {
+                Slot::Char(typed, _) if *typed != c => CHANGE,
+                Slot::Initial(_) => INITIAL,
+                _ => 0,
+            };
+        }
+        (doc_freq > 0 && read == slots.len()).then(|| cost + self.rarity.idf(doc_freq))
     }
 }
 
 impl Slot<'_> {
-    fn sound(&self) -> Option<Syllable> {
+    fn sound(&self) -> Option<u32> {
         match self {
-            Self::Char(_, readings) => readings.first().copied(),
-            Self::Syllable(syllable) => Some(*syllable),
+            Self::Char(_, readings) => readings.first().map(|syllable| syllable.index() as u32),
+            Self::Syllable(syllable) => Some(syllable.index() as u32),
             Self::Initial(_) | Self::Fixed(_) => None,
         }
     }
 
-    fn initial(&self) -> Option<u8> {
+    fn initial(&self) -> Option<u32> {
         match self {
-            Self::Initial(letter) => Some(*letter),
+            Self::Initial(letter) => Some(u32::from(*letter)),
             _ => None,
         }
     }
 }
 
-fn keep(words: &mut Vec<Known>, known: &Known) {
-    if words.len() < ALTERNATIVES && words.iter().all(|other| other.text != known.text) {
-        words.push(known.clone());
-    }
-}
-
+/// Whether a word has two to six characters, all of which sound.
 fn is_sounded(word: &str) -> bool {
     let mut length = 0;
     word.chars().all(|c| {
         length += 1;
         !pinyin::readings(c).is_empty()
-    }) && (1..=LONGEST).contains(&length)
+    }) && (2..=LONGEST).contains(&length)
 }
 
 /// Every way to pronounce a word, at most eight.
@@ -197,13 +348,13 @@ fn sounds(word: &str) -> Vec<Box<[Syllable]>> {
     all.into_iter().map(Vec::into_boxed_slice).collect()
 }
 
-fn slots<'a>(text: &'a str, known: &Field<Unit>) -> Vec<Slot<'a>> {
+fn slots<'a>(text: &'a str, vocabulary: &Vocabulary) -> Vec<Slot<'a>> {
     let mut slots = Vec::new();
     for (_, part) in units(text) {
         let unit = Unit::new(part);
         if let Some(c) = unit.as_char() {
             slots.push(Slot::Char(c, pinyin::readings(c)));
-        } else if known.doc_freq(unit) > 0 || unit.is_number() {
+        } else if vocabulary.units.doc_freq_of(unit.0) > 0 || unit.is_number() {
             slots.push(Slot::Fixed(part));
         } else if let Some(syllables) = pinyin::split(part) {
             slots.extend(syllables.into_iter().map(Slot::Syllable));
@@ -216,27 +367,12 @@ fn slots<'a>(text: &'a str, known: &Field<Unit>) -> Vec<Slot<'a>> {
     slots
 }
 
-/// What it costs that `slots` were meant as `word`; `None` when they cannot be.
-fn cost_of_reading(slots: &[Slot<'_>], word: &str) -> Option<f64> {
-    let changed = slots
-        .iter()
-        .zip(word.chars())
-        .filter(|(slot, c)| matches!(slot, Slot::Char(typed, _) if typed != c));
-    let changed = changed.count();
-    // A lone character has too many namesakes.
-    if changed > 0 && slots.len() == 1 {
-        return None;
-    }
-    let initials = slots.iter().filter(|slot| slot.initial().is_some()).count();
-    Some(changed as f64 * CHANGE + initials as f64 * INITIAL)
-}
-
-fn render(slots: &[Slot<'_>], best: &[(f64, usize, Option<&str>)]) -> Respelled {
-    let mut pieces: Vec<(usize, usize, Option<&str>)> = Vec::new();
+fn render(slots: &[Slot<'_>], best: &[Step<'_>]) -> Respelled {
+    let mut pieces: Vec<(usize, usize, Reading<'_>)> = Vec::new();
     let mut end = slots.len();
     while end > 0 {
-        let (_, start, word) = best[end];
-        pieces.push((start, end, word));
+        let Step { start, piece, .. } = best[end];
+        pieces.push((start, end, piece));
         end = start;
     }
     let mut respelled = Respelled {
@@ -246,7 +382,11 @@ fn render(slots: &[Slot<'_>], best: &[(f64, usize, Option<&str>)]) -> Respelled 
     };
     for (start, end, word) in pieces.into_iter().rev() {
         match (&slots[start], word) {
-            (_, Some(word)) => {
+            (_, Reading::Char(c)) => {
+                respelled.read += 1;
+                respelled.text.push(c);
+            }
+            (_, Reading::Word(word)) => {
                 for (slot, c) in slots[start..end].iter().zip(word.chars()) {
                     match slot {
                         Slot::Char(typed, _) => respelled.changed += usize::from(*typed != c),
@@ -255,10 +395,10 @@ fn render(slots: &[Slot<'_>], best: &[(f64, usize, Option<&str>)]) -> Respelled 
                 }
                 respelled.text.push_str(word);
             }
-            (Slot::Char(c, _), None) => respelled.text.push(*c),
-            (Slot::Initial(letter), None) => respelled.text.push(char::from(*letter)),
-            (Slot::Syllable(syllable), None) => respelled.text.push_str(syllable.spelling()),
-            (Slot::Fixed(run), None) => {
+            (Slot::Char(c, _), Reading::AsTyped) => respelled.text.push(*c),
+            (Slot::Initial(letter), Reading::AsTyped) => respelled.text.push(char::from(*letter)),
+            (Slot::Syllable(syllable), Reading::AsTyped) => respelled.text.push_str(syllable.spelling()),
+            (Slot::Fixed(run), Reading::AsTyped) => {
                 // Two runs would become one without the space that stood between them.
                 if respelled.text.ends_with(|c: char| c.is_ascii_alphanumeric()) {
                     respelled.text.push(' ');

@@ -9,6 +9,8 @@
 //! numbers → spaces.
 
 use super::numerals;
+use rustc_hash::FxHashMap;
+use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization;
 
 /// The text that decides whether two questions are the same.
@@ -17,10 +19,13 @@ use unicode_normalization::UnicodeNormalization;
 /// Latin words and nowhere else. Empty when the text holds nothing but signs.
 pub fn normalize(text: &str) -> String {
     let folded = fold(&without_faces(text));
-    let canonical = replace_phrases(&separate(&folded), CANONICAL);
+    let canonical = QUESTION_WORDS.replace(&separate(&folded));
     let asked = without_fillers(&canonical);
     join(&numerals::canonical(&asked))
 }
+
+static QUESTION_WORDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(CANONICAL));
+static SPOKEN_ASIDES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(ASIDES));
 
 /// Whether `c` is written without spaces between words.
 pub fn is_han(c: char) -> bool {
@@ -365,7 +370,7 @@ const ASIDES: &[(&str, &str)] = &[
 
 /// Drops politeness, as long as something is left of the question.
 fn without_fillers(text: &str) -> String {
-    let without_asides = replace_phrases(text, ASIDES);
+    let without_asides = SPOKEN_ASIDES.replace(text);
     let mut rest = without_asides.trim();
     while let Some(shorter) = without_opening(rest).or_else(|| without_ending(rest)) {
         rest = shorter.trim();
@@ -388,21 +393,38 @@ fn without_ending(text: &str) -> Option<&str> {
     ENDINGS.iter().find_map(|ending| text.strip_suffix(ending))
 }
 
-/// Replaces from left to right; of the phrases that fit at one place the first in `table`.
-fn replace_phrases(text: &str, table: &[(&str, &str)]) -> String {
-    let mut replaced = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let found = table.iter().find_map(|(from, to)| Some((rest.strip_prefix(from)?, to)));
-        if let Some((after, to)) = found {
-            replaced.push_str(to);
-            rest = after;
-        } else {
-            replaced.push(c);
-            rest = &rest[c.len_utf8()..];
+/// Phrases to replace, by their first character.
+struct Phrases(FxHashMap<char, Vec<(&'static str, &'static str)>>);
+
+impl Phrases {
+    fn new(table: &[(&'static str, &'static str)]) -> Self {
+        let mut by_first: FxHashMap<char, Vec<_>> = FxHashMap::default();
+        for &(from, to) in table {
+            by_first
+                .entry(from.chars().next().unwrap_or_default())
+                .or_default()
+                .push((from, to));
         }
+        Self(by_first)
     }
-    replaced
+
+    /// Replaces from left to right; of the phrases that fit at one place the first in the table.
+    fn replace(&self, text: &str) -> String {
+        let mut replaced = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let mut beginning = self.0.get(&c).into_iter().flatten();
+            let found = beginning.find_map(|(from, to)| Some((rest.strip_prefix(from)?, to)));
+            if let Some((after, to)) = found {
+                replaced.push_str(to);
+                rest = after;
+            } else {
+                replaced.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+        replaced
+    }
 }
 
 /// Leaves a space only where two Latin words would otherwise become one.

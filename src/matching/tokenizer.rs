@@ -31,14 +31,14 @@ pub struct Analyzer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unit(pub u32);
 
-/// The field `bigrams`: two units side by side.
+/// The field `bigrams`: two units side by side, by a hash of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bigram(pub u64);
+pub struct Bigram(pub u32);
 
-/// The field `words`: a word by the 64-bit hash of its text. Two words in one bank share a hash about never (10^-8 at
-/// a million words), and then a score is a little off.
+/// The field `words`: a word by the 32-bit hash of its text. Of 100,000 words in one bank about one pair shares a hash;
+/// then a score is a little off, on every machine alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Word(pub u64);
+pub struct Word(pub u32);
 
 /// The field `sounds`: two syllables side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +72,9 @@ pub struct Analysis {
 impl Bigram {
     /// Of two neighbours.
     pub fn new(first: Unit, second: Unit) -> Self {
-        Self(u64::from(first.0) << 32 | u64::from(second.0))
+        // Fibonacci hashing of both codes, folded.
+        let both = (u64::from(first.0) << 32 | u64::from(second.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self((both ^ both >> 32) as u32)
     }
 }
 
@@ -81,13 +83,20 @@ impl SoundBigram {
     pub fn new(first: Syllable, second: Syllable) -> Self {
         Self((first.index() as u32) << 16 | second.index() as u32)
     }
+
+    /// Every way in which two neighbouring units sound.
+    pub fn of(first: Unit, second: Unit) -> impl Iterator<Item = Self> {
+        let seconds = second.readings();
+        let pairs = first.readings().iter();
+        pairs.flat_map(move |first| seconds.iter().map(move |second| Self::new(*first, *second)))
+    }
 }
 
 impl Word {
-    /// FNV-1a: the same on every machine, unlike the standard library's hasher.
+    /// Of a word, or of any text that is looked up as a whole.
     pub fn new(text: &str) -> Self {
-        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        Self(text.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
+        let hash = fnv(text);
+        Self((hash ^ hash >> 32) as u32)
     }
 }
 
@@ -106,9 +115,14 @@ impl Unit {
                 } else {
                     Self::LETTERS
                 };
-                Self(kind | (Word::new(text).0 >> 34) as u32)
+                Self(kind | (fnv(text) >> 34) as u32)
             }
         }
+    }
+
+    /// Of one Chinese character.
+    pub fn of_char(c: char) -> Self {
+        Self(u32::from(c))
     }
 
     /// `None` for a run.
@@ -267,6 +281,12 @@ impl Analyzer {
         }
         found
     }
+}
+
+/// FNV-1a: the same on every machine, unlike the standard library's hasher.
+fn fnv(text: &str) -> u64 {
+    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, fold)
 }
 
 /// Frequency 0 would make jieba ignore the word for ever, so the parser refuses it; an empty word would match anywhere.

@@ -3,7 +3,8 @@
 //! [`Index::explain`] is the entry point. A [`Trace`] serialises for programs and displays for people. It is made by
 //! the same code that searches, so it cannot tell another story; contributions sum exactly to the score.
 
-use super::index::{Candidate, Ranking, phrasing_text};
+use super::index::{Breadth, Candidate, Ranking};
+use super::segment::phrasing_text;
 use super::{Decision, Guard, Index, Scope, Thresholds, ranking};
 use serde::Serialize;
 use std::fmt;
@@ -89,7 +90,7 @@ pub struct PartTrace {
 impl Index {
     /// The steps of [`Index::search`] for the same arguments, with the best `k` candidates.
     pub fn explain(&self, query: &str, scope: Scope<'_>, k: usize, thresholds: Thresholds) -> Trace {
-        let ranking = self.rank(query, scope, None);
+        let ranking = self.rank(query, scope, None, Breadth::Candidates);
         let fields = self.fields(&ranking);
         let candidates: Vec<CandidateTrace> = ranking.candidates.iter().take(k).map(CandidateTrace::new).collect();
         let compared_entries = ranking.candidates.len();
@@ -115,20 +116,20 @@ impl Index {
     }
 
     fn fields(&self, ranking: &Ranking) -> Vec<FieldTrace> {
-        let (analysis, statistics) = (&ranking.analysis, self.statistics());
+        let (analysis, vocabulary) = (&ranking.analysis, self.vocabulary());
         let words = analysis
             .words
             .iter()
             .zip(&analysis.word_spans)
             .map(|(word, &(start, end))| TermTrace {
                 term: analysis.text[start as usize..end as usize].to_owned(),
-                doc_freq: statistics.words.doc_freq(*word),
+                doc_freq: vocabulary.words.doc_freq_of(word.0),
             });
         let units = super::tokenizer::units(&analysis.text)
             .zip(&analysis.units)
             .map(|((_, text), unit)| TermTrace {
                 term: text.to_owned(),
-                doc_freq: statistics.units.doc_freq(*unit),
+                doc_freq: vocabulary.units.doc_freq_of(unit.0),
             });
         let starts = analysis.unit_starts.windows(3).map(|w| w[0] as usize..w[2] as usize);
         let last = analysis
@@ -142,18 +143,18 @@ impl Index {
             .zip(analysis.units.windows(2))
             .map(|(range, pair)| TermTrace {
                 term: analysis.text[range].trim_end().to_owned(),
-                doc_freq: statistics
+                doc_freq: vocabulary
                     .bigrams
-                    .doc_freq(super::tokenizer::Bigram::new(pair[0], pair[1])),
+                    .doc_freq_of(super::tokenizer::Bigram::new(pair[0], pair[1]).0),
             });
-        let places = super::features::sounding(analysis, statistics);
+        let places = super::features::sounding(analysis, vocabulary);
         let sounds = places.windows(2).filter_map(|pair| {
             let (first, second) = (*pair[0].first()?, *pair[1].first()?);
             let bigram = super::tokenizer::SoundBigram::new(first, second);
             let term = format!("{} {}", first.spelling(), second.spelling());
             Some(TermTrace {
                 term,
-                doc_freq: statistics.sounds.doc_freq(bigram),
+                doc_freq: vocabulary.sounds.doc_freq_of(bigram.0),
             })
         });
         vec![

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
 use wxfaq::bank::{Answer, Channel, Dictionaries, Entry, EntryId, State};
-use wxfaq::matching::metrics::{LabelledQuery, evaluate};
+use wxfaq::matching::metrics::{LabelledQuery, agreement, evaluate};
 use wxfaq::matching::{Analyzer, Change, Decision, Guard, Index, Matches, Scope, Score, Thresholds};
 
 static ANALYZER: LazyLock<Arc<Analyzer>> = LazyLock::new(|| {
@@ -213,6 +213,51 @@ fn an_explanation_adds_up_and_agrees_with_the_search() {
     }
 }
 
+#[test]
+fn a_thousand_edits_one_by_one_leave_what_a_rebuild_would() {
+    let numbered = |n: usize, round: usize| {
+        let what = ["开户", "销户", "转账", "密码", "佣金", "申购", "赎回"][(n + round) % 7];
+        entry(
+            &format!("e{n}"),
+            &format!("第{n}号产品怎么{what}"),
+            &[&format!("{what}第{n}号")],
+            "答",
+        )
+    };
+    let mut bank: Vec<Entry> = small_bank();
+    let mut edited = index(bank.clone());
+    for edit in 0..1_000 {
+        let (n, round) = (edit * 37 % 300, edit / 300);
+        let change = if edit % 5 == 4 {
+            let id = numbered(n, 0).id;
+            bank.retain(|entry| entry.id != id);
+            Change::Remove(id)
+        } else {
+            let entry = numbered(n, round);
+            bank.retain(|other| other.id != entry.id);
+            bank.push(entry.clone());
+            Change::Put(Arc::new(entry))
+        };
+        edited = edited.apply(&[change]);
+    }
+    let rebuilt = index(bank);
+    let compacted = edited.compacted();
+    assert_eq!(edited.len(), rebuilt.len());
+    assert!(edited.content() == rebuilt.content() && compacted.content() == rebuilt.content());
+    for query in [
+        "第37号产品怎么开户",
+        "销户",
+        "mima",
+        "申购第12号",
+        "科创板开户",
+        "佣金 多少",
+    ] {
+        let expected = seen(&rebuilt.search(query, scope(), 10));
+        assert_eq!(seen(&edited.search(query, scope(), 10)), expected, "{query}");
+        assert_eq!(seen(&compacted.search(query, scope(), 10)), expected, "{query}");
+    }
+}
+
 /// The levels of "words BM25" on a development task (eval/README.md of the shared folder), which matching must beat.
 #[test]
 fn colloquial_questions_are_ranked_better_than_by_words() {
@@ -244,6 +289,9 @@ fn colloquial_questions_are_ranked_better_than_by_words() {
         .step_by(2)
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    let found = agreement(&index, &queries[..queries.len() / 4], DEFAULT);
+    println!("candidates against everything: {found:?}");
+    assert!(found.same_first_hit * 100 >= found.queries * 99, "{found:?}");
     let summary = evaluate(&index, &queries, DEFAULT).summary;
     let (hit_at_1, auc) = (summary.ranks.unwrap().hit_at_1, summary.auc_in_out.unwrap());
     println!(
@@ -294,8 +342,12 @@ proptest! {
         bank.reverse();
         let rebuilt = index(bank);
         prop_assert_eq!(edited.len(), rebuilt.len());
+        let compacted = edited.compacted();
+        prop_assert!(edited.content() == rebuilt.content() && compacted.content() == rebuilt.content());
         for query in texts.iter().chain([&query]) {
-            prop_assert_eq!(seen(&edited.search(query, scope(), 10)), seen(&rebuilt.search(query, scope(), 10)));
+            let expected = seen(&rebuilt.search(query, scope(), 10));
+            prop_assert_eq!(seen(&edited.search(query, scope(), 10)), expected.clone());
+            prop_assert_eq!(seen(&compacted.search(query, scope(), 10)), expected);
         }
     }
 }

@@ -1,0 +1,507 @@
+//! Segments: some entries of the bank with everything a search needs of them, immutable.
+//!
+//! A document is one phrasing (the question or a similar question). [`Drafts`] are analysed entries; a [`Segment`] is made
+//! of drafts or of other segments, without analysing anything anew. Its documents stand in flat arrays: a row of numbers
+//! each for ranking, and inverted lists for finding. What the whole bank says about terms is `vocabulary`'s subject.
+
+use super::features::denies;
+use super::pinyin::Syllable;
+use super::postings::{Lists, Rows};
+use super::spelling::Lexicon;
+use super::tokenizer::{Analysis, Analyzer, Bigram, Contrasted, SoundBigram, Unit, Word};
+use super::vocabulary::{Terms, Vocabulary};
+use crate::bank::{Answer, Entry, State};
+use rustc_hash::FxHashMap;
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// Analysed entries that have no numbers yet.
+#[derive(Default)]
+pub struct Drafts {
+    items: Vec<Draft>,
+    docs: Vec<DraftDoc>,
+    units: Vec<Unit>,
+    words: Vec<Word>,
+    contrasts: Vec<Contrasted>,
+    answers: Vec<Word>,
+    /// How the words are spelled.
+    spellings: FxHashMap<Word, Box<str>>,
+}
+
+struct Draft {
+    entry: Arc<Entry>,
+    content: u128,
+    phrasings: usize,
+    /// Words of the answer.
+    answer: usize,
+}
+
+/// How much of the arenas is one phrasing's.
+struct DraftDoc {
+    normalized: Word,
+    units: usize,
+    words: usize,
+    contrasts: usize,
+}
+
+/// Entries with their phrasings, by id.
+#[derive(Default)]
+pub struct Segment {
+    items: Vec<Item>,
+    docs: Vec<Doc>,
+    units: Vec<u32>,
+    words: Vec<u32>,
+    contrasts: Vec<Contrasted>,
+    answers: Vec<u32>,
+    /// Of each document's normalised text.
+    normalized: Vec<Word>,
+    /// Documents in the order of `normalized`.
+    by_normalized: Vec<u32>,
+    /// Units of each document, at most 255: what length weights are read by.
+    pub lengths: Vec<u8>,
+    #[expect(missing_docs, reason = "a field each")]
+    pub fields: Fields<Lists>,
+}
+
+/// One thing for each field that has lists.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "a field each")]
+pub struct Fields<T> {
+    pub words: T,
+    pub units: T,
+    pub bigrams: T,
+    pub sounds: T,
+}
+
+/// One entry of a segment.
+pub struct Item {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub entry: Arc<Entry>,
+    /// Hash of everything that decides a search.
+    pub content: u128,
+    /// Whether every account and channel sees it at any time.
+    pub is_open: bool,
+    docs_end: u32,
+    answers_end: u32,
+}
+
+/// One phrasing.
+pub struct Doc {
+    /// Position of its entry in the segment.
+    pub item: u32,
+    /// 0 is the question, n the n-th similar question.
+    pub phrasing: u16,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub traits: Traits,
+    /// Orders what is otherwise equal, the same in every segment.
+    pub tie: u32,
+    units_end: u32,
+    words_end: u32,
+    contrasts_end: u32,
+}
+
+/// A phrasing as ranking reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Numbers of its units, in order, with repetitions.
+    pub units: &'a [u32],
+    /// Numbers of its words, in order, each once.
+    pub words: &'a [u32],
+    /// Sorted.
+    pub contrasts: &'a [Contrasted],
+    #[expect(missing_docs, reason = "the type says it")]
+    pub traits: Traits,
+}
+
+/// What is known of a phrasing before it is compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Traits {
+    /// Whether it has runs of digits or letters.
+    pub has_runs: bool,
+    /// Whether it denies something.
+    pub denies: bool,
+}
+
+impl Drafts {
+    /// Analyses an entry.
+    pub fn push(&mut self, entry: Arc<Entry>, analyzer: &Analyzer) {
+        for phrasing in entry.phrasings() {
+            let normalized = analyzer.normalize(phrasing);
+            let analysis = analyzer.analyze_normalized(&normalized);
+            self.learn(&analysis);
+            self.units.extend(&analysis.units);
+            self.words.extend(&analysis.words);
+            self.contrasts.extend(&analysis.contrasts);
+            self.docs.push(DraftDoc {
+                normalized: Word::new(&normalized),
+                units: analysis.units.len(),
+                words: analysis.words.len(),
+                contrasts: analysis.contrasts.len(),
+            });
+        }
+        let answer = analyzer.vocabulary(&answer_text(&entry.answer));
+        self.answers.extend(&answer);
+        self.items.push(Draft {
+            content: content(&entry),
+            phrasings: entry.phrasings().count(),
+            answer: answer.len(),
+            entry,
+        });
+    }
+
+    fn learn(&mut self, analysis: &Analysis) {
+        for (word, &(start, end)) in analysis.words.iter().zip(&analysis.word_spans) {
+            let spelled = &analysis.text[start as usize..end as usize];
+            self.spellings.entry(*word).or_insert_with(|| spelled.into());
+        }
+    }
+}
+
+impl Segment {
+    /// Of drafts, which have each id once and stand in the order of ids. Their terms are counted in `vocabulary`.
+    pub fn of(drafts: Vec<Drafts>, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) -> Self {
+        let mut segment = Self::default();
+        for draft in drafts {
+            for (word, spelled) in &draft.spellings {
+                lexicon.learn(spelled, vocabulary.words.number_or_new(word.0));
+            }
+            segment.take(draft, vocabulary, lexicon);
+        }
+        segment.file(vocabulary);
+        segment.count(vocabulary);
+        segment
+    }
+
+    /// Of those entries of `parts` that live (position of the part, position of the item): no id twice. Their terms are
+    /// counted already.
+    pub fn merge(parts: &[&Self], lives: impl Fn(usize, u32) -> bool, vocabulary: &mut Vocabulary) -> Self {
+        let mut living: Vec<(usize, u32)> = Vec::new();
+        for (part, segment) in parts.iter().enumerate() {
+            let items = (0..segment.items.len() as u32).filter(|item| lives(part, *item));
+            living.extend(items.map(|item| (part, item)));
+        }
+        living.sort_by(|a, b| parts[a.0].item(a.1).entry.id.cmp(&parts[b.0].item(b.1).entry.id));
+        let mut merged = Self::default();
+        for (part, item) in living {
+            merged.copy(parts[part], item);
+        }
+        merged.file(vocabulary);
+        merged
+    }
+
+    fn take(&mut self, drafts: Drafts, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) {
+        let mut units = drafts.units.into_iter();
+        let mut words = drafts.words.into_iter();
+        let mut contrasts = drafts.contrasts.into_iter();
+        let mut answers = drafts.answers.into_iter();
+        let mut docs = drafts.docs.into_iter();
+        for Draft {
+            entry,
+            content,
+            phrasings,
+            answer,
+        } in drafts.items
+        {
+            for (phrasing, doc) in (0..).zip(docs.by_ref().take(phrasings)) {
+                let own: Vec<Unit> = units.by_ref().take(doc.units).collect();
+                let traits = Traits {
+                    has_runs: own.iter().any(|unit| unit.as_char().is_none()),
+                    denies: denies(&own),
+                };
+                for unit in own {
+                    let known = vocabulary.units.numbers();
+                    let number = vocabulary.unit_or_new(unit);
+                    if number as usize >= known {
+                        lexicon.learn_char(unit, number);
+                    }
+                    self.units.push(number);
+                }
+                let words = words.by_ref().take(doc.words);
+                self.words
+                    .extend(words.map(|word| vocabulary.words.number_or_new(word.0)));
+                self.contrasts.extend(contrasts.by_ref().take(doc.contrasts));
+                self.push_doc(&entry, phrasing, traits, doc.normalized);
+            }
+            let start = self.answers.len();
+            let answer = answers.by_ref().take(answer);
+            self.answers
+                .extend(answer.map(|word| vocabulary.words.number_or_new(word.0)));
+            self.answers[start..].sort_unstable();
+            self.push_item(entry, content);
+        }
+    }
+
+    fn copy(&mut self, from: &Self, item: u32) {
+        let source = from.item(item);
+        for at in from.docs_of(item) {
+            let row = from.row(at);
+            self.units.extend(row.units);
+            self.words.extend(row.words);
+            self.contrasts.extend(row.contrasts);
+            let Doc { phrasing, traits, .. } = from.docs[at as usize];
+            self.push_doc(&source.entry, phrasing, traits, from.normalized[at as usize]);
+        }
+        self.answers.extend(from.answer(item));
+        self.push_item(Arc::clone(&source.entry), source.content);
+    }
+
+    fn push_doc(&mut self, entry: &Entry, phrasing: u16, traits: Traits, normalized: Word) {
+        let before = self.docs.last().map_or(0, |doc| doc.units_end);
+        let units_end = self.units.len() as u32;
+        self.lengths.push((units_end - before).min(255) as u8);
+        self.normalized.push(normalized);
+        self.docs.push(Doc {
+            item: self.items.len() as u32,
+            phrasing,
+            traits,
+            tie: Word::new(entry.id.as_str()).0.wrapping_add(u32::from(phrasing)),
+            units_end,
+            words_end: self.words.len() as u32,
+            contrasts_end: self.contrasts.len() as u32,
+        });
+    }
+
+    fn push_item(&mut self, entry: Arc<Entry>, content: u128) {
+        let always = entry.valid_from.is_none() && entry.valid_until.is_none();
+        let everywhere = entry.accounts.is_empty() && entry.channels.is_empty();
+        self.items.push(Item {
+            is_open: entry.state == State::Published && always && everywhere,
+            entry,
+            content,
+            docs_end: self.docs.len() as u32,
+            answers_end: self.answers.len() as u32,
+        });
+    }
+
+    /// Makes the inverted lists.
+    fn file(&mut self, vocabulary: &mut Vocabulary) {
+        let (mut bigrams, mut bigrams_ends) = (Vec::with_capacity(self.units.len()), Vec::new());
+        let (mut sounds, mut sounds_ends) = (Vec::with_capacity(self.units.len()), Vec::new());
+        for at in 0..self.docs.len() as u32 {
+            for pair in self.row(at).units.windows(2) {
+                let (first, second) = (vocabulary.unit(pair[0]), vocabulary.unit(pair[1]));
+                bigrams.push(vocabulary.bigrams.number_or_new(Bigram::new(first, second).0));
+                for sound in SoundBigram::of(first, second) {
+                    sounds.push(vocabulary.sounds.number_or_new(sound.0));
+                }
+            }
+            bigrams_ends.push(bigrams.len() as u32);
+            sounds_ends.push(sounds.len() as u32);
+        }
+        let ends = |end: fn(&Doc) -> u32| self.docs.iter().map(end).collect::<Vec<u32>>();
+        let lists = |terms: &[u32], ends: &[u32], numbers| Lists::build(Rows { terms, ends }, numbers);
+        self.fields = Fields {
+            words: lists(&self.words, &ends(|doc| doc.words_end), vocabulary.words.numbers()),
+            units: lists(&self.units, &ends(|doc| doc.units_end), vocabulary.units.numbers()),
+            bigrams: lists(&bigrams, &bigrams_ends, vocabulary.bigrams.numbers()),
+            sounds: lists(&sounds, &sounds_ends, vocabulary.sounds.numbers()),
+        };
+        self.by_normalized = (0..self.docs.len() as u32).collect();
+        let normalized = &self.normalized;
+        self.by_normalized
+            .sort_unstable_by_key(|at| (normalized[*at as usize], *at));
+        for arena in [&mut self.units, &mut self.words, &mut self.answers] {
+            arena.shrink_to_fit();
+        }
+    }
+
+    /// Counts the terms of every document.
+    fn count(&self, vocabulary: &mut Vocabulary) {
+        let Fields {
+            words,
+            units,
+            bigrams,
+            sounds,
+        } = &self.fields;
+        vocabulary.words.count_all(&words.frequencies());
+        vocabulary.units.count_all(&units.frequencies());
+        vocabulary.bigrams.count_all(&bigrams.frequencies());
+        vocabulary.sounds.count_all(&sounds.frequencies());
+        for item in 0..self.items.len() as u32 {
+            self.count_entry(item, vocabulary, 1);
+        }
+    }
+
+    /// Takes the terms of an entry, which lives no longer, out of the counts.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot")]
+    pub fn discount(&self, item: u32, vocabulary: &mut Vocabulary) {
+        let mut terms = Vec::new();
+        let mut distinct = |found: &mut dyn Iterator<Item = u32>, counted: &mut Terms| {
+            terms.clear();
+            terms.extend(found);
+            terms.sort_unstable();
+            terms.dedup();
+            for number in &terms {
+                counted.count(*number, -1);
+            }
+        };
+        for at in self.docs_of(item) {
+            let row = self.row(at);
+            distinct(&mut row.words.iter().copied(), &mut vocabulary.words);
+            distinct(&mut row.units.iter().copied(), &mut vocabulary.units);
+            let codes: Vec<Unit> = row.units.iter().map(|number| vocabulary.unit(*number)).collect();
+            let pairs = || codes.windows(2);
+            let known = |terms: &Terms, key: u32| terms.number(key).expect("a filed term has a number");
+            let bigrams = pairs().map(|pair| known(&vocabulary.bigrams, Bigram::new(pair[0], pair[1]).0));
+            let bigrams: Vec<u32> = bigrams.collect();
+            distinct(&mut bigrams.into_iter(), &mut vocabulary.bigrams);
+            let sounds = pairs().flat_map(|pair| SoundBigram::of(pair[0], pair[1]));
+            let sounds: Vec<u32> = sounds.map(|sound| known(&vocabulary.sounds, sound.0)).collect();
+            distinct(&mut sounds.into_iter(), &mut vocabulary.sounds);
+        }
+        self.count_entry(item, vocabulary, -1);
+    }
+
+    /// Counts an entry with its phrasings, syllables and answer.
+    fn count_entry(&self, item: u32, vocabulary: &mut Vocabulary, by: i32) {
+        let add = |count: &mut u32| *count = count.saturating_add_signed(by);
+        let mut syllables: Vec<Syllable> = Vec::new();
+        for at in self.docs_of(item) {
+            let row = self.row(at);
+            syllables.clear();
+            syllables.extend(row.units.iter().flat_map(|number| vocabulary.unit(*number).readings()));
+            syllables.sort_unstable();
+            syllables.dedup();
+            for syllable in &syllables {
+                add(&mut vocabulary.syllable_freq[syllable.index()]);
+            }
+            add(&mut vocabulary.documents);
+            let units = row.units.len() as u64;
+            vocabulary.total_units = match by {
+                1.. => vocabulary.total_units + units,
+                _ => vocabulary.total_units.saturating_sub(units),
+            };
+        }
+        for number in self.answer(item) {
+            add(vocabulary.answer_freq.at_mut(*number));
+        }
+        add(&mut vocabulary.entries);
+    }
+
+    /// Entries, the dead ones too.
+    pub fn entries(&self) -> usize {
+        self.items.len()
+    }
+
+    #[expect(missing_docs, reason = "the name says it")]
+    pub fn documents(&self) -> usize {
+        self.docs.len()
+    }
+
+    #[expect(missing_docs, reason = "the names say it")]
+    pub fn item(&self, item: u32) -> &Item {
+        &self.items[item as usize]
+    }
+
+    #[expect(missing_docs, reason = "the names say it")]
+    pub fn doc(&self, doc: u32) -> &Doc {
+        &self.docs[doc as usize]
+    }
+
+    /// The position of the entry with that id.
+    pub fn find(&self, id: &str) -> Option<u32> {
+        let found = self.items.binary_search_by(|item| item.entry.id.as_str().cmp(id));
+        found.ok().map(|at| at as u32)
+    }
+
+    /// The documents of an entry.
+    pub fn docs_of(&self, item: u32) -> std::ops::Range<u32> {
+        let start = item.checked_sub(1).map_or(0, |before| self.item(before).docs_end);
+        start..self.item(item).docs_end
+    }
+
+    /// A phrasing, for ranking.
+    pub fn row(&self, doc: u32) -> Row<'_> {
+        let at = doc as usize;
+        let [units, words, contrasts] = match at.checked_sub(1).map(|before| &self.docs[before]) {
+            Some(before) => [before.units_end, before.words_end, before.contrasts_end],
+            None => [0; 3],
+        };
+        let doc = &self.docs[at];
+        Row {
+            units: &self.units[units as usize..doc.units_end as usize],
+            words: &self.words[words as usize..doc.words_end as usize],
+            contrasts: &self.contrasts[contrasts as usize..doc.contrasts_end as usize],
+            traits: doc.traits,
+        }
+    }
+
+    /// Numbers of the words of an entry's answer, ascending.
+    pub fn answer(&self, item: u32) -> &[u32] {
+        let start = item.checked_sub(1).map_or(0, |before| self.item(before).answers_end);
+        &self.answers[start as usize..self.item(item).answers_end as usize]
+    }
+
+    /// Documents whose normalised text has that hash.
+    pub fn normalized_as(&self, text: Word) -> impl Iterator<Item = u32> {
+        let hash = move |at: &u32| self.normalized[*at as usize];
+        let start = self.by_normalized.partition_point(|at| hash(at) < text);
+        self.by_normalized[start..]
+            .iter()
+            .copied()
+            .take_while(move |at| hash(at) == text)
+    }
+
+    /// Bytes in memory by part, the entries themselves left out.
+    pub fn bytes(&self) -> Vec<(&'static str, usize)> {
+        let numbers = |numbers: &Vec<u32>| numbers.capacity() * 4;
+        vec![
+            (
+                "rows",
+                numbers(&self.units) + numbers(&self.words) + self.contrasts.capacity() * 4,
+            ),
+            ("answers", numbers(&self.answers)),
+            (
+                "documents",
+                self.docs.capacity() * size_of::<Doc>()
+                    + self.items.capacity() * size_of::<Item>()
+                    + self.lengths.len(),
+            ),
+            (
+                "exact texts",
+                self.normalized.capacity() * 4 + numbers(&self.by_normalized),
+            ),
+            ("lists of words", self.fields.words.bytes()),
+            ("lists of units", self.fields.units.bytes()),
+            ("lists of bigrams", self.fields.bigrams.bytes()),
+            ("lists of sounds", self.fields.sounds.bytes()),
+        ]
+    }
+}
+
+/// The wording of a phrasing: 0 is the question, n the n-th similar question.
+pub fn phrasing_text(entry: &Entry, phrasing: u16) -> &str {
+    phrasing
+        .checked_sub(1)
+        .and_then(|n| entry.similar.get(usize::from(n)))
+        .unwrap_or(&entry.question)
+}
+
+/// What an answer says in words.
+fn answer_text(answer: &Answer) -> Cow<'_, str> {
+    match answer {
+        Answer::Text(text) => text.into(),
+        Answer::Video { title, description, .. } | Answer::Music { title, description, .. } => {
+            format!("{title}\n{description}").into()
+        }
+        Answer::News { articles } => {
+            let texts = articles
+                .iter()
+                .flat_map(|article| [article.title.as_str(), article.description.as_str()]);
+            texts.collect::<Vec<_>>().join("\n").into()
+        }
+        Answer::Miniprogram { title, .. } => title.into(),
+        Answer::Image { .. } | Answer::Voice { .. } | Answer::Handoff { .. } => "".into(),
+    }
+}
+
+/// Hash of an entry. Of two processes that disagree on it, none is wrong: they share no cached matches.
+fn content(entry: &Entry) -> u128 {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, entry).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
+}
