@@ -230,15 +230,16 @@ impl Bot {
         } else {
             None
         };
-        let mut matches = match cached {
+        let matches = match cached {
             Some(matches) => matches,
             None if cacheable => {
                 let matches = find(request.text, lookup);
                 self.tasks.spawn(self.matches.put(lookup, &matches));
                 matches
             }
-            None => snapshot.index.search(request.text, scope, request.top),
+            None => Arc::new(snapshot.index.search(request.text, scope, request.top)),
         };
+        let mut matches = Arc::unwrap_or_clone(matches);
         matches.hits.truncate(request.top);
         Found {
             normalized,
@@ -249,11 +250,11 @@ impl Bot {
 }
 
 /// Searches as deep as is cached.
-fn find(text: &str, lookup: Lookup<'_>) -> Matches {
+fn find(text: &str, lookup: Lookup<'_>) -> Arc<Matches> {
     let started = std::time::Instant::now();
     let matches = lookup.snapshot.index.search(text, lookup.scope, DEPTH);
     metrics::histogram!("wxfaq_search_seconds").record(started.elapsed());
-    matches
+    Arc::new(matches)
 }
 
 /// Shows in the metrics what is decided with.

@@ -1,7 +1,7 @@
 //! Cached matches: which entries a normalised text found, under everything that decided it, never a reply.
 //!
-//! Where they are kept, in this process and perhaps in Redis, is `store`'s business. Cached bytes are believed only
-//! while their entries are in the snapshot.
+//! What this process found lately is kept as it was found. Behind that stands a [`MatchCache`], whose bytes, perhaps from
+//! Redis, are believed only while their entries are in the snapshot.
 
 use super::Snapshot;
 use crate::bank::{Channel, EntryId};
@@ -10,8 +10,12 @@ use crate::store::match_cache::{MatchCache, MatchKey};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Hits that are kept as they were found, over all texts.
+const RECENT_HITS: u64 = 100_000;
+
 /// The cache of what was found.
 pub struct MatchStore {
+    recent: moka::sync::Cache<MatchKey, Arc<Matches>>,
     cache: Arc<dyn MatchCache>,
 }
 
@@ -45,29 +49,41 @@ impl Lookup<'_> {
 }
 
 impl MatchStore {
-    /// Keeps matches in `cache`.
+    /// Keeps matches in `cache`, and the latest at hand.
     pub fn new(cache: Arc<dyn MatchCache>) -> Self {
-        Self { cache }
+        let recent = moka::sync::Cache::builder()
+            .max_capacity(RECENT_HITS)
+            .weigher(|_, matches: &Arc<Matches>| matches.hits.len().max(1) as u32)
+            .build();
+        Self { recent, cache }
     }
 
     /// `None` when nothing is cached, or nothing that can be believed.
-    pub(super) async fn get(&self, lookup: Lookup<'_>) -> Option<Matches> {
+    pub(super) async fn get(&self, lookup: Lookup<'_>) -> Option<Arc<Matches>> {
         if lookup.normalized.is_empty() {
             return None;
         }
         let key = lookup.key();
+        if let Some(matches) = self.recent.get(&key) {
+            metrics::counter!("wxfaq_match_cache_hits_total").increment(1);
+            return Some(matches);
+        }
         // A cache that cannot be reached has missed.
         let bytes = self.cache.get(&key).await.ok().flatten()?;
         let cached: Cached = serde_json::from_slice(&bytes).ok()?;
-        let matches = cached.resolve(lookup.snapshot)?;
+        let matches = Arc::new(cached.resolve(lookup.snapshot)?);
+        self.recent.insert(key, matches.clone());
         metrics::counter!("wxfaq_match_cache_hits_total").increment(1);
         Some(matches)
     }
 
     /// Keeps `matches`, once what is returned is run.
-    pub(super) fn put(&self, lookup: Lookup<'_>, matches: &Matches) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn put(&self, lookup: Lookup<'_>, matches: &Arc<Matches>) -> impl Future<Output = ()> + Send + use<> {
         metrics::counter!("wxfaq_match_cache_misses_total").increment(1);
         let key = lookup.key();
+        if !key.text.is_empty() {
+            self.recent.insert(key.clone(), matches.clone());
+        }
         let cached = Cached {
             hits: matches
                 .hits

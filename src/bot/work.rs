@@ -34,7 +34,7 @@ struct Decided {
     outcome: Outcome,
     create_time: i64,
     /// What a search found that was not cached.
-    found: Option<Matches>,
+    found: Option<Arc<Matches>>,
 }
 
 /// Why a message is handled without its session.
@@ -148,7 +148,7 @@ impl Work {
     }
 
     /// `cached` are the matches of the message's own text, the only one a plan searches.
-    fn decide(&self, session: Option<&[u8]>, lookup: Lookup<'_>, cached: Option<Matches>) -> Decided {
+    fn decide(&self, session: Option<&[u8]>, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
         let desk = lookup.snapshot.desk(lookup.scope);
         let session = session.and_then(Session::from_bytes).unwrap_or_default();
         let mut found = None;
@@ -214,7 +214,7 @@ impl Work {
     }
 
     /// Answers without session and record. A follower who leaves is forgotten all the same.
-    fn alone(&self, lookup: Lookup<'_>, cached: Option<Matches>, cause: Alone) -> Answer {
+    fn alone(&self, lookup: Lookup<'_>, cached: Option<Arc<Matches>>, cause: Alone) -> Answer {
         let decided = self.decide(None, lookup, cached);
         let Follower { account, pseudonym } = &self.arrival.follower;
         let follower = seals::short(pseudonym);
