@@ -7,6 +7,7 @@ use wxfaq::cli::{self, Cli};
 use wxfaq::commands::Exit;
 use wxfaq::lifecycle::Inherited;
 
+// Measured with tests/bench/load.sh: a sixth less CPU per message than the system's (55 against 67 us, 189 against 224).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
