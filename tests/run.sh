@@ -17,7 +17,8 @@ gcc|gcc|the C parts of dependencies: SQLite, ring, jemalloc
 make|make|building jemalloc
 redis-server|redis-server|the tests of the Redis store, each with a server of its own on a socket of its own
 systemd-analyze|systemd|the test of the unit files
-systemd-sysusers|systemd|the test of the file that makes the daemon's user
+systemd-sysusers|systemd|the test of the file that makes the user wxfaq
+prlimit|util-linux|the test of a daemon without descriptors
 curl|curl|asking the daemon under test how it is
 /bin/kill|procps|ExecReload of the unit, looked for by systemd-analyze verify
 '
