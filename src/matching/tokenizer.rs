@@ -10,7 +10,6 @@ use super::text;
 use crate::bank::Dictionaries;
 use jieba_rs::Jieba;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::LazyLock;
 
 /// Longest analysed query, in characters of the normalised text; what follows is ignored.
 pub const MAX_CHARS: usize = 500;
@@ -151,10 +150,9 @@ impl Unit {
 }
 
 impl Analyzer {
-    /// Takes 0.1–0.3 s the first time in a process: it loads jieba's dictionary.
+    /// Takes 0.1–0.3 s: it loads jieba's dictionary, anew each time, because one kept to be copied takes 32 MiB.
     pub fn new(dictionaries: &Dictionaries) -> Self {
-        static DEFAULT: LazyLock<Jieba> = LazyLock::new(Jieba::new);
-        let mut jieba = DEFAULT.clone();
+        let mut jieba = Jieba::new();
         for user in &dictionaries.user {
             add_word(
                 &mut jieba,
