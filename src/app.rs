@@ -372,7 +372,7 @@ fn background(config: &Config, publisher: &Arc<Publisher>, metrics: Metrics, log
     // A question through normalisation, index and cache: what a reply is made of.
     tasks.spawn(keep_running("watchdog", async move || {
         let publisher = tested.clone();
-        lifecycle::feed_watchdog(async move || publisher.self_test().await).await;
+        lifecycle::feed_watchdog(async move || publisher.self_test()).await;
     }));
     tasks
 }

@@ -150,10 +150,11 @@ impl Bot {
         self.snapshot.load_full()
     }
 
-    /// From now on decides with `snapshot`; messages under way keep theirs.
-    pub fn publish(&self, snapshot: Snapshot) {
+    /// From now on decides with `snapshot`; messages under way keep theirs. Returns the one before, which takes a while
+    /// to drop when the bank is large.
+    pub fn publish(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         show(&snapshot);
-        self.snapshot.store(Arc::new(snapshot));
+        self.snapshot.swap(Arc::new(snapshot))
     }
 
     /// Unix seconds.
@@ -209,39 +210,58 @@ impl Bot {
         }
     }
 
-    /// Searches the bank for the JSON API.
-    pub async fn search(&self, request: SearchRequest<'_>) -> Found {
+    /// What was found before for the JSON API; asks the shared cache, too. `None`: it must be searched for.
+    pub async fn found_before(&self, request: SearchRequest<'_>) -> Option<Found> {
+        if !request.is_cacheable() {
+            return None;
+        }
         let snapshot = self.snapshot();
+        let normalized = snapshot.index.analyzer().normalize(request.text);
+        let matches = self.matches.get(self.lookup(request, &snapshot, &normalized)).await?;
+        Some(Found::new(normalized, matches, snapshot, request.top))
+    }
+
+    /// Searches the bank for the JSON API. Takes processor time only.
+    pub fn search(&self, request: SearchRequest<'_>) -> Found {
+        let snapshot = self.snapshot();
+        let normalized = snapshot.index.analyzer().normalize(request.text);
+        let lookup = self.lookup(request, &snapshot, &normalized);
+        let matches = if request.is_cacheable() {
+            let matches = find(request.text, lookup);
+            self.tasks.spawn(self.matches.put(lookup, &matches));
+            matches
+        } else {
+            Arc::new(snapshot.index.search(request.text, lookup.scope, request.top))
+        };
+        Found::new(normalized, matches, snapshot, request.top)
+    }
+
+    fn lookup<'a>(&self, request: SearchRequest<'a>, snapshot: &'a Snapshot, normalized: &'a str) -> Lookup<'a> {
         let scope = Scope {
             account: request.account,
             channel: Channel::Api,
             now: self.now(),
             category: request.category,
         };
-        let normalized = snapshot.index.analyzer().normalize(request.text);
-        let lookup = Lookup {
-            snapshot: &snapshot,
+        Lookup {
+            snapshot,
             scope,
-            normalized: &normalized,
-        };
-        let cacheable = request.category.is_none() && request.top <= DEPTH;
-        let cached = if cacheable {
-            self.matches.get(lookup).await
-        } else {
-            None
-        };
-        let matches = match cached {
-            Some(matches) => matches,
-            None if cacheable => {
-                let matches = find(request.text, lookup);
-                self.tasks.spawn(self.matches.put(lookup, &matches));
-                matches
-            }
-            None => Arc::new(snapshot.index.search(request.text, scope, request.top)),
-        };
+            normalized,
+        }
+    }
+}
+
+impl SearchRequest<'_> {
+    fn is_cacheable(&self) -> bool {
+        self.category.is_none() && self.top <= DEPTH
+    }
+}
+
+impl Found {
+    fn new(normalized: String, matches: Arc<Matches>, snapshot: Arc<Snapshot>, top: usize) -> Self {
         let mut matches = Arc::unwrap_or_clone(matches);
-        matches.hits.truncate(request.top);
-        Found {
+        matches.hits.truncate(top);
+        Self {
             normalized,
             matches,
             snapshot,

@@ -228,15 +228,22 @@ impl Publisher {
         self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a question goes all the way to its matches.
-    pub async fn self_test(&self) -> bool {
+    /// Whether a question goes all the way to its matches, past every cache.
+    pub fn self_test(&self) -> bool {
         let request = SearchRequest {
             text: "自检",
             account: "",
             category: None,
-            top: 1,
+            // More than is cached.
+            top: usize::MAX,
         };
-        !self.bot.search(request).await.normalized.is_empty()
+        !self.bot.search(request).normalized.is_empty()
+    }
+
+    /// Lets the bot decide with `next`.
+    fn publish(&self, next: Snapshot) {
+        let before = self.bot.publish(next);
+        tokio::task::spawn_blocking(move || drop(before));
     }
 
     /// Takes over what other processes change in the bank, looking every `poll`.
@@ -291,7 +298,7 @@ impl Publisher {
                 next.await
             }
         };
-        self.bot.publish(next);
+        self.publish(next);
         self.compact().await;
         Ok(())
     }
@@ -302,7 +309,7 @@ impl Publisher {
         let snapshot = self.bot.snapshot();
         if snapshot.index.wants_compaction() {
             let compacted = rebuild(&snapshot, |parts| parts.index = parts.index.compacted());
-            self.bot.publish(compacted.await);
+            self.publish(compacted.await);
         }
     }
 
@@ -338,7 +345,7 @@ impl Publisher {
             parts.max_suggestions = taken.max_suggestions;
             parts.max_bytes = taken.max_bytes;
         });
-        self.bot.publish(next.await);
+        self.publish(next.await);
         if *current != sources {
             *current = sources;
             self.moved.notify_one();

@@ -9,9 +9,16 @@ use crate::matching::{Guard, Hit, Matches, Scope, Score};
 use crate::store::match_cache::{MatchCache, MatchKey};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Hits that are kept as they were found, over all texts.
-const RECENT_HITS: u64 = 100_000;
+/// Bytes of matches that are kept as they were found, keys included.
+const RECENT_BYTES: u64 = 8 * 1024 * 1024;
+/// About what one costs besides its key and its hits.
+const RECENT_OVERHEAD: usize = 160;
+/// Longer texts, in bytes, are not asked twice.
+const LONGEST_RECENT: usize = 512;
+/// They keep entries of earlier snapshots alive no longer than this.
+const RECENT_LIFETIME: Duration = Duration::from_secs(600);
 
 /// The cache of what was found.
 pub struct MatchStore {
@@ -52,8 +59,9 @@ impl MatchStore {
     /// Keeps matches in `cache`, and the latest at hand.
     pub fn new(cache: Arc<dyn MatchCache>) -> Self {
         let recent = moka::sync::Cache::builder()
-            .max_capacity(RECENT_HITS)
-            .weigher(|_, matches: &Arc<Matches>| matches.hits.len().max(1) as u32)
+            .max_capacity(RECENT_BYTES)
+            .weigher(weight)
+            .time_to_live(RECENT_LIFETIME)
             .build();
         Self { recent, cache }
     }
@@ -72,7 +80,7 @@ impl MatchStore {
         let bytes = self.cache.get(&key).await.ok().flatten()?;
         let cached: Cached = serde_json::from_slice(&bytes).ok()?;
         let matches = Arc::new(cached.resolve(lookup.snapshot)?);
-        self.recent.insert(key, matches.clone());
+        self.remember(key, &matches);
         metrics::counter!("wxfaq_match_cache_hits_total").increment(1);
         Some(matches)
     }
@@ -81,9 +89,7 @@ impl MatchStore {
     pub(super) fn put(&self, lookup: Lookup<'_>, matches: &Arc<Matches>) -> impl Future<Output = ()> + Send + use<> {
         metrics::counter!("wxfaq_match_cache_misses_total").increment(1);
         let key = lookup.key();
-        if !key.text.is_empty() {
-            self.recent.insert(key.clone(), matches.clone());
-        }
+        self.remember(key.clone(), matches);
         let cached = Cached {
             hits: matches
                 .hits
@@ -103,6 +109,20 @@ impl MatchStore {
     }
 }
 
+impl MatchStore {
+    fn remember(&self, key: MatchKey, matches: &Arc<Matches>) {
+        if (1..=LONGEST_RECENT).contains(&key.text.len()) {
+            self.recent.insert(key, matches.clone());
+        }
+    }
+}
+
+fn weight(key: &MatchKey, matches: &Arc<Matches>) -> u32 {
+    let key = key.account.len() + key.snapshot.len() + key.text.len();
+    let bytes = RECENT_OVERHEAD + key + matches.hits.len() * size_of::<Hit>();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 impl Cached {
     /// `None` when an entry is not in the snapshot.
     fn resolve(&self, snapshot: &Snapshot) -> Option<Matches> {
@@ -118,5 +138,31 @@ impl Cached {
             hits: self.hits.iter().map(hit).collect::<Option<_>>()?,
             guard: self.guard,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_long_texts_stays_within_bounds() {
+        let store = MatchStore::new(Arc::new(crate::store::memory::MemoryMatchCache::new(
+            RECENT_LIFETIME,
+            1,
+        )));
+        let matches = Arc::new(Matches::default());
+        for number in 0..40_000 {
+            let key = |length| MatchKey {
+                account: "demo/".to_owned(),
+                snapshot: "0".repeat(34),
+                text: format!("{number:0length$}"),
+            };
+            store.remember(key(LONGEST_RECENT), &matches);
+            store.remember(key(LONGEST_RECENT + 1), &matches);
+        }
+        store.recent.run_pending_tasks();
+        assert!(store.recent.weighted_size() <= RECENT_BYTES);
+        assert!(store.recent.iter().all(|(key, _)| key.text.len() <= LONGEST_RECENT));
     }
 }

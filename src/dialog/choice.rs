@@ -28,7 +28,7 @@ pub struct Pick {
 
 /// Words for the next page or part, simplified and without spaces.
 const MORE: &str = "更多 更多问题 更多答案 更多内容 其他问题 其它问题 别的问题 下一页 下页 下一批 下一部分 继续 继续看 继续读 继续阅读 继续说 接着说 \
-    接着看 接着 往下 往下看 还有吗 还有呢 还有没有 还有别的 还有别的吗 还有其他的吗 还有更多吗 换一批 换一页 换一组 more next";
+    接着看 接着 再来一个 来一个 再来几个 再来一批 往下 往下看 还有吗 还有呢 还有没有 还有别的 还有别的吗 还有其他的吗 还有更多吗 换一批 换一页 换一组 more next";
 
 /// What people write before a number or a word for more, in any order and number; the longest counts.
 const LEADS: &str = "请回复 回复 请 麻烦 帮我 我 想 要 就 就要 那 那就 再 来 我选择 选择 选项 选 我要 我想看 想看 看看 看 查看 打开 点击 点开 点 \
@@ -37,6 +37,9 @@ const LEADS: &str = "请回复 回复 请 麻烦 帮我 我 想 要 就 就要 �
 /// What people write after them; the longest counts.
 const TAILS: &str =
     "个问题 问题 个 条 项 号 题 行 种 那个 这个 吧 的 了 呢 啊 呀 哦 谢谢 谢谢你 多谢 感谢 thanks please";
+
+/// What announces a question, though leads, number and tails would make it the first item.
+const ANNOUNCED: &str = "一个 一个问题 来一个问题 再来一个问题";
 
 /// What means the last item once leads and tails are gone.
 const LAST: &str = "最后 最后一 最后1 倒数第一 倒数第1";
@@ -73,7 +76,10 @@ impl Pick {
         let plain = plain(text);
         let whole = bare(&plain);
         let core = without_tails(without_leads(whole));
-        let choice = if is_one_of(MORE, core) {
+        if is_one_of(ANNOUNCED, whole) {
+            return None;
+        }
+        let choice = if is_one_of(MORE, whole) || is_one_of(MORE, core) {
             Choice::More
         } else if is_one_of(LAST, core) {
             Choice::Last
@@ -337,6 +343,8 @@ mod tests {
         for text in [
             "",
             "二维码在哪",
+            "一个问题",
+            "再来一个问题",
             "300",
             "2023",
             "第二个月怎么还款",

@@ -173,6 +173,9 @@ impl Index {
     /// The same bank in one segment. Takes time proportional to the bank.
     #[must_use]
     pub fn compacted(&self) -> Self {
+        if self.inner.vocabulary.is_mostly_unused() {
+            return Self::build(self.entries().cloned(), Arc::clone(&self.inner.analyzer));
+        }
         let mut inner = (*self.inner).clone();
         inner.merge_from(0);
         inner.settle();

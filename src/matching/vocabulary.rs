@@ -125,6 +125,15 @@ impl Terms {
         self.settled.len() + self.recent.len()
     }
 
+    /// Terms that some document holds; takes time proportional to all of them.
+    pub fn in_use(&self) -> usize {
+        let chunks = self.doc_freq.chunks.iter();
+        chunks
+            .flat_map(|chunk| chunk.iter())
+            .filter(|count| **count > 0)
+            .count()
+    }
+
     /// Files recent terms with the settled ones; takes time proportional to all of them.
     pub fn settle(&mut self) {
         let recent = std::mem::take(&mut self.recent);
@@ -177,6 +186,16 @@ impl Vocabulary {
     /// The unit with that number.
     pub fn unit(&self, number: u32) -> Unit {
         Unit(self.codes.get(number))
+    }
+
+    /// Whether most of its terms are in no document any more. Words may be in answers alone, so they do not count.
+    pub fn is_mostly_unused(&self) -> bool {
+        /// So many are not worth a rebuild.
+        const FEW: usize = 10_000;
+        let fields = [&self.units, &self.bigrams, &self.sounds];
+        let [numbers, in_use] =
+            [Terms::numbers, Terms::in_use].map(|count| fields.into_iter().map(count).sum::<usize>());
+        numbers > 2 * in_use + FEW
     }
 
     /// Files recent terms with the settled ones.
@@ -237,6 +256,20 @@ mod tests {
         assert_eq!((copy.doc_freq_of(7), copy.doc_freq_of(9)), (1, 0));
         assert_eq!((terms.doc_freq_of(7), terms.doc_freq_of(9)), (2, 1));
         assert_eq!(terms.number_or_new(7), first);
+    }
+
+    #[test]
+    fn terms_that_nobody_holds_any_more_are_noticed() {
+        let mut vocabulary = Vocabulary::default();
+        for code in 0..30_000 {
+            let number = vocabulary.unit_or_new(Unit(code));
+            vocabulary.units.count(number, 1);
+        }
+        assert!(!vocabulary.is_mostly_unused());
+        for number in 0..25_000 {
+            vocabulary.units.count(number, -1);
+        }
+        assert!(vocabulary.is_mostly_unused());
     }
 
     #[test]

@@ -72,17 +72,19 @@ pub async fn search(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> R
         .map(|text| &**text)
         .filter(|text| !text.is_empty());
     let top = top(&parameters)?;
-    let turn = web.searches.turn().await?;
-    let found = web
-        .bot
-        .search(SearchRequest {
-            text,
-            account,
-            category,
-            top,
-        })
-        .await;
-    drop(turn);
+    let request = SearchRequest {
+        text,
+        account,
+        category,
+        top,
+    };
+    let found = match web.bot.found_before(request).await {
+        Some(found) => found,
+        None => {
+            let _turn = web.searches.turn().await?;
+            web.bot.search(request)
+        }
+    };
     let body = Body {
         query: text.to_owned(),
         decision: found.matches.decide(found.snapshot.thresholds),
