@@ -13,7 +13,7 @@ mod seals;
 mod snapshot;
 
 pub use matches::MatchStore;
-pub use sealed::{SealedConversations, SealedMatches};
+pub use sealed::{SealedAccessTokens, SealedConversations, SealedMatches};
 pub use seals::{Pseudonym, Seals};
 pub use snapshot::{Snapshot, SnapshotParts};
 

@@ -1,13 +1,16 @@
 //! The shared stores behind seals: what leaves this process is sealed, what comes back is believed only with our seal.
 //!
-//! [`SealedConversations`] and [`SealedMatches`] go around a back-end on another machine; memory needs none.
+//! [`SealedConversations`], [`SealedMatches`] and [`SealedAccessTokens`] go around a back-end on another machine; memory
+//! needs none.
 
 use super::seals::Seals;
 use crate::store::StoreError;
+use crate::store::access_tokens::{AccessTokens, KeptToken, RefreshLock};
 use crate::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
 use crate::store::match_cache::{MatchCache, MatchKey};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// [`Conversations`] in a store that is not to be trusted.
 ///
@@ -114,12 +117,71 @@ impl MatchCache for SealedMatches {
     }
 }
 
+/// [`AccessTokens`] in a store that is not to be trusted, and must not read them: whoever has a token acts for the
+/// account. What was not encrypted here is absent.
+pub struct SealedAccessTokens {
+    store: Arc<dyn AccessTokens>,
+    seals: Seals,
+}
+
+impl SealedAccessTokens {
+    /// Puts the cipher around `store`.
+    pub fn new(store: Arc<dyn AccessTokens>, seals: Seals) -> Self {
+        Self { store, seals }
+    }
+}
+
+fn token_context<'a>(appid: &'a str, version: &'a str) -> [&'a str; 3] {
+    ["access token", appid, version]
+}
+
+#[async_trait]
+impl AccessTokens for SealedAccessTokens {
+    async fn get(&self, appid: &str) -> Result<Option<KeptToken>, StoreError> {
+        let kept = self.store.get(appid).await?;
+        Ok(kept.and_then(|kept| {
+            let value = self.seals.decrypt(&token_context(appid, &kept.version), &kept.value)?;
+            Some(KeptToken { value, ..kept })
+        }))
+    }
+
+    async fn lock(&self, appid: &str, lease: Duration) -> Result<Option<RefreshLock>, StoreError> {
+        self.store.lock(appid, lease).await
+    }
+
+    async fn put(&self, lock: &RefreshLock, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        let value = self.seals.encrypt(&token_context(&lock.appid, &lock.version), value);
+        self.store.put(lock, &value, lifetime).await
+    }
+
+    async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError> {
+        self.store.unlock(lock).await
+    }
+
+    async fn expire(&self, appid: &str, version: &str) -> Result<bool, StoreError> {
+        self.store.expire(appid, version).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::conversations::Lifetimes;
-    use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache};
-    use std::time::Duration;
+    use crate::store::memory::{Bounds, MemoryAccessTokens, MemoryConversations, MemoryMatchCache};
+
+    #[tokio::test]
+    async fn access_tokens_cannot_be_read_or_planted_in_the_store() {
+        let inner: Arc<dyn AccessTokens> = Arc::new(MemoryAccessTokens::new(Arc::new(|| Duration::ZERO)));
+        let sealed = SealedAccessTokens::new(inner.clone(), Seals::new("key"));
+        let lock = sealed.lock("wx1", LASTING).await.unwrap().unwrap();
+        assert!(sealed.put(&lock, b"a token", LASTING).await.unwrap());
+        assert_eq!(sealed.get("wx1").await.unwrap().unwrap().value, b"a token");
+        let stored = inner.get("wx1").await.unwrap().unwrap();
+        assert!(!stored.value.windows(7).any(|part| part == b"a token"));
+        let planted = inner.lock("wx2", LASTING).await.unwrap().unwrap();
+        inner.put(&planted, &stored.value, LASTING).await.unwrap();
+        assert_eq!(sealed.get("wx2").await.unwrap(), None, "another account's token");
+    }
 
     const LASTING: Duration = Duration::from_secs(600);
 

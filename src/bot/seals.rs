@@ -1,9 +1,11 @@
 //! What the install key is for: pseudonyms of followers, and seals on what is stored.
 //!
 //! A store is somebody else's machine: [`Seals::open`] believes only bytes that [`Seals::seal`] made for the same
-//! purpose, follower and message. HMAC-SHA-256 (RFC 2104).
+//! purpose, follower and message. HMAC-SHA-256 (RFC 2104). What nobody there may read either goes through
+//! [`Seals::encrypt`] and [`Seals::decrypt`]: ChaCha20-Poly1305 (RFC 8439) under a key of its own.
 
 use hmac::{Hmac, KeyInit, Mac};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::Sha256;
 
 /// Bytes of the tag in front of a sealed value.
@@ -78,6 +80,35 @@ impl Seals {
         keyed.verify_truncated_left(tag).ok().map(|()| payload)
     }
 
+    /// `payload`, unreadable and bound to `context`.
+    ///
+    /// # Panics
+    /// When the operating system hands out no randomness.
+    pub fn encrypt(&self, context: &[&str], payload: &[u8]) -> Vec<u8> {
+        // At random, 2^32 values may be encrypted under one key; this is for a handful a day.
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).expect("the operating system hands out randomness");
+        let mut text = payload.to_vec();
+        self.cipher()
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad(context), &mut text)
+            .expect("no payload is longer than 256 GiB");
+        [nonce.as_slice(), &text].concat()
+    }
+
+    /// The payload of `encrypted`; `None` when it was not encrypted with this key for this `context`.
+    pub fn decrypt(&self, context: &[&str], encrypted: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = encrypted.split_first_chunk::<NONCE_LEN>()?;
+        let mut text = text.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let payload = self.cipher().open_in_place(nonce, aad(context), &mut text).ok()?;
+        Some(payload.to_vec())
+    }
+
+    fn cipher(&self) -> LessSafeKey {
+        let key = self.tag(&["encryption key"], &[]);
+        LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).expect("the key has 32 bytes"))
+    }
+
     fn tag(&self, context: &[&str], payload: &[u8]) -> [u8; 32] {
         self.fed(context, payload).finalize().into_bytes().into()
     }
@@ -85,8 +116,7 @@ impl Seals {
     fn fed(&self, context: &[&str], payload: &[u8]) -> Hmac<Sha256> {
         let mut keyed = self.keyed.clone();
         for part in context {
-            // Lengths keep ("ab", "c") apart from ("a", "bc").
-            keyed.update(&(part.len() as u64).to_be_bytes());
+            keyed.update(&length_of(part));
             keyed.update(part.as_bytes());
         }
         keyed.update(&u64::MAX.to_be_bytes());
@@ -95,9 +125,39 @@ impl Seals {
     }
 }
 
+/// Goes before a part of a context: keeps ("ab", "c") apart from ("a", "bc").
+fn length_of(part: &str) -> [u8; 8] {
+    (part.len() as u64).to_be_bytes()
+}
+
+fn aad(context: &[&str]) -> Aad<Vec<u8>> {
+    let parts = context.iter().map(|part| [&length_of(part), part.as_bytes()].concat());
+    Aad::from(parts.collect::<Vec<_>>().concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encrypted_is_read_with_its_key_and_context_only() {
+        let seals = Seals::new("key");
+        let encrypted = seals.encrypt(&["access token", "wx1"], b"a token");
+        assert_eq!(
+            seals.decrypt(&["access token", "wx1"], &encrypted).as_deref(),
+            Some(&b"a token"[..])
+        );
+        assert!(!encrypted.windows(7).any(|part| part == b"a token"));
+        assert_ne!(encrypted, seals.encrypt(&["access token", "wx1"], b"a token"));
+        assert_eq!(seals.decrypt(&["access tokenw", "x1"], &encrypted), None);
+        assert_eq!(Seals::new("other").decrypt(&["access token", "wx1"], &encrypted), None);
+        for n in 0..encrypted.len() {
+            let mut forged = encrypted.clone();
+            forged[n] ^= 1;
+            assert_eq!(seals.decrypt(&["access token", "wx1"], &forged), None);
+            assert_eq!(seals.decrypt(&["access token", "wx1"], &encrypted[..n]), None);
+        }
+    }
 
     #[test]
     fn a_seal_holds_for_its_context_only() {

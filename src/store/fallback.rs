@@ -8,8 +8,10 @@
 //! it and writes it back. A session removed here is removed there along with the next messages, whoever sends them. A
 //! record made here is handed on when its message comes again.
 
+mod access_tokens;
 mod breaker;
 
+pub use access_tokens::FallbackAccessTokens;
 pub use breaker::{Breaker, Patience, Status, Upstream, User};
 
 use super::StoreError;

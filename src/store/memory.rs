@@ -6,8 +6,11 @@
 //! touches the message, the follower's turn and the session at once. Keys are digests, so that a flood of long ones
 //! costs no more than short ones. Records share what is equal in them, so that a busy minute fits.
 
+mod access_tokens;
 mod expiring;
 mod texts;
+
+pub use access_tokens::MemoryAccessTokens;
 
 use super::StoreError;
 use super::conversations::{

@@ -1,11 +1,13 @@
-//! What must outlive a message: conversations, cached matches, the bank itself.
+//! What must outlive a message: conversations, cached matches, access tokens, the bank itself.
 //!
-//! The traits in [`conversations`] and [`match_cache`] are what `bot` knows; [`memory`] and [`redis`] stand behind
-//! them, chosen in `app`. [`fallback`] puts memory behind Redis when Redis is away. [`sql`] keeps the bank.
+//! The traits in [`conversations`] and [`match_cache`] are what `bot` knows, [`access_tokens`] is `wechat_api`'s;
+//! [`memory`] and [`redis`] stand behind them, chosen in `app`. [`fallback`] puts memory behind Redis when Redis is away.
+//! [`sql`] keeps the bank.
 
 pub mod conversations;
 pub mod fallback;
 pub mod match_cache;
+pub mod access_tokens;
 pub mod memory;
 pub mod redis;
 pub mod sql;

@@ -1,4 +1,4 @@
-//! Conversations and cached matches in Redis, shared by every instance.
+//! Conversations, cached matches and access tokens in Redis, shared by every instance.
 //!
 //! [`RedisConversations::begin`] is one round trip: the signature (`SET NX`, read back) and the claim (a script) travel
 //! in one write; [`RedisConversations::finish`] is one script. Claim, turn and session of a follower share a hash tag;
@@ -6,14 +6,16 @@
 //! with Redis 5 and later. What is read back is checked and never trusted; every script echoes its token, so that a
 //! reply meant for another request is noticed. Deadlines and what to do without Redis are `fallback`'s.
 
+mod access_tokens;
 mod link;
 
+pub use access_tokens::RedisAccessTokens;
 pub use link::Link;
 
 use super::StoreError;
 use super::conversations::{
-    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, MAX_VALUE_BYTES, SessionChange, Turn, check_lengths,
-    digest, fresh_token,
+    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths, digest,
+    fresh_token,
 };
 use super::fallback::Upstream;
 use super::match_cache::{MAX_MATCH_BYTES, MatchCache, MatchKey};
@@ -42,10 +44,20 @@ static FINISH_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(FINISH));
 static RENEW_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RENEW));
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 
-/// Reads `url` and prepares a connection that [`RedisConversations`] and [`RedisMatchCache`] share; connects to nothing
-/// yet. See [`Link::open`].
+/// Reads `url` and prepares a connection that everything kept here shares; connects to nothing yet. See
+/// [`Link::open`].
 pub fn open(url: &str, prefix: &str, deadline: Duration) -> Result<Arc<Link>, StoreError> {
-    Link::open(url, prefix, deadline, &[BEGIN, FINISH, RENEW, RELEASE]).map(Arc::new)
+    const SCRIPTS: &[&str] = &[
+        BEGIN,
+        FINISH,
+        RENEW,
+        RELEASE,
+        access_tokens::GET,
+        access_tokens::LOCK,
+        access_tokens::PUT,
+        access_tokens::EXPIRE,
+    ];
+    Link::open(url, prefix, deadline, SCRIPTS).map(Arc::new)
 }
 
 /// [`Conversations`] of every instance on one Redis.
@@ -119,7 +131,7 @@ impl RedisConversations {
                 _ => {}
             },
             Value::ServerError(error) if error.code() == "WRONGTYPE" => {}
-            other => return Err(self.nonsense(other)),
+            other => return Err(self.link.nonsense(other)),
         }
         let mut replace = Pipeline::new();
         replace.add_command(self.note_command(key, fingerprint));
@@ -142,32 +154,6 @@ impl RedisConversations {
             .arg(self.turn_key(&turn.follower))
             .arg(self.session_key(&turn.follower))
             .arg(&turn.token);
-    }
-
-    /// What a reply of the wrong shape means: an error of the server, or a server that is none.
-    fn nonsense(&self, reply: &Value) -> StoreError {
-        match reply {
-            Value::ServerError(error) => refusal(error),
-            _ => self.link.distrust("an answer has the wrong shape"),
-        }
-    }
-
-    /// The parts of a script's reply after the token.
-    fn parts<'r>(&self, reply: &'r Value, token: &str) -> Result<Vec<&'r [u8]>, StoreError> {
-        let Value::Array(values) = reply else {
-            return Err(self.nonsense(reply));
-        };
-        let parts: Option<Vec<&[u8]>> = values
-            .iter()
-            .map(|value| match value {
-                Value::BulkString(bytes) if bytes.len() <= MAX_VALUE_BYTES => Some(bytes.as_slice()),
-                _ => None,
-            })
-            .collect();
-        match parts.as_deref() {
-            Some([echo, rest @ ..]) if *echo == token.as_bytes() => Ok(rest.to_vec()),
-            _ => Err(self.link.distrust("an answer is not the one to our question")),
-        }
     }
 }
 
@@ -197,7 +183,7 @@ impl Conversations for RedisConversations {
         let [.., _, owner, begun] = replies.as_slice() else {
             return Err(self.link.distrust("answers are missing"));
         };
-        let begun = match self.parts(begun, &turn.token)?.as_slice() {
+        let begun = match self.link.parts(begun, &turn.token)?.as_slice() {
             [b"claimed", version, session] => {
                 turn.session_version = std::str::from_utf8(version)
                     .ok()
@@ -247,6 +233,7 @@ impl Conversations for RedisConversations {
         commands.add_command(finish);
         let replies = self.link.run(&commands).await?;
         match self
+            .link
             .parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?
             .as_slice()
         {
@@ -268,6 +255,7 @@ impl Conversations for RedisConversations {
         commands.add_command(renew);
         let replies = self.link.run(&commands).await?;
         match self
+            .link
             .parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?
             .as_slice()
         {
@@ -285,7 +273,7 @@ impl Conversations for RedisConversations {
         let mut commands = Pipeline::new();
         commands.add_command(self.release_command(turn));
         let replies = self.link.run(&commands).await?;
-        self.parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?;
+        self.link.parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?;
         owed.turns.clear();
         Ok(())
     }
@@ -305,7 +293,7 @@ impl Conversations for RedisConversations {
         commands.cmd("UNLINK").arg(self.session_key(follower));
         match self.link.run(&commands).await?.as_slice() {
             [Value::Int(_)] => Ok(()),
-            other => Err(self.nonsense(other.first().unwrap_or(&Value::Nil))),
+            other => Err(self.link.nonsense(other.first().unwrap_or(&Value::Nil))),
         }
     }
 }

@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("wechat", ""),
     ("store", "bank telemetry"),
     ("intake", "bank telemetry"),
-    ("wechat_api", "wechat telemetry"),
+    ("wechat_api", "wechat store telemetry"),
     // Beside the others: configuration speaks in the pure rooms' values, the rest knows nobody.
     ("config", "dialog matching bank wechat"),
     ("lifecycle", "telemetry config web"),
@@ -87,6 +87,8 @@ const CRATES: &[(&str, Home)] = &[
         "rustls",
         Home::Under("src/wechat_api src/commands/simulate src/cli src/app src/main.rs"),
     ),
+    ("backon", Home::Under("src/wechat_api")),
+    ("ring", Home::Under("src/bot/seals")),
     ("quick_xml aes cbc sha1", Home::Under("src/wechat/")),
     ("jieba_rs pinyin fast2s", Home::Under("src/matching/")),
     ("minijinja", Home::Under("src/dialog src/web/admin")),

@@ -8,6 +8,7 @@ mod vectors;
 mod webhook;
 mod listener;
 mod conversations;
+mod access_tokens;
 mod fallback;
 mod questions;
 mod import;

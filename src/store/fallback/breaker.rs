@@ -65,7 +65,10 @@ pub enum Status {
 pub enum User {
     Conversations,
     Matches,
+    AccessTokens,
 }
+
+const USERS: usize = 3;
 
 /// Stands in front of one store; shared by everything that uses its connection.
 pub struct Breaker {
@@ -79,7 +82,7 @@ pub struct Breaker {
 struct State {
     status: Status,
     /// By [`User`].
-    failures_in_a_row: [u32; 2],
+    failures_in_a_row: [u32; USERS],
     /// Runs while the store is away; ends with the breaker.
     prober: Option<JoinHandle<()>>,
 }
@@ -90,7 +93,7 @@ impl Breaker {
         metrics::gauge!("wxfaq_store_up", "store" => store).set(1.0);
         let state = State {
             status: Status::Up,
-            failures_in_a_row: [0; 2],
+            failures_in_a_row: [0; USERS],
             prober: None,
         };
         Arc::new(Self {
@@ -176,7 +179,7 @@ impl Breaker {
     fn take_back(&self) {
         let Status::Away { since } = ({
             let mut state = self.lock();
-            state.failures_in_a_row = [0; 2];
+            state.failures_in_a_row = [0; USERS];
             std::mem::replace(&mut state.status, Status::Up)
         }) else {
             return;

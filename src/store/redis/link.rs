@@ -5,6 +5,7 @@
 //! to ask at all; that is `fallback::Breaker`'s work. What the server may send without answering is bounded.
 
 use crate::store::StoreError;
+use crate::store::conversations::MAX_VALUE_BYTES;
 use crate::store::fallback::Upstream;
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -148,6 +149,32 @@ impl Link {
         StoreError::Corrupt {
             backend: "redis",
             reason: reason.to_owned(),
+        }
+    }
+
+    /// What a reply of the wrong shape means: an error of the server, or a server that is none.
+    pub(super) fn nonsense(&self, reply: &Value) -> StoreError {
+        match reply {
+            Value::ServerError(error) => refusal(error),
+            _ => self.distrust("an answer has the wrong shape"),
+        }
+    }
+
+    /// The parts of a script's reply after the token.
+    pub(super) fn parts<'r>(&self, reply: &'r Value, token: &str) -> Result<Vec<&'r [u8]>, StoreError> {
+        let Value::Array(values) = reply else {
+            return Err(self.nonsense(reply));
+        };
+        let parts: Option<Vec<&[u8]>> = values
+            .iter()
+            .map(|value| match value {
+                Value::BulkString(bytes) if bytes.len() <= MAX_VALUE_BYTES => Some(bytes.as_slice()),
+                _ => None,
+            })
+            .collect();
+        match parts.as_deref() {
+            Some([echo, rest @ ..]) if *echo == token.as_bytes() => Ok(rest.to_vec()),
+            _ => Err(self.distrust("an answer is not the one to our question")),
         }
     }
 

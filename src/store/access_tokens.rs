@@ -1,0 +1,88 @@
+//! The port that shares one access token per official account among all instances.
+//!
+//! WeChat wants a single refresher: whoever finds no token takes the [`RefreshLock`], looks again, fetches and
+//! [`AccessTokens::put`]s. Values are opaque bytes; what they mean and whether to trust them is the caller's business.
+//! [`super::memory::MemoryAccessTokens`] and [`super::redis::RedisAccessTokens`] stand behind it, and
+//! [`super::fallback::FallbackAccessTokens`] puts one behind the other.
+
+use super::StoreError;
+use async_trait::async_trait;
+use std::time::Duration;
+
+/// The longest value kept, in bytes. A longer one is refused, and nothing changes.
+pub const MAX_ACCESS_TOKEN_BYTES: usize = 4 * 1024;
+
+/// Length of [`KeptToken::version`] and [`RefreshLock::version`].
+pub(super) const VERSION_BYTES: usize = 33;
+
+/// An account's access token as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptToken {
+    /// Names this token and no other, whatever its value; 33 ASCII characters.
+    pub version: String,
+    /// As it was put.
+    pub value: Vec<u8>,
+    /// Until it expires; more than zero.
+    pub left: Duration,
+}
+
+/// The right to replace one account's token, until the lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshLock {
+    #[expect(missing_docs, reason = "the name says it")]
+    pub appid: String,
+    /// Unguessable, one per lock; becomes the version of the token put under it. The first character tells which
+    /// back-end gave it.
+    pub version: String,
+}
+
+/// One access token per AppID.
+///
+/// **Locks.** Of concurrent [`AccessTokens::lock`]s of one AppID exactly one succeeds, until it is given back or its
+/// lease ends. **Tokens.** Written only by the holder of the lock: one that lost it to a newer holder changes nothing, so
+/// a newer token is never overwritten by an older. An expired token is absent. **Expiring** is compare-and-remove: only
+/// the version named goes. **Garbage.** What a back-end finds under its keys that it did not write counts as absent and
+/// is replaced. **Bounds.** Every back-end keeps a bounded number of tokens.
+#[async_trait]
+pub trait AccessTokens: Send + Sync {
+    /// `None`: absent or expired.
+    async fn get(&self, appid: &str) -> Result<Option<KeptToken>, StoreError>;
+
+    /// `None`: somebody else holds it.
+    async fn lock(&self, appid: &str, lease: Duration) -> Result<Option<RefreshLock>, StoreError>;
+
+    /// Keeps `value` for `lifetime` and gives the lock back; `false`, and nothing changes: the lock was lost. Again with
+    /// the same lock: `true`, and nothing changes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] also when the value is longer than [`MAX_ACCESS_TOKEN_BYTES`].
+    async fn put(&self, lock: &RefreshLock, value: &[u8], lifetime: Duration) -> Result<bool, StoreError>;
+
+    /// Gives the lock back without a token. Not holding it is not an error.
+    async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError>;
+
+    /// Removes the token if it is still of this version; `false`: it is not, and nothing changes.
+    async fn expire(&self, appid: &str, version: &str) -> Result<bool, StoreError>;
+}
+
+/// Refuses what is longer than [`MAX_ACCESS_TOKEN_BYTES`].
+pub(super) fn check_length(backend: &'static str, value: &[u8]) -> Result<(), StoreError> {
+    if value.len() <= MAX_ACCESS_TOKEN_BYTES {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable {
+        backend,
+        reason: format!(
+            "an access token of {} bytes is over the limit of {MAX_ACCESS_TOKEN_BYTES}",
+            value.len()
+        ),
+    })
+}
+
+impl std::fmt::Debug for KeptToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("KeptToken");
+        shown.field("version", &self.version).field("left", &self.left);
+        shown.finish_non_exhaustive()
+    }
+}
