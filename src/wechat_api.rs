@@ -1,48 +1,67 @@
-//! Calls to WeChat's API.
+//! Calls to WeChat's API: the only room that knows its hosts, its access token and its error codes.
 //!
-//! [`reach`] says whether the API answers at all. Follows 公众号开发文档 › 接口域名说明.
+//! [`WechatApi`] is what a conversation needs and what `bot` holds; [`Client`] is behind it, and has every other call as
+//! a method of its own. Every call ends within [`Limits::call`] and is counted. Errors say what to do ([`Remedy`]) and
+//! never hold a token, a secret or an openid. Follows 公众号开发文档 › 接口调用.
 
-use reqwest::redirect::Policy;
-use std::time::Duration;
+mod error;
+mod secret;
+mod http;
+mod access_token;
+mod client;
+mod customer_service;
+mod media;
+mod menu;
+mod auto_reply;
+mod users;
+mod network;
+mod quota;
 
-/// The API cannot be reached, or what answers is not WeChat.
-#[derive(Debug, thiserror::Error)]
-pub enum ReachError {
-    /// No connection, no answer in time, or no valid certificate.
-    #[error("{base} cannot be reached")]
-    Unreachable {
-        /// As configured.
-        base: String,
-        #[expect(missing_docs, reason = "the name says it")]
-        source: reqwest::Error,
-    },
-    /// Something else answers there.
-    #[error("{base} does not answer as WeChat does")]
-    Stranger {
-        /// As configured.
-        base: String,
-    },
+pub use auto_reply::{AutoReplies, AutoReply, KeywordRule, MatchMode, Pattern, ReplyMode};
+pub use client::{Client, ClientParts, WallClock};
+pub use customer_service::{Article, MenuLine, Message, OnlineAgent, Session, Typing, WaitingUser};
+pub use error::{ApiError, Refusal, Remedy};
+pub use http::Limits;
+pub use media::{MediaFile, MediaKind, Uploaded};
+pub use menu::{Button, ConditionalMenu, Menu, MenuProblem, Menus};
+pub use network::{ReachError, reach};
+pub use quota::Quota;
+pub use secret::Secret;
+pub use users::{FollowerInfo, QrCode, Scene, TemplateMessage};
+
+use async_trait::async_trait;
+
+/// What a conversation asks of WeChat outside of passive replies, for one account.
+///
+/// **Order.** Calls begun one after another may overtake each other: who sends several parts waits for each. **Repeats.**
+/// No call is carried out twice by this room; after [`ApiError::had_no_effect`] the caller may repeat it. **Limits.**
+/// Everything ends by itself within [`Limits::call`] (an upload within [`Limits::upload`] more).
+#[async_trait]
+pub trait WechatApi: Send + Sync {
+    /// Sends `message` to the follower; `Ok` when WeChat has taken it.
+    ///
+    /// # Errors
+    /// [`Remedy::GiveUp`]: the time for an answer is over or the messages are used up; never to be repeated.
+    async fn send(&self, openid: &str, message: &Message) -> Result<(), ApiError>;
+
+    /// Shows or hides 「对方正在输入」. Showing it twice, or too late, is no error.
+    async fn typing(&self, openid: &str, typing: Typing) -> Result<(), ApiError>;
+
+    /// Uploads a file that WeChat keeps for three days.
+    async fn upload(&self, file: MediaFile) -> Result<Uploaded, ApiError>;
 }
 
-/// Asks the API at `base` for something that needs a token, without one: WeChat refuses it with an error code.
-pub async fn reach(base: &str, patience: Duration) -> Result<(), ReachError> {
-    let unreachable = |source: reqwest::Error| ReachError::Unreachable {
-        base: base.to_owned(),
-        source: source.without_url(),
-    };
-    let client = reqwest::Client::builder()
-        .timeout(patience)
-        .redirect(Policy::none())
-        .build()
-        .map_err(unreachable)?;
-    let response = client
-        .get(format!("{base}/cgi-bin/getcallbackip"))
-        .send()
-        .await
-        .map_err(unreachable)?;
-    let body = response.bytes().await.map_err(unreachable)?;
-    match serde_json::from_slice::<serde_json::Value>(&body) {
-        Ok(answer) if answer.get("errcode").is_some() => Ok(()),
-        _ => Err(ReachError::Stranger { base: base.to_owned() }),
+#[async_trait]
+impl WechatApi for Client {
+    async fn send(&self, openid: &str, message: &Message) -> Result<(), ApiError> {
+        self.send_as(openid, message, None).await
+    }
+
+    async fn typing(&self, openid: &str, typing: Typing) -> Result<(), ApiError> {
+        self.show_typing(openid, typing).await
+    }
+
+    async fn upload(&self, file: MediaFile) -> Result<Uploaded, ApiError> {
+        self.upload_media(file).await
     }
 }
