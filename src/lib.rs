@@ -11,6 +11,7 @@ pub mod matching;
 pub mod dialog;
 pub mod store;
 pub mod wechat_api;
+pub mod fake_wechat;
 pub mod bot;
 pub mod web;
 pub mod config;

@@ -9,6 +9,7 @@ mod webhook;
 mod listener;
 mod conversations;
 mod access_tokens;
+mod wechat_api;
 mod fallback;
 mod questions;
 mod import;

@@ -4,3 +4,4 @@ pub mod vectors;
 pub mod redis_proxy;
 pub mod redis_server;
 pub mod daemon;
+pub mod fake_wechat;
