@@ -300,6 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_sent_in_clear_is_warned_about() {
+        let warns = |more: &str| {
+            let config = load(&format!("{ACCOUNT}{more}"), &[]).unwrap();
+            config
+                .warnings
+                .iter()
+                .any(|warning| warning.contains("api_base is http"))
+        };
+        let secret = "app_secret = \"s\"\n";
+        assert!(warns(&format!("{secret}api_base = \"http://proxy.example.com\"\n")));
+        assert!(!warns("api_base = \"http://proxy.example.com\"\n"));
+        for base in [
+            "https://proxy.example.com",
+            "http://127.0.0.1:8200",
+            "http://localhost",
+            "http://[::1]:82",
+        ] {
+            assert!(!warns(&format!("{secret}api_base = \"{base}\"\n")), "{base}");
+        }
+    }
+
+    #[test]
     fn the_environment_overrides_the_file() {
         let variables = [
             ("WXFAQ__REPLY__DEADLINE_MS", "1500"),

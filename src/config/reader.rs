@@ -158,6 +158,12 @@ impl Reader {
         }
         let credentials = self.credentials(n, &appid, mode)?;
         let app_secret = Secret::new(self.account_text(n, "app_secret").unwrap_or_default());
+        let clear_host = api_base.strip_prefix("http://").filter(|host| !is_this_machine(host));
+        if clear_host.is_some() && !app_secret.is_empty() {
+            self.warnings.push(format!(
+                "account {id}: api_base is http: the AppSecret and what is sent to followers can be read on the way; use https"
+            ));
+        }
         Some(Account {
             id,
             credentials,
@@ -425,6 +431,12 @@ impl Reader {
 fn is_account_id(id: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     (1..=32).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+/// Whether an address without its scheme is one of this machine's own.
+fn is_this_machine(address: &str) -> bool {
+    let host = address.split(['/', ':']).next().unwrap_or_default();
+    host == "localhost" || address.starts_with("[::1]") || host.starts_with("127.")
 }
 
 /// A level, or a target with one: the filter's own parser takes a misspelt level for a target, and then all is silent.
