@@ -6,9 +6,11 @@
 mod first_day;
 mod publisher;
 mod watch;
+mod wechat;
 
 pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Publisher, Sources, first_snapshot};
+pub use wechat::{access_tokens, access_tokens_on, wechat_client};
 
 use crate::bot::{Bot, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock};
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};

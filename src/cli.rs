@@ -6,11 +6,13 @@
 use crate::app::{self, Missing};
 use crate::bank::import::Mode;
 use crate::commands::import::{ImportOptions, ImportTerms};
-use crate::commands::{Exit, Failure, ask, check, eval, export, import, say, serve, simulate, write_out};
+use crate::commands::{
+    Exit, Failure, ask, check, console_rules, eval, export, fake_wechat, import, menu, say, serve, simulate, write_out,
+};
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Answers the followers of WeChat official accounts (公众号) from a question bank.
 #[derive(Debug, Parser)]
@@ -44,6 +46,10 @@ pub enum Command {
     Eval(eval::Args),
     /// Play WeChat against a running daemon: sign, encrypt, send, print the reply.
     Simulate(simulate::Args),
+    /// Read, set or delete an account's menu (自定义菜单).
+    Menu(menu::Args),
+    /// Play WeChat's API on this machine, for trials without an account.
+    FakeWechat(fake_wechat::Args),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -57,7 +63,11 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// .jsonl or .csv
-    pub file: PathBuf,
+    #[arg(required_unless_present = "from_wechat")]
+    pub file: Option<PathBuf>,
+    /// Instead of a file: what the rules made in WeChat's console would become; with --dry-run only, in this version.
+    #[arg(long, value_name = "ACCOUNT", requires = "dry_run", conflicts_with_all = ["file", "mode"])]
+    pub from_wechat: Option<String>,
     /// append adds and updates; replace also removes what the file lacks.
     #[arg(long, default_value = "append", value_parser = parse_mode)]
     pub mode: Mode,
@@ -93,6 +103,8 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         }
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,
+        Command::Menu(args) => menu::run(config, args).await,
+        Command::FakeWechat(args) => fake_wechat::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wxfaq", &mut script);
@@ -110,6 +122,10 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
 }
 
 async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Failure> {
+    if let Some(account) = &args.from_wechat {
+        return console_rules::run(config, account, args.json).await;
+    }
+    let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
     let config = app::configure(config, Missing::Leave)?.config;
     let who = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
     let terms = ImportTerms {
@@ -119,7 +135,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         normalise: &normalize,
     };
     let options = ImportOptions {
-        file: &args.file,
+        file,
         database_url: config.database_url.expose(),
         terms,
     };

@@ -1,17 +1,18 @@
 //! `wxfaq check`: is everything as it must be, before it has to be?
 //!
-//! Configuration, templates and dictionaries are read as `serve` reads them; database, Redis and WeChat are tried. What
-//! is wrong is said with its place; the status is that of the first thing that is wrong. Looking makes nothing.
+//! Configuration, templates and dictionaries are read as `serve` reads them; database, Redis and WeChat are tried, and
+//! what an account may do there is found out. What is wrong is said with its place; the status is that of the first thing
+//! that is wrong. Looking makes nothing.
+
+mod wechat;
 
 use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing, Sources};
 use crate::config::Config;
 use crate::store::redis::RedisConversations;
 use crate::store::sql::{Database, OpenError};
-use crate::wechat_api;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
@@ -70,7 +71,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     findings.push(database(&config).await);
     if !args.offline {
         findings.extend(redis(&config).await);
-        findings.extend(wechat(&config).await);
+        findings.extend(wechat::check(&config).await);
     }
     print(&findings, args.json);
     let wrong = findings.iter().find_map(|finding| match finding.verdict {
@@ -158,21 +159,6 @@ async fn redis(config: &Config) -> Option<Finding> {
             Err(error) => wrong("redis", error.to_string(), Exit::Unavailable),
         },
     )
-}
-
-/// Whether WeChat's API answers at all; no secret is sent.
-async fn wechat(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for account in config.accounts.iter().filter(|account| !account.app_secret.is_empty()) {
-        let subject = format!("WeChat API of {}", account.id);
-        findings.push(
-            match wechat_api::reach(&account.api_base, Duration::from_secs(5)).await {
-                Ok(()) => good(subject, account.api_base.clone()),
-                Err(error) => wrong(subject, error.to_string(), Exit::Unavailable),
-            },
-        );
-    }
-    findings
 }
 
 fn print(findings: &[Finding], json: bool) {

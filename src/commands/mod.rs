@@ -18,11 +18,17 @@ pub mod import;
 pub mod export;
 pub mod eval;
 pub mod simulate;
+pub mod menu;
+pub mod console_rules;
+pub mod fake_wechat;
 
-use crate::app::AppError;
+use crate::app::{self, AppError};
+use crate::config::{Account, Config};
 use crate::store::StoreError;
 use crate::store::sql::OpenError;
+use crate::wechat_api::{ApiError, Client, Remedy};
 use std::io::{self, Write};
+use tokio_util::task::TaskTracker;
 
 /// How a command ended, in the numbers of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +87,9 @@ pub enum Failure {
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
     Export(#[from] export::ExportError),
+    /// WeChat was asked in vain.
+    #[error(transparent)]
+    Wechat(#[from] ApiError),
     /// Anything else, with the status it ends with.
     #[error("{1}")]
     Report(Exit, String),
@@ -98,6 +107,7 @@ impl Failure {
             Self::App(error) => error.into(),
             Self::Import(error) => error.exit(),
             Self::Export(error) => error.exit(),
+            Self::Wechat(error) => error.into(),
             Self::Report(exit, _) => *exit,
         }
     }
@@ -114,6 +124,54 @@ impl From<&AppError> for Exit {
             AppError::Listen { .. } | AppError::Io(_) => Self::Unavailable,
         }
     }
+}
+
+impl From<&ApiError> for Exit {
+    fn from(error: &ApiError) -> Self {
+        match error {
+            ApiError::Unacceptable(_) => Self::BadData,
+            ApiError::Refused(refusal) => match (refusal.remedy, refusal.code) {
+                // AppID, AppSecret, or the address of this machine.
+                (Remedy::RefreshToken, _) | (_, 40_013 | 40_125 | 40_164 | 40_243 | 61_004 | 89_501..=89_507) => {
+                    Self::Configuration
+                }
+                (Remedy::Report, _) => Self::BadData,
+                _ => Self::Unavailable,
+            },
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+/// The account `id`, or the only one.
+fn account_named<'a>(config: &'a Config, id: Option<&str>) -> Result<&'a Account, Failure> {
+    let ids = config
+        .accounts
+        .iter()
+        .map(|account| account.id.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let usage = |text: String| Failure::report(Exit::Usage, text);
+    match (id, config.accounts.as_slice()) {
+        (_, []) => Err(usage(
+            "no account: start `wxfaq serve` once, or name its configuration with --config".into(),
+        )),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(usage(format!("--account is needed, one of {ids}"))),
+        (Some(id), all) => all
+            .iter()
+            .find(|account| account.id == id)
+            .ok_or_else(|| usage(format!("no account {id}; there are {ids}"))),
+    }
+}
+
+/// WeChat's API for `account`.
+async fn client_of(config: &Config, account: &Account) -> Result<Client, Failure> {
+    let access_tokens = app::access_tokens(config).await?;
+    app::wechat_client(account, access_tokens, TaskTracker::new())?.ok_or_else(|| {
+        let text = format!("account {} has no app_secret, which calls to WeChat need", account.id);
+        Failure::report(Exit::Configuration, text)
+    })
 }
 
 /// Writes to standard output. Ends the process when that fails: quietly when nobody reads any more, as in

@@ -3,7 +3,7 @@
 //! Signs, encrypts and sends as the account's mode says, and prints what the follower would see. With `--retries` the
 //! same message is delivered three times, as WeChat does when no answer comes; all three must get the same reply.
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, account_named};
 use crate::app::{self, Missing};
 use crate::config::{Account, Config, Listen};
 use crate::wechat::Head;
@@ -71,7 +71,7 @@ struct Shown {
 /// Sends the message and prints the reply.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let account = pick(&config, args.account.as_deref())?;
+    let account = account_named(&config, args.account.as_deref())?;
     let url = format!("{}/wechat/{}", base(&config, args.url.as_deref())?, account.id);
     let client = reqwest::Client::builder()
         .timeout(PATIENCE)
@@ -93,27 +93,6 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Ok)
-}
-
-fn pick<'a>(config: &'a Config, id: Option<&str>) -> Result<&'a Account, Failure> {
-    let ids = config
-        .accounts
-        .iter()
-        .map(|account| account.id.as_str())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let usage = |text: String| Failure::report(Exit::Usage, text);
-    match (id, config.accounts.as_slice()) {
-        (_, []) => Err(usage(
-            "no account: start `wxfaq serve` once, or name its configuration with --config".into(),
-        )),
-        (None, [only]) => Ok(only),
-        (None, _) => Err(usage(format!("--account is needed, one of {ids}"))),
-        (Some(id), all) => all
-            .iter()
-            .find(|account| account.id == id)
-            .ok_or_else(|| usage(format!("no account {id}; there are {ids}"))),
-    }
 }
 
 fn base(config: &Config, url: Option<&str>) -> Result<String, Failure> {

@@ -242,6 +242,8 @@ const CODES: &[Row] = &[
     (65_401, 65_401, Remedy::Report, "there is no such agent"),
     (65_414, 65_414, Remedy::Report, "another agent serves the user"),
     (65_402, 65_416, Remedy::Report, ""),
+    (76_021, 76_021, Remedy::ReportBug, "there is no such API to ask about"),
+    (76_022, 76_022, Remedy::SwitchOff, "the account may not call that API"),
     (
         89_501,
         89_501,

@@ -10,6 +10,7 @@ mod listener;
 mod conversations;
 mod access_tokens;
 mod wechat_api;
+mod wechat_commands;
 mod fallback;
 mod questions;
 mod import;
