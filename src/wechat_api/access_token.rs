@@ -6,6 +6,7 @@
 //! stable ones: asking twice gives the same, so instances without a shared store do not invalidate each other's.
 //! Follows 公众号开发文档 › 获取稳定版接口调用凭据.
 
+use super::client::{WallClock, next_midnight};
 use super::error::{ApiError, Refusal, Remedy};
 use super::http::{Http, Limits, Request};
 use super::secret::Secret;
@@ -53,13 +54,19 @@ pub(super) struct AccessTokenSource {
     inner: Arc<Inner>,
 }
 
+/// What an [`AccessTokenSource`] is made of.
+pub(super) struct AccessTokenParts {
+    pub appid: String,
+    pub app_secret: Secret,
+    pub kept: Arc<dyn AccessTokens>,
+    pub http: Arc<Http>,
+    pub limits: Limits,
+    pub clock: WallClock,
+    pub tasks: TaskTracker,
+}
+
 struct Inner {
-    appid: String,
-    app_secret: Secret,
-    kept: Arc<dyn AccessTokens>,
-    http: Arc<Http>,
-    limits: Limits,
-    tasks: TaskTracker,
+    parts: AccessTokenParts,
     state: Mutex<State>,
 }
 
@@ -96,21 +103,9 @@ struct StableToken {
 }
 
 impl AccessTokenSource {
-    pub fn new(
-        appid: String,
-        app_secret: Secret,
-        kept: Arc<dyn AccessTokens>,
-        http: Arc<Http>,
-        limits: Limits,
-        tasks: TaskTracker,
-    ) -> Self {
+    pub fn new(parts: AccessTokenParts) -> Self {
         let inner = Inner {
-            appid,
-            app_secret,
-            kept,
-            http,
-            limits,
-            tasks,
+            parts,
             state: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -140,11 +135,16 @@ impl AccessTokenSource {
         if self.inner.is_hopeless(&refused.version) {
             return Err(ApiError::Refused(refusal.clone()));
         }
-        let expired = self.inner.kept.expire(&self.inner.appid, &refused.version).await;
+        let expired = self
+            .inner
+            .parts
+            .kept
+            .expire(&self.inner.parts.appid, &refused.version)
+            .await;
         expired.map_err(|error| unkept(&error))?;
         let token = self.current().await?;
         if token.expose() == refused.expose() {
-            let until = Instant::now() + self.inner.limits.refresh_pause;
+            let until = Instant::now() + self.inner.parts.limits.refresh_pause;
             self.inner.state().hopeless = Some((token.version, until));
             return Err(ApiError::Refused(refusal.clone()));
         }
@@ -176,15 +176,16 @@ impl AccessTokenSource {
     /// A task of its own, so that it ends even if nobody waits any more.
     fn begin_refresh(&self, old: Option<String>) -> Refresh {
         let inner = self.inner.clone();
-        let span = tracing::info_span!("access_token", account.appid = %inner.appid);
+        let span = tracing::info_span!("access_token", account.appid = %inner.parts.appid);
         let work = async move {
             let result = inner.refresh(old).await;
             let mut state = inner.state();
             state.under_way = None;
             if let Err(failure) = &result {
                 let pause = match failure.remedy() {
-                    Some(remedy) if remedy != Remedy::BackOff => inner.limits.refresh_pause,
-                    _ => SHORT_PAUSE.min(inner.limits.refresh_pause),
+                    Some(Remedy::StopForToday) => inner.until_midnight(),
+                    Some(remedy) if remedy != Remedy::BackOff => inner.parts.limits.refresh_pause,
+                    _ => SHORT_PAUSE.min(inner.parts.limits.refresh_pause),
                 };
                 state.failed = Some((failure.clone(), Instant::now() + pause));
                 drop(state);
@@ -192,7 +193,7 @@ impl AccessTokenSource {
             }
             result
         };
-        let task = self.inner.tasks.spawn(work.instrument(span));
+        let task = self.inner.parts.tasks.spawn(work.instrument(span));
         let inner = self.inner.clone();
         let ended = async move {
             task.await.unwrap_or_else(|_| {
@@ -228,9 +229,19 @@ impl Inner {
         state.hopeless.as_ref().is_some_and(same)
     }
 
+    fn until_midnight(&self) -> Duration {
+        let now = (self.parts.clock)();
+        Duration::from_secs(u64::try_from(next_midnight(now) - now).unwrap_or_default())
+    }
+
     /// What the store keeps, if it can be a token.
     async fn kept(&self) -> Result<Option<AccessToken>, ApiError> {
-        let kept = self.kept.get(&self.appid).await.map_err(|error| unkept(&error))?;
+        let kept = self
+            .parts
+            .kept
+            .get(&self.parts.appid)
+            .await
+            .map_err(|error| unkept(&error))?;
         Ok(kept.and_then(|KeptToken { version, value, left }| {
             let value = String::from_utf8(value).ok().filter(|value| is_token(value))?;
             Some(AccessToken {
@@ -244,11 +255,12 @@ impl Inner {
     /// Waits for the lock, or for somebody else's token of another version than `old`.
     async fn refresh(&self, old: Option<String>) -> Result<AccessToken, ApiError> {
         let begin = Instant::now();
-        let lease = self.limits.refresh_lease;
+        let lease = self.parts.limits.refresh_lease;
         loop {
             let lock = self
+                .parts
                 .kept
-                .lock(&self.appid, lease)
+                .lock(&self.parts.appid, lease)
                 .await
                 .map_err(|error| unkept(&error))?;
             // Somebody else may have been faster.
@@ -266,14 +278,14 @@ impl Inner {
                         reason: "other instances have been fetching it for too long".to_owned(),
                     });
                 }
-                (None, None) => tokio::time::sleep(self.limits.refresh_poll).await,
+                (None, None) => tokio::time::sleep(self.parts.limits.refresh_poll).await,
             }
         }
     }
 
     async fn fetch_under(&self, lock: &RefreshLock) -> Result<AccessToken, ApiError> {
         // A lease that ends while we still fetch would let a second refresher in.
-        let fetched = tokio::time::timeout(self.limits.refresh_lease * 4 / 5, self.fetch()).await;
+        let fetched = tokio::time::timeout(self.parts.limits.refresh_lease * 4 / 5, self.fetch()).await;
         let fetched = fetched.unwrap_or_else(|_| {
             Err(ApiError::NoAnswer {
                 path: PATH,
@@ -288,7 +300,7 @@ impl Inner {
             }
         };
         metrics::counter!("wxfaq_access_token_refreshes_total").increment(1);
-        let stored = self.kept.put(lock, value.expose().as_bytes(), left).await;
+        let stored = self.parts.kept.put(lock, value.expose().as_bytes(), left).await;
         match stored {
             Ok(true) => tracing::info!(left_s = left.as_secs(), "access token fetched"),
             // Its value is WeChat's newest all the same: a stable token is the same for all.
@@ -303,7 +315,7 @@ impl Inner {
     }
 
     async fn unlock(&self, lock: &RefreshLock) {
-        if let Err(error) = self.kept.unlock(lock).await {
+        if let Err(error) = self.parts.kept.unlock(lock).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "the lease ends the refresh lock"
@@ -315,11 +327,11 @@ impl Inner {
     async fn fetch(&self) -> Result<(Secret, Duration), ApiError> {
         let body = StableTokenRequest {
             grant_type: "client_credential",
-            appid: &self.appid,
-            secret: self.app_secret.expose(),
+            appid: &self.parts.appid,
+            secret: self.parts.app_secret.expose(),
             force_refresh: false,
         };
-        let answer = self.http.exchange(&Request::post(PATH, &body), None).await?;
+        let answer = self.parts.http.exchange(&Request::post(PATH, &body), None).await?;
         let stranger = |reason: &str| ApiError::Stranger {
             path: PATH,
             reason: reason.to_owned(),

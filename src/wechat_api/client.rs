@@ -3,7 +3,7 @@
 //! [`Client`] is what the other files of this room hang their calls on. A refused token is replaced and the call repeated
 //! once; -1 and 45011 are repeated with growing pauses; after 45009 an API rests until midnight in Beijing.
 
-use super::access_token::AccessTokenSource;
+use super::access_token::{AccessToken, AccessTokenParts, AccessTokenSource};
 use super::error::{ApiError, Refusal, Remedy, is_known};
 use super::http::{Http, Limits, Request};
 use super::secret::Secret;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// Unix seconds now, for what ends at midnight.
@@ -69,14 +70,15 @@ impl Client {
     /// [`ApiError::Unacceptable`]: `api_base` is no address. [`ApiError::Unreachable`]: TLS cannot be set up.
     pub fn new(parts: ClientParts) -> Result<Self, ApiError> {
         let http = Arc::new(Http::new(&parts.api_base, &parts.substitutes, parts.limits)?);
-        let access_token = AccessTokenSource::new(
-            parts.appid.clone(),
-            parts.app_secret,
-            parts.access_tokens,
-            http.clone(),
-            parts.limits,
-            parts.tasks,
-        );
+        let access_token = AccessTokenSource::new(AccessTokenParts {
+            appid: parts.appid.clone(),
+            app_secret: parts.app_secret,
+            kept: parts.access_tokens,
+            http: http.clone(),
+            limits: parts.limits,
+            clock: parts.clock.clone(),
+            tasks: parts.tasks,
+        });
         Ok(Self {
             appid: parts.appid,
             http,
@@ -91,7 +93,7 @@ impl Client {
     pub async fn sign_in(&self) -> Result<(), ApiError> {
         tokio::time::timeout(self.limits.call, self.access_token.current())
             .await
-            .unwrap_or(Err(ApiError::Busy))
+            .unwrap_or_else(|_| Err(late_access_token()))
             .map(drop)
     }
 
@@ -121,7 +123,10 @@ impl Client {
         if self.rests(request.path) {
             return Err(ApiError::QuotaUsedUp { path: request.path });
         }
-        let answer = tokio::time::timeout(self.limits.call_of(request), self.persist(request)).await;
+        let deadline = Instant::now() + self.limits.call_of(request);
+        let access_token = tokio::time::timeout_at(deadline, self.access_token.current()).await;
+        let access_token = access_token.unwrap_or_else(|_| Err(late_access_token()))?;
+        let answer = tokio::time::timeout_at(deadline, self.persist(request, access_token)).await;
         // Where it was when the time was over nobody knows.
         answer.unwrap_or_else(|_| {
             Err(ApiError::NoAnswer {
@@ -132,13 +137,12 @@ impl Client {
     }
 
     /// Repeats what is worth it.
-    async fn persist(&self, request: &Request) -> Result<Vec<u8>, ApiError> {
+    async fn persist(&self, request: &Request, mut access_token: AccessToken) -> Result<Vec<u8>, ApiError> {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(self.limits.first_pause)
             .with_max_times(self.limits.repetitions)
             .with_jitter()
             .build();
-        let mut access_token = self.access_token.current().await?;
         let mut was_replaced = false;
         loop {
             let refusal = match self.exchange(request, access_token.expose()).await {
@@ -208,8 +212,14 @@ impl Client {
     }
 }
 
+fn late_access_token() -> ApiError {
+    ApiError::NoAccessToken {
+        reason: "fetching it took too long".to_owned(),
+    }
+}
+
 /// The next midnight in Beijing after `now`, both in Unix seconds.
-fn next_midnight(now: i64) -> i64 {
+pub(super) fn next_midnight(now: i64) -> i64 {
     (now + BEIJING).div_euclid(DAY) * DAY + DAY - BEIJING
 }
 

@@ -196,8 +196,11 @@ impl Http {
     /// Sends `request` to the first host that takes the connection and returns the body of the answer.
     pub async fn exchange(&self, request: &Request, access_token: Option<&str>) -> Result<Vec<u8>, ApiError> {
         let _call = self.calls.try_acquire().map_err(|_| ApiError::Busy)?;
-        // Never closed, so an error cannot be; taken for a lack of room all the same.
-        let _exchange = self.exchanges.acquire().await.map_err(|_| ApiError::Busy)?;
+        let room = tokio::time::timeout(self.limits.exchange, self.exchanges.acquire()).await;
+        // Never closed, so an error is that of the time.
+        let Ok(Ok(_exchange)) = room else {
+            return Err(ApiError::Busy);
+        };
         let first = self.first_host();
         let mut failure = None;
         for n in 0..self.hosts.len() {

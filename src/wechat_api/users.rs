@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// What WeChat tells of a follower. It has told neither name nor picture since 2021.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FollowerInfo {
     /// `false`: not, or not any more; then the rest is empty.
     pub is_subscribed: bool,

@@ -350,6 +350,47 @@ async fn a_wrong_secret_is_reported_and_not_tried_again_and_again() {
 }
 
 #[tokio::test]
+async fn a_used_up_quota_of_tokens_is_not_asked_for_again_today() {
+    let wechat = with_follower().await;
+    wechat.fake.limit(TOKEN, 0);
+    let limits = Limits {
+        refresh_pause: Duration::ZERO,
+        ..hasty()
+    };
+    let client = Client::new(ClientParts {
+        limits,
+        ..wechat.parts()
+    })
+    .unwrap();
+    for _ in 0..5 {
+        let error = send(&client, "好").await.unwrap_err();
+        assert_eq!(error.remedy(), Some(Remedy::StopForToday));
+    }
+    assert_eq!(wechat.fake.calls(TOKEN), 1);
+}
+
+#[tokio::test]
+async fn an_access_token_that_does_not_come_leaves_the_call_undone() {
+    let wechat = with_follower().await;
+    let limits = Limits {
+        call: Duration::from_millis(200),
+        ..hasty()
+    };
+    let client = Client::new(ClientParts {
+        limits,
+        ..wechat.parts()
+    })
+    .unwrap();
+    wechat.fake.fail(TOKEN, &Failure::Silence, 1);
+    let error = send(&client, "好").await.unwrap_err();
+    assert!(
+        matches!(error, ApiError::NoAccessToken { .. }) && error.had_no_effect(),
+        "{error}"
+    );
+    assert_eq!(wechat.fake.calls(SEND), 0);
+}
+
+#[tokio::test]
 async fn an_address_that_is_not_allowed_is_named() {
     let wechat = with_follower().await;
     let errmsg = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 5f-1a";
