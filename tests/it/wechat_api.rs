@@ -350,6 +350,42 @@ async fn a_wrong_secret_is_reported_and_not_tried_again_and_again() {
 }
 
 #[tokio::test]
+async fn a_call_is_repeated_once_however_often_its_token_is_refused() {
+    let wechat = with_follower().await;
+    for n in 0..10 {
+        let answer = json!({ "access_token": format!("token{n}"), "expires_in": 7_200 });
+        let answer = Failure::Bytes(answer.to_string().into_bytes());
+        wechat.fake.fail(TOKEN, &answer, 1);
+    }
+    let client = wechat.client();
+    for calls in 1..=4 {
+        // The fake knows none of these tokens.
+        let error = send(&client, "好").await.unwrap_err();
+        assert_eq!(error.refusal().map(|refusal| refusal.code), Some(40_001));
+        assert_eq!(
+            (wechat.fake.calls(SEND), wechat.fake.calls(TOKEN)),
+            (2 * calls, 1 + calls)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_given_out_again_is_not_asked_for_again_and_again() {
+    let wechat = with_follower().await;
+    let client = wechat.client();
+    let refused = Failure::Code(40_001, "invalid credential".to_owned());
+    wechat.fake.fail(SEND, &refused, 10);
+    for _ in 0..10 {
+        assert_eq!(
+            send(&client, "好").await.unwrap_err().remedy(),
+            Some(Remedy::RefreshToken)
+        );
+    }
+    assert_eq!((wechat.fake.calls(SEND), wechat.fake.calls(TOKEN)), (10, 2));
+    send(&client, "好").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_used_up_quota_of_tokens_is_not_asked_for_again_today() {
     let wechat = with_follower().await;
     wechat.fake.limit(TOKEN, 0);
