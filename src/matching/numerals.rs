@@ -5,6 +5,9 @@
 
 /// `text` with its numbers in Arabic digits; everything else as it is.
 pub fn canonical(text: &str) -> String {
+    if !text.contains(|c: char| c.is_ascii_digit() || c == '百' || digit(c).or(unit(c)).is_some()) {
+        return text.to_owned();
+    }
     let chars: Vec<char> = text.chars().collect();
     let mut rewritten = String::with_capacity(text.len());
     let mut at = 0;

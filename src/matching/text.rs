@@ -10,6 +10,7 @@
 
 use super::numerals;
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization;
 
@@ -21,11 +22,13 @@ pub fn normalize(text: &str) -> String {
     let folded = fold(&without_faces(text));
     let canonical = QUESTION_WORDS.replace(&separate(&folded));
     let asked = without_fillers(&canonical);
-    join(&numerals::canonical(&asked))
+    join(numerals::canonical(&asked))
 }
 
 static QUESTION_WORDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(CANONICAL));
 static SPOKEN_ASIDES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(ASIDES));
+static POLITE_OPENINGS: LazyLock<Affixes> = LazyLock::new(|| Affixes::new(OPENINGS, |text| text.chars().next()));
+static POLITE_ENDINGS: LazyLock<Affixes> = LazyLock::new(|| Affixes::new(ENDINGS, |text| text.chars().next_back()));
 
 /// Whether `c` is written without spaces between words.
 pub fn is_han(c: char) -> bool {
@@ -51,7 +54,10 @@ const FACE_NAMES: &str = "微笑 撇嘴 色 发呆 得意 流泪 害羞 闭嘴 �
     拳头 差劲 爱你 爱情 飞吻 跳跳 发抖 怄火 转圈 磕头 回头 跳绳 投降 激动 乱舞 献吻 左太极 右太极 嘿哈 捂脸 奸笑 机智 皱眉 耶 吃瓜 加油 汗 天啊 社会社会 旺柴 \
     好的 打脸 哇 翻白眼 让我看看 叹气 苦涩 裂开 合十 红包 發 福 囧 烟花 爆竹 恐惧 脸红 破涕为笑 无语 失望 生病 笑脸 悠闲 庆祝 鬼魂 幽灵 加油加油 666";
 
-fn without_faces(text: &str) -> String {
+fn without_faces(text: &str) -> Cow<'_, str> {
+    if !text.contains(['/', '[']) {
+        return text.into();
+    }
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -67,7 +73,7 @@ fn without_faces(text: &str) -> String {
             rest = &rest[c.len_utf8()..];
         }
     }
-    kept
+    kept.into()
 }
 
 fn after_face_code(text: &str) -> Option<&str> {
@@ -87,12 +93,45 @@ fn after_face_name(text: &str) -> Option<&str> {
 
 /// NFKC, lower case, simplified characters, and the variants those leave.
 fn fold(text: &str) -> String {
+    let alone = |c: char| {
+        FOLDED
+            .get(c as usize)
+            .and_then(|folded| char::from_u32(u32::from(*folded)))
+    };
+    let folded: Option<String> = text
+        .chars()
+        .map(|c| alone(c).filter(|folded| *folded != NEEDS_NEIGHBOURS))
+        .collect();
+    folded.unwrap_or_else(|| fold_together(text))
+}
+
+fn fold_together(text: &str) -> String {
     let lower: String = text.nfkc().flat_map(char::to_lowercase).collect();
     fast2s::convert(&lower)
         .chars()
         .map(|c| VARIANTS.iter().find(|(from, _)| *from == c).map_or(c, |v| v.1))
         .collect()
 }
+
+/// Stands in [`FOLDED`] for what cannot be folded without its neighbours.
+const NEEDS_NEIGHBOURS: char = '\0';
+
+/// What a character becomes whatever stands beside it; the usual ones of Chinese text, so that most texts need no more.
+static FOLDED: LazyLock<Vec<u16>> = LazyLock::new(|| {
+    /// Simplified one way or another, as their neighbours demand.
+    const CONTEXTUAL: &str = "兒覆夥藉瞭麽幺於乾著苧闔鍾讎畫";
+    let usual =
+        |code: u32| matches!(code, 0x20..=0x7e | 0x2018..=0x201d | 0x3001..=0x3011 | 0x4e00..=0x9fff | 0xff01..=0xff5e);
+    let folded = |code: u32| {
+        let c = char::from_u32(code).filter(|c| usual(code) && !CONTEXTUAL.contains(*c))?;
+        let folded = fold_together(c.encode_utf8(&mut [0; 4]));
+        let mut chars = folded.chars();
+        chars.next().filter(|_| chars.next().is_none())
+    };
+    (0..=0xffff)
+        .map(|code| folded(code).unwrap_or(NEEDS_NEIGHBOURS) as u16)
+        .collect()
+});
 
 /// Characters typed for one another so often that they carry no difference.
 const VARIANTS: &[(char, char)] = &[
@@ -113,7 +152,7 @@ fn separate(text: &str) -> String {
     for (at, &c) in chars.iter().enumerate() {
         let before = at.checked_sub(1).map(|i| chars[i]);
         let after = chars.get(at + 1).copied();
-        if c.is_alphanumeric() || belongs(c, before, after) {
+        if is_han(c) || c.is_alphanumeric() || belongs(c, before, after) {
             let previous = kept.chars().next_back();
             let apart = match gap {
                 Gap::None => false,
@@ -385,12 +424,32 @@ fn without_fillers(text: &str) -> String {
 
 fn without_opening(text: &str) -> Option<&str> {
     let apart = |opening: &&str| text.strip_prefix(*opening).filter(|rest| rest.starts_with(' '));
-    let rest = OPENINGS.iter().find_map(|opening| text.strip_prefix(opening));
+    let mut openings = POLITE_OPENINGS.of(text.chars().next());
+    let rest = openings.find_map(|opening| text.strip_prefix(opening));
     rest.or_else(|| OPENINGS_APART.iter().find_map(apart))
 }
 
 fn without_ending(text: &str) -> Option<&str> {
-    ENDINGS.iter().find_map(|ending| text.strip_suffix(ending))
+    let mut endings = POLITE_ENDINGS.of(text.chars().next_back());
+    endings.find_map(|ending| text.strip_suffix(ending))
+}
+
+/// Beginnings or endings, by the character at the edge; in the order of their table.
+struct Affixes(FxHashMap<char, Vec<&'static str>>);
+
+impl Affixes {
+    fn new(table: &[&'static str], edge: fn(&str) -> Option<char>) -> Self {
+        let mut by_edge: FxHashMap<char, Vec<&'static str>> = FxHashMap::default();
+        for affix in table {
+            by_edge.entry(edge(affix).unwrap_or_default()).or_default().push(affix);
+        }
+        Self(by_edge)
+    }
+
+    fn of(&self, edge: Option<char>) -> impl Iterator<Item = &'static str> {
+        let affixes = edge.and_then(|edge| self.0.get(&edge));
+        affixes.into_iter().flatten().copied()
+    }
 }
 
 /// Phrases to replace, by their first character.
@@ -428,7 +487,10 @@ impl Phrases {
 }
 
 /// Leaves a space only where two Latin words would otherwise become one.
-fn join(text: &str) -> String {
+fn join(text: String) -> String {
+    if !text.contains(' ') {
+        return text;
+    }
     let mut joined = String::with_capacity(text.len());
     let mut pieces = text.split(' ').filter(|piece| !piece.is_empty());
     joined.push_str(pieces.next().unwrap_or_default());
@@ -464,6 +526,25 @@ mod tests {
         check("在哪个银行办", "在哪个银行办");
         check("在哪办", "在哪里办");
         check("我想买\u{200b}基金", "我想买基金");
+    }
+
+    #[test]
+    fn folding_one_by_one_is_folding_together() {
+        let check = |text: &str| assert_eq!(fold(text), fold_together(text), "{text}");
+        let all: Vec<char> = (0..=0xffff).filter_map(char::from_u32).collect();
+        for chars in all.windows(2) {
+            check(&chars.iter().collect::<String>());
+        }
+        // Whatever stands beside a character that needs no neighbours, it becomes the same.
+        for contextual in "兒覆夥藉瞭麽幺於乾著苧闔鍾讎畫".chars() {
+            for c in "寬答批回甚慰狼望樊隆坤卦口憑看麻家書校定仇計企的a？".chars() {
+                check(&format!("{c}{contextual}{c}"));
+            }
+        }
+        for text in ["ＥＴＦ基金，怎麼買？", "乾隆皇帝", "e\u{301}tf", "ﾊﾟｽ", "🙂好", "…", "①"]
+        {
+            check(text);
+        }
     }
 
     #[test]

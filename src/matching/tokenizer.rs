@@ -8,7 +8,7 @@
 use super::pinyin::{self, Syllable};
 use super::text;
 use crate::bank::Dictionaries;
-use jieba_rs::Jieba;
+use jieba_rs::{Jieba, Token};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Longest analysed query, in characters of the normalised text; what follows is ignored.
@@ -66,6 +66,30 @@ pub struct Analysis {
     pub word_spans: Box<[(u32, u32)]>,
     /// Members of contrast groups that the text names, sorted.
     pub contrasts: Box<[Contrasted]>,
+}
+
+impl Contrasted {
+    /// Both numbers in one; in the order of the pair.
+    pub fn code(self) -> u32 {
+        u32::from(self.group) << 16 | u32::from(self.member)
+    }
+
+    /// The group of a member with that code.
+    pub fn group_of(code: u32) -> u16 {
+        (code >> 16) as u16
+    }
+}
+
+impl Analysis {
+    /// The text of one unit.
+    pub fn unit_text(&self, at: usize) -> &str {
+        let start = self.unit_starts[at] as usize;
+        let end = self
+            .unit_starts
+            .get(at + 1)
+            .map_or(self.text.len(), |next| *next as usize);
+        self.text[start..end].trim_end()
+    }
 }
 
 impl Bigram {
@@ -207,13 +231,20 @@ impl Analyzer {
             .char_indices()
             .nth(MAX_CHARS)
             .map_or(normalized.len(), |(at, _)| at);
-        let text = self.with_synonyms(&normalized[..end]);
-        let (unit_starts, units) = units(&text)
+        let normalized = &normalized[..end];
+        let tokens = self.jieba.cut(normalized, false);
+        let text = self.with_synonyms(&tokens);
+        let tokens = match &text {
+            Some(text) => self.jieba.cut(text, false),
+            None => tokens,
+        };
+        let text = text.as_deref().unwrap_or(normalized);
+        let (unit_starts, units) = units(text)
             .map(|(at, unit)| (at as u32, Unit::new(unit)))
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        let (word_spans, words): (Vec<_>, Vec<_>) = self.words(&text).into_iter().unzip();
+        let (word_spans, words): (Vec<_>, Vec<_>) = self.words(text, &tokens).into_iter().unzip();
         Analysis {
-            contrasts: self.contrast.named(&text).into(),
+            contrasts: self.contrast.named(text).into(),
             units: units.into(),
             unit_starts: unit_starts.into(),
             words: words.into(),
@@ -225,7 +256,11 @@ impl Analyzer {
     /// The words of a long text, sorted, each once: what an answer is matched by.
     pub fn vocabulary(&self, text: &str) -> Box<[Word]> {
         let normalized = text::normalize(text);
-        let mut words: Vec<Word> = self.words(&normalized).into_iter().map(|(_, word)| word).collect();
+        let mut words: Vec<Word> = self
+            .words(&normalized, &self.jieba.cut(&normalized, false))
+            .into_iter()
+            .map(|(_, word)| word)
+            .collect();
         words.sort_unstable();
         words.into()
     }
@@ -235,19 +270,21 @@ impl Analyzer {
         self.stopwords.contains(word)
     }
 
-    fn with_synonyms(&self, text: &str) -> String {
-        if self.synonyms.is_empty() {
-            return text.to_owned();
+    /// `None` when there is no synonym in it.
+    fn with_synonyms(&self, tokens: &[Token<'_>]) -> Option<String> {
+        let first = |token: &Token<'_>| self.synonyms.get(token.word);
+        if self.synonyms.is_empty() || !tokens.iter().any(|token| first(token).is_some()) {
+            return None;
         }
-        let tokens = self.jieba.cut(text, false);
-        tokens
-            .into_iter()
-            .map(|token| self.synonyms.get(token.word).map_or(token.word, String::as_str))
-            .collect()
+        let words = tokens
+            .iter()
+            .map(|token| first(token).map_or(token.word, String::as_str));
+        Some(words.collect())
     }
 
-    fn words(&self, text: &str) -> Vec<((u32, u32), Word)> {
-        let mut found = Vec::new();
+    /// The words of `text`, which is cut into `tokens`, with their places.
+    fn words(&self, text: &str, tokens: &[Token<'_>]) -> Vec<((u32, u32), Word)> {
+        let mut found = Vec::with_capacity(2 * tokens.len());
         let mut seen = FxHashSet::default();
         let mut keep = |start: usize, end: usize| {
             let word = Word::new(&text[start..end]);
@@ -256,7 +293,7 @@ impl Analyzer {
             }
         };
         let mut at = 0;
-        for token in self.jieba.cut(text, false) {
+        for token in tokens {
             let (start, end) = (at, at + token.word.len());
             at = end;
             if !token.word.chars().any(char::is_alphanumeric) {
