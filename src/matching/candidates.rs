@@ -5,25 +5,27 @@
 //! before the longer. Where the bank does not have a pair of neighbours it reads what sounds like it. Which lists are
 //! read depends on the whole bank's counts only, so the same bank gives the same candidates whatever its history.
 
-use super::features::sounding;
 use super::postings::{Lists, length_weight};
-use super::segment::{Doc, Fields, Segment};
+use super::segment::{Fields, Segment};
+use super::sounding::Sounding;
 use super::tokenizer::{Analysis, Bigram, SoundBigram};
 use super::vocabulary::{Rarity, Terms, Vocabulary};
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// Phrasings compared in full because of the words and characters they share with the query.
-const COMPARED: usize = 48;
+const COMPARED: usize = 32;
 /// Phrasings compared in full because they sound like the query.
-const COMPARED_BY_SOUND: usize = 12;
+const COMPARED_BY_SOUND: usize = 8;
 /// Documents read for one query at least; large banks allow a share of their documents.
-const READ: u32 = 4_096;
-const READ_SHARE: u32 = 128;
+const READ: u32 = 2_048;
+const READ_SHARE: u32 = 256;
+/// Phrasings with less than so many hundredths of the best one's points are not compared.
+const NEAR: u64 = 30;
 /// Lists that are read however long they are.
 const ALWAYS_READ: usize = 2;
-/// Documents whose points are added up at a time: they fit into the fastest cache.
-const BLOCK: usize = 4_096;
+/// Documents whose points are added up at a time: they fit into a near cache.
+const BLOCK: usize = 8_192;
 
 /// A document of one of the segments, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,15 +46,13 @@ struct Wanted {
     key: (u8, u32),
 }
 
-/// The best documents so far, the worst of them on top; weighted points, then tie.
-type Best = BinaryHeap<Reverse<(u64, Reverse<u32>, Place)>>;
-
 /// The documents of `segments` worth comparing with `query`, in order of place; `visible` tells which may be found.
 pub fn gather(
     query: &Analysis,
+    sounding: &Sounding,
     segments: &[&Segment],
     vocabulary: &Vocabulary,
-    visible: impl Fn(Place, &Doc) -> bool,
+    visible: impl Fn(Place) -> bool,
 ) -> Vec<Place> {
     let weights = length_weights(vocabulary.average_length());
     let reader = Reader {
@@ -62,7 +62,7 @@ pub fn gather(
     };
     let mut found = reader.best(&affordable(lexical(query, vocabulary), vocabulary.documents), COMPARED);
     found.extend(reader.best(
-        &affordable(by_sound(query, vocabulary), vocabulary.documents),
+        &affordable(by_sound(query, sounding, vocabulary), vocabulary.documents),
         COMPARED_BY_SOUND,
     ));
     found.sort_unstable();
@@ -92,22 +92,21 @@ fn lexical(query: &Analysis, vocabulary: &Vocabulary) -> Vec<Wanted> {
 }
 
 /// What sounds like the pairs of neighbours that the bank does not have.
-fn by_sound(query: &Analysis, vocabulary: &Vocabulary) -> Vec<Wanted> {
+fn by_sound(query: &Analysis, sounding: &Sounding, vocabulary: &Vocabulary) -> Vec<Wanted> {
     let rarity = vocabulary.rarity();
     let pairs = query.units.windows(2).map(|pair| Bigram::new(pair[0], pair[1]).0);
     let is_known: Vec<bool> = pairs.map(|pair| vocabulary.bigrams.doc_freq_of(pair) > 0).collect();
     if is_known.iter().all(|known| *known) {
         return Vec::new();
     }
-    let places = sounding(query, vocabulary);
     let mut wanted = Vec::new();
-    for (at, pair) in places.windows(2).enumerate() {
+    for at in 1..sounding.len() {
         // Typed pinyin has more places than units: then all of it is looked up.
-        if places.len() == query.units.len() && is_known.get(at).is_some_and(|known| *known) {
+        if sounding.len() == query.units.len() && is_known.get(at - 1).is_some_and(|known| *known) {
             continue;
         }
-        for first in &pair[0] {
-            for second in &pair[1] {
+        for first in sounding.at(at - 1) {
+            for second in sounding.at(at) {
                 let key = (3, SoundBigram::new(*first, *second).0);
                 wanted.extend(want(&vocabulary.sounds, rarity, key, |fields| &fields.sounds));
             }
@@ -160,69 +159,152 @@ struct Reader<'a, V> {
     visible: V,
 }
 
-impl<V: Fn(Place, &Doc) -> bool> Reader<'_, V> {
+/// The rest of a list and what a document gets for being in it.
+type Rest<'a> = (&'a [u32], u32);
+
+impl<V: Fn(Place) -> bool> Reader<'_, V> {
     /// The at most `count` visible documents with the most weighted points, unordered.
     fn best(&self, wanted: &[Wanted], count: usize) -> Vec<Place> {
         if wanted.is_empty() {
             return Vec::new();
         }
-        let mut best = Best::with_capacity(count + 1);
-        let mut points = [0; BLOCK];
-        for (number, segment) in self.segments.iter().enumerate() {
-            let lists = wanted
-                .iter()
-                .map(|term| ((term.field)(&segment.fields).docs(term.number), term.points));
-            let mut lists: Vec<(&[u32], u32)> = lists.filter(|(docs, _)| !docs.is_empty()).collect();
-            while let Some(first) = lists.iter().map(|(docs, _)| docs[0]).min() {
-                let start = first - first % BLOCK as u32;
-                let touched = add_block(&mut lists, start, &mut points);
-                self.keep(number as u32, start, &touched, &mut points, count, &mut best);
-            }
-        }
-        best.into_iter().map(|Reverse((_, _, place))| place).collect()
-    }
-
-    /// Moves the points of one block into `best`.
-    fn keep(&self, number: u32, start: u32, touched: &[u16], points: &mut [u32; BLOCK], count: usize, best: &mut Best) {
-        let segment = self.segments[number as usize];
-        for &at in touched {
-            let doc = start + u32::from(at);
-            let sum = std::mem::take(&mut points[usize::from(at)]);
-            let weight = self.weights[usize::from(segment.lengths[doc as usize])];
-            let weighted = u64::from(sum) * u64::from(weight);
-            let worst = best.peek().map_or(0, |Reverse((weighted, ..))| *weighted);
-            if best.len() == count && weighted < worst {
-                continue;
-            }
-            let place = Place { segment: number, doc };
-            let found = segment.doc(doc);
-            if (self.visible)(place, found) {
-                best.push(Reverse((weighted, Reverse(found.tie), place)));
-                if best.len() > count {
-                    best.pop();
+        let mut best = Best::new(count);
+        BLOCKS.with_borrow_mut(|block| {
+            for (number, segment) in self.segments.iter().enumerate() {
+                let lists = wanted
+                    .iter()
+                    .map(|term| ((term.field)(&segment.fields).docs(term.number), term.points));
+                let mut lists: Vec<Rest<'_>> = lists.filter(|(docs, _)| !docs.is_empty()).collect();
+                while let Some(first) = lists.iter().map(|(docs, _)| docs[0]).min() {
+                    let start = first - first % BLOCK as u32;
+                    block.add(&mut lists, start);
+                    self.keep(number as u32, start, block, &mut best);
                 }
             }
+        });
+        best.places()
+    }
+
+    /// Moves the points of a block that begins at `start` into `best`.
+    fn keep(&self, number: u32, start: u32, block: &mut Block, best: &mut Best) {
+        let segment = self.segments[number as usize];
+        for &at in &block.touched[..block.count] {
+            let doc = start + u32::from(at);
+            let sum = std::mem::take(&mut block.points[usize::from(at) % BLOCK]);
+            let weighted = u64::from(sum) * u64::from(self.weights[usize::from(segment.lengths[doc as usize])]);
+            let place = Place { segment: number, doc };
+            if weighted >= best.least && (self.visible)(place) {
+                best.offer((weighted, Reverse(segment.doc(doc).tie), place));
+            }
         }
+        block.count = 0;
     }
 }
 
-/// Adds what the lists have of the documents from `start`, takes it off them, and returns which documents got points.
-/// Lists that are read to their end are dropped.
-fn add_block(lists: &mut Vec<(&[u32], u32)>, start: u32, points: &mut [u32; BLOCK]) -> Vec<u16> {
-    let end = start.saturating_add(BLOCK as u32);
-    let mut touched = Vec::new();
-    for (docs, gained) in &mut *lists {
-        let mut read = 0;
-        for doc in docs.iter().take_while(|doc| **doc < end) {
-            let at = (doc - start) as usize;
-            if points[at] == 0 {
-                touched.push(at as u16);
-            }
-            points[at] += *gained;
-            read += 1;
+thread_local! {
+    /// Zeroing one for every query would cost more than reading the lists of most.
+    static BLOCKS: RefCell<Block> = RefCell::new(Block::new());
+}
+
+/// The points of some documents that stand side by side.
+struct Block {
+    /// All zero between uses.
+    points: Box<[u32; BLOCK]>,
+    /// The first `count` say where there are points; one more than there can be is room to write without asking.
+    touched: Box<[u16; BLOCK + 1]>,
+    count: usize,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self {
+            points: zeros(),
+            touched: zeros(),
+            count: 0,
         }
-        *docs = &docs[read..];
     }
-    lists.retain(|(docs, _)| !docs.is_empty());
-    touched
+
+    /// Adds what the lists have of the documents from `start`, and takes it off them. Lists that are read to their end are
+    /// dropped.
+    fn add(&mut self, lists: &mut Vec<Rest<'_>>, start: u32) {
+        let end = start.saturating_add(BLOCK as u32);
+        let mut count = self.count;
+        for (docs, gained) in &mut *lists {
+            let (read, rest) = docs.split_at(before(docs, end));
+            for doc in read {
+                let at = (doc - start) as usize % BLOCK;
+                // Without a branch: whether a document is new is anyone's guess.
+                self.touched[count] = at as u16;
+                count += usize::from(self.points[at] == 0);
+                self.points[at] += *gained;
+            }
+            *docs = rest;
+        }
+        self.count = count;
+        lists.retain(|(docs, _)| !docs.is_empty());
+    }
+}
+
+/// On the heap from the beginning: an array of this size would not do the stack good.
+#[expect(clippy::unnecessary_box_returns, reason = "the box is the point")]
+fn zeros<T: Copy + Default + std::fmt::Debug, const N: usize>() -> Box<[T; N]> {
+    vec![T::default(); N].try_into().expect("it has just been made so long")
+}
+
+/// How many of `docs`, which ascend, lie before `end`; quick when they are few.
+fn before(docs: &[u32], end: u32) -> usize {
+    let mut size = 32;
+    while docs.get(size).is_some_and(|doc| *doc < end) {
+        size *= 2;
+    }
+    let from = if size > 32 { size / 2 } else { 0 };
+    let near = &docs[from..docs.len().min(size)];
+    from + near.partition_point(|doc| *doc < end)
+}
+
+/// The best documents so far; weighted points, then tie.
+struct Best {
+    count: usize,
+    /// At most twice as many as wanted.
+    found: Vec<(u64, Reverse<u32>, Place)>,
+    /// Less than this need not be offered.
+    least: u64,
+}
+
+impl Best {
+    fn new(count: usize) -> Self {
+        Self {
+            count,
+            found: Vec::with_capacity(2 * count),
+            least: 0,
+        }
+    }
+
+    fn offer(&mut self, found: (u64, Reverse<u32>, Place)) {
+        self.found.push(found);
+        if self.found.len() == 2 * self.count {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.found.len() > self.count {
+            let (_, last, _) = self.found.select_nth_unstable_by(self.count - 1, |a, b| b.cmp(a));
+            self.least = last.0;
+            self.found.truncate(self.count);
+        }
+    }
+
+    fn places(mut self) -> Vec<Place> {
+        self.cut();
+        let most = self
+            .found
+            .iter()
+            .map(|(weighted, ..)| *weighted)
+            .max()
+            .unwrap_or_default();
+        let enough = most / 100 * NEAR;
+        let near = self.found.into_iter().filter(|(weighted, ..)| *weighted >= enough);
+        near.map(|(_, _, place)| place).collect()
+    }
 }

@@ -51,9 +51,9 @@ impl Matches {
 pub const POINTS: [(f64, f64); 7] = [
     (-12.0, 0.0),
     (-4.5, 0.4),
-    (-1.75, 0.6),
-    (1.0, 0.8),
-    (2.5, 0.95),
+    (-1.9, 0.6),
+    (0.9, 0.8),
+    (2.2, 0.95),
     (8.0, 0.99),
     (20.0, 0.999),
 ];
@@ -106,13 +106,7 @@ pub(super) fn guard(query: &Analysis, candidates: &[Candidate], analyzer: &Analy
 
 /// Characters that are neither stop words nor mere question.
 fn informative_chars(query: &Analysis, analyzer: &Analyzer) -> usize {
-    let texts = query.unit_starts.iter().enumerate().map(|(at, &start)| {
-        let end = query
-            .unit_starts
-            .get(at + 1)
-            .map_or(query.text.len(), |next| *next as usize);
-        query.text[start as usize..end].trim_end()
-    });
+    let texts = (0..query.units.len()).map(|at| query.unit_text(at));
     let informs = |text: &&str| !analyzer.is_stopword(text) && !text.contains(|c| SENTENCE.contains(c));
     let length = |text: &str| {
         if Unit::new(text).as_char().is_some() {

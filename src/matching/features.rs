@@ -4,14 +4,17 @@
 //! from the terms of the two sides and the bank's document frequencies, in whole idf steps, so the same pair gives the
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
-use super::pinyin::{self, Syllable};
-use super::segment::Row;
-use super::tokenizer::{Analysis, Contrasted, SoundBigram, Unit, units};
-use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
-use rustc_hash::FxHashMap;
+use super::pinyin::Syllable;
+use super::segment::{AnswerWords, Row};
+use super::sounding::Sounding;
+use super::tokenizer::{Analysis, Contrasted, Unit};
+use super::vocabulary::{IDF_STEPS, Rarity, Terms, Vocabulary};
 
 /// Units of a query that are compared; what follows counts for length only. The bits of a mask.
 const POSITIONS: usize = 64;
+/// From this share of the query on, in the phrasing, what the answer says counts in full; below in proportion. An answer
+/// alone is poor evidence.
+const ANSWER_HEEDED: f64 = 0.5;
 /// The number of a term that the bank does not have.
 const NOBODYS: u32 = u32::MAX;
 
@@ -38,7 +41,7 @@ pub struct Features {
     pub length: f64,
     /// 1 when both have the same units in the same order.
     pub same: f64,
-    /// Share of the query's idf mass of words that the answer has.
+    /// Share of the query's idf mass of words that the answer has; less where the phrasing has little of the query.
     pub answer: f64,
     /// The same, of words that the phrasing lacks.
     pub answer_adds: f64,
@@ -76,49 +79,78 @@ pub struct Query<'a> {
     words: Vec<u32>,
     unit_idf: Vec<u32>,
     word_idf: Vec<u32>,
-    answer_idf: Vec<u32>,
+    /// Those of its words that some answer has.
+    answer_words: Vec<AnswerWord>,
     mass: Mass,
-    numbers: Vec<Unit>,
-    latin: Vec<Unit>,
-    /// Where in `sounding` a syllable stands, as bits, by syllable.
-    sound_places: Vec<u64>,
-    sound_idf: Vec<u32>,
-    sound_bigram_idf: Vec<u32>,
+    /// Where numbers stand, and Latin words that the bank has: an unknown one may be pinyin or a typing error. As bits.
+    numbers: u64,
+    latin: u64,
+    /// Where a syllable is heard, as bits, by syllable.
+    sound_places: Box<[u64; Syllable::COUNT]>,
+    /// By place of what is heard, squared.
+    sounds: Vec<u64>,
+    sound_pairs: Vec<u64>,
     /// Where in the query a word stands, as bits.
     word_places: Vec<u64>,
     denies: bool,
     unknown: f64,
     read: f64,
-    memo: Memo,
+    unit_facts: Memo<UnitFacts>,
+    word_facts: Memo<WordFacts>,
 }
 
-/// What a query has found out about terms; candidates share most of them.
-#[derive(Default)]
-struct Memo {
-    units: FxHashMap<u32, UnitFacts>,
-    words: FxHashMap<u32, WordFacts>,
-    /// Squared idf by pair of syllables.
-    sound_pairs: FxHashMap<SoundBigram, u64>,
+/// What a query has found out about terms; candidates share most of them. A term takes the place of another whose number
+/// has the same last bits.
+struct Memo<T> {
+    slots: Box<[(u32, T)]>,
+}
+
+impl<T: Copy + Default> Memo<T> {
+    const SLOTS: usize = 256;
+
+    fn new() -> Self {
+        Self {
+            slots: vec![(NOBODYS, T::default()); Self::SLOTS].into(),
+        }
+    }
+
+    fn get_or(&mut self, number: u32, find: impl FnOnce() -> T) -> T {
+        let slot = &mut self.slots[number as usize % Self::SLOTS];
+        if slot.0 != number {
+            *slot = (number, find());
+        }
+        slot.1
+    }
 }
 
 /// A unit of the bank, seen from the query.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct UnitFacts {
     /// Where it stands in the query, as bits.
     places: u64,
-    /// Where something that sounds like it stands in `sounding`.
+    /// Where something that sounds like it is heard.
     sounding: u64,
     idf: u32,
-    /// Squared idf of its first syllable; 0 when it has none.
-    sound: u64,
-    syllable: Option<Syllable>,
+    /// Rarity of its first syllable; `None` when it has none.
+    sound: Option<u32>,
+    is_number: bool,
+    is_latin: bool,
 }
 
 /// A word of the bank, seen from the query.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct WordFacts {
     /// As bits; 0: not in the query.
     place: u64,
+    idf: u32,
+}
+
+/// A word of the query that some answer has.
+struct AnswerWord {
+    number: u32,
+    /// As a bit.
+    place: u64,
+    /// Rarity among answers.
     idf: u32,
 }
 
@@ -134,56 +166,57 @@ struct Mass {
 
 impl<'a> Query<'a> {
     /// `read` is the number of characters that respelling read from pinyin or initials.
-    pub fn new(analysis: &'a Analysis, read: usize, vocabulary: &'a Vocabulary) -> Self {
+    pub fn new(analysis: &'a Analysis, sounding: &Sounding, read: usize, vocabulary: &'a Vocabulary) -> Self {
         let rarity = vocabulary.rarity();
-        let query_units = &analysis.units[..analysis.units.len().min(POSITIONS)];
-        let units = query_units
-            .iter()
-            .map(|unit| vocabulary.units.number(unit.0).unwrap_or(NOBODYS));
-        let units: Vec<u32> = units.collect();
-        let words = analysis
+        let own = &analysis.units[..analysis.units.len().min(POSITIONS)];
+        let (units, unit_freq): (Vec<u32>, Vec<u32>) = own.iter().map(|unit| known(&vocabulary.units, unit.0)).unzip();
+        let (words, word_freq): (Vec<u32>, Vec<u32>) = analysis
             .words
             .iter()
-            .map(|word| vocabulary.words.number(word.0).unwrap_or(NOBODYS));
-        let words: Vec<u32> = words.collect();
-        let word_freq: Vec<u32> = words.iter().map(|number| vocabulary.words.doc_freq(*number)).collect();
+            .map(|word| known(&vocabulary.words, word.0))
+            .unzip();
         let word_idf: Vec<u32> = word_freq.iter().map(|freq| rarity.idf(*freq)).collect();
         let unseen = word_freq.iter().zip(&word_idf).filter(|(freq, _)| **freq == 0);
         let answers = Rarity::among(vocabulary.entries);
-        let sounding = sounding(analysis, vocabulary);
-        let mut sound_places = vec![0; Syllable::COUNT];
-        for (at, readings) in sounding.iter().enumerate() {
+        let answer_freq: Vec<u32> = words.iter().map(|number| vocabulary.answer_freq.get(*number)).collect();
+        let answer_idf = answer_freq.iter().map(|freq| u64::from(answers.idf(*freq)));
+        let answer_words = (0..words.len()).filter(|at| answer_freq[*at] > 0).map(|at| AnswerWord {
+            number: words[at],
+            place: bit(at),
+            idf: answers.idf(answer_freq[at]),
+        });
+        let mut sound_places = Box::new([0; Syllable::COUNT]);
+        for (at, readings) in sounding.places().enumerate() {
             for syllable in readings {
                 sound_places[syllable.index()] |= bit(at);
             }
         }
-        let sounds = Sounds { vocabulary, rarity };
+        let heard = |readings: &[Syllable]| readings.first().map(|first| vocabulary.sound_idf(rarity, *first));
+        let heard: Vec<Option<u32>> = sounding.places().map(heard).collect();
+        let places_of = |holds: &dyn Fn(usize) -> bool| {
+            (0..own.len()).fold(0, |places, at| if holds(at) { places | bit(at) } else { places })
+        };
         let mut query = Self {
-            mass: Mass::default(),
-            numbers: vocabulary.known_runs(&analysis.units, Unit::is_number),
-            latin: vocabulary.known_runs(&analysis.units, Unit::is_latin),
-            unit_idf: units
-                .iter()
-                .map(|number| rarity.idf(vocabulary.units.doc_freq(*number)))
-                .collect(),
+            mass: Mass {
+                answer: answer_idf.sum(),
+                ..Mass::default()
+            },
+            numbers: places_of(&|at| own[at].is_number()),
+            latin: places_of(&|at| own[at].is_latin() && unit_freq[at] > 0),
+            unit_idf: unit_freq.iter().map(|freq| rarity.idf(*freq)).collect(),
             unknown: ratio(unseen.map(|(_, idf)| u64::from(*idf)).sum(), sum(&word_idf)),
-            answer_idf: words
-                .iter()
-                .map(|number| answers.idf(vocabulary.answer_freq.get(*number)))
-                .collect(),
+            answer_words: answer_words.collect(),
             word_idf,
-            sound_idf: sounding
-                .iter()
-                .map(|readings| sounds.idf(readings.first().copied()))
+            sounds: heard.iter().map(|sound| square(sound.unwrap_or(0))).collect(),
+            sound_pairs: (0..heard.len())
+                .map(|at| sound_pair(at.checked_sub(1).and_then(|before| heard[before]), heard[at], rarity))
                 .collect(),
-            sound_bigram_idf: before_and_at(&sounding, |a, b| {
-                sounds.pair_idf(a.first().copied(), b.first().copied())
-            }),
             sound_places,
             word_places: word_places(analysis),
-            denies: denies(query_units),
+            denies: denies(own),
             read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
-            memo: Memo::default(),
+            unit_facts: Memo::new(),
+            word_facts: Memo::new(),
             units,
             words,
             analysis,
@@ -193,31 +226,23 @@ impl<'a> Query<'a> {
         query.mass = Mass {
             units: sum(&query.unit_idf),
             words: sum(&query.word_idf),
-            answer: sum(&query.answer_idf),
-            sounds: squares(&query.sound_idf) + squares(&query.sound_bigram_idf),
+            answer: query.mass.answer,
+            sounds: query.sounds.iter().chain(&query.sound_pairs).sum(),
         };
         query
     }
 
-    /// The features of one phrasing but those that depend on the other candidates. `answer` is sorted.
+    /// The features of one phrasing but those that depend on the other candidates.
     /// `covered` gathers, as bits, the query's units that the phrasings of one entry have; 0 before the first.
-    pub fn compare(&mut self, phrasing: Row<'_>, answer: &[u32], covered: &mut u64) -> Features {
+    pub fn compare(&mut self, phrasing: Row<'_>, answer: AnswerWords<'_>, covered: &mut u64) -> Features {
         let (length, own_length) = (phrasing.units.len(), self.analysis.units.len());
         let units = self.compare_units(phrasing.units);
-        let words = self.compare_words(phrasing.words, units.places);
+        let words = self.compare_words(phrasing.words, units.matched_places);
         let answer = self.compare_answer(answer, words.places);
-        *covered |= units.places;
+        *covered |= units.matched_places;
         let query_units = ratio(units.matched, self.mass.units);
         let phrasing_units = ratio(units.matched, units.mass);
-        let runs = if phrasing.traits.has_runs {
-            phrasing
-                .units
-                .iter()
-                .map(|number| self.vocabulary.unit(*number))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let heeded = (query_units / ANSWER_HEEDED).min(1.0);
         Features {
             query_units,
             phrasing_units,
@@ -230,14 +255,14 @@ impl<'a> Query<'a> {
                 query_units
             },
             sounds: units.sounds,
-            sound_sequence: 2.0 * f64::from(units.sound_sequence) / (self.sound_idf.len() + length).max(1) as f64,
+            sound_sequence: 2.0 * f64::from(units.sound_sequence) / (self.sounds.len() + length).max(1) as f64,
             length: length.min(own_length) as f64 / length.max(own_length).max(1) as f64,
             same: flag(length == own_length && *phrasing.units == *self.units),
-            answer: ratio(answer.matched, self.mass.answer),
-            answer_adds: ratio(answer.adds, self.mass.answer),
-            numbers_differ: self.differ(&self.numbers, &runs, Unit::is_number),
-            latin_differs: self.differ(&self.latin, &runs, Unit::is_latin),
-            latin_one_sided: flag(self.latin.is_empty() == runs.iter().any(|unit| unit.is_latin())),
+            answer: heeded * ratio(answer.matched, self.mass.answer),
+            answer_adds: heeded * ratio(answer.adds, self.mass.answer),
+            numbers_differ: differ(self.numbers, units.named, units.numbers),
+            latin_differs: differ(self.latin, units.named, units.latin),
+            latin_one_sided: flag((self.latin == 0) == (units.latin > 0)),
             negation_differs: flag(self.denies != phrasing.traits.denies),
             contrast: contrast(&self.analysis.contrasts, phrasing.contrasts),
             unknown: self.unknown,
@@ -252,66 +277,43 @@ impl<'a> Query<'a> {
         ratio(mass_at(covered, &self.unit_idf), self.mass.units)
     }
 
-    fn unit_facts(&mut self, number: u32) -> UnitFacts {
-        if let Some(facts) = self.memo.units.get(&number) {
-            return *facts;
-        }
-        let unit = self.vocabulary.unit(number);
-        let places = self.units.iter().enumerate().filter(|(_, own)| **own == number);
-        let readings = unit.readings();
-        let syllable = readings.first().copied();
-        let sounds = Sounds {
-            vocabulary: self.vocabulary,
-            rarity: self.rarity,
-        };
-        let facts = UnitFacts {
-            places: places.fold(0, |places, (at, _)| places | bit(at)),
-            sounding: readings
-                .iter()
-                .fold(0, |places, reading| places | self.sound_places[reading.index()]),
-            idf: self.rarity.idf(self.vocabulary.units.doc_freq(number)),
-            sound: square(sounds.idf(syllable)),
-            syllable,
-        };
-        self.memo.units.insert(number, facts);
-        facts
-    }
-
-    fn word_facts(&mut self, number: u32) -> WordFacts {
-        if let Some(facts) = self.memo.words.get(&number) {
-            return *facts;
-        }
-        let place = self.words.iter().position(|own| *own == number);
-        let facts = WordFacts {
-            place: place.map_or(0, bit),
-            idf: self.rarity.idf(self.vocabulary.words.doc_freq(number)),
-        };
-        self.memo.words.insert(number, facts);
-        facts
-    }
-
-    fn sound_pair(&mut self, first: Option<Syllable>, second: Option<Syllable>) -> u64 {
-        let (Some(a), Some(b)) = (first, second) else { return 0 };
-        let sounds = Sounds {
-            vocabulary: self.vocabulary,
-            rarity: self.rarity,
-        };
-        let pairs = &mut self.memo.sound_pairs;
-        *pairs
-            .entry(SoundBigram::new(a, b))
-            .or_insert_with(|| square(sounds.pair_idf(first, second)))
+    fn facts_of_unit(&mut self, number: u32) -> UnitFacts {
+        let Self {
+            vocabulary,
+            rarity,
+            units,
+            sound_places,
+            unit_facts,
+            ..
+        } = self;
+        unit_facts.get_or(number, || {
+            let unit = vocabulary.unit(number);
+            let readings = unit.readings();
+            let heard = readings.iter().map(|reading| sound_places[reading.index()]);
+            UnitFacts {
+                places: places_of(units, number),
+                sounding: heard.fold(0, |places, more| places | more),
+                idf: rarity.idf(vocabulary.units.doc_freq(number)),
+                sound: readings.first().map(|first| vocabulary.sound_idf(*rarity, *first)),
+                is_number: unit.is_number(),
+                is_latin: unit.is_latin(),
+            }
+        })
     }
 
     fn compare_units(&mut self, phrasing: &[u32]) -> UnitOverlap {
         let mut overlap = UnitOverlap::default();
         let (mut matched, mut pairs, mut before) = (0_u64, 0_u64, 0_u64);
         let (mut heard, mut heard_pairs, mut heard_before) = (0_u64, 0_u64, 0_u64);
-        let (mut sound_mass, mut syllable_before) = (0_u64, None);
+        let (mut sound_mass, mut sound_before) = (0_u64, None);
         // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
         let mut open = u64::MAX;
         for number in phrasing {
-            let facts = self.unit_facts(*number);
+            let facts = self.facts_of_unit(*number);
             overlap.mass += u64::from(facts.idf);
+            overlap.named |= facts.places;
+            overlap.numbers += u32::from(facts.is_number);
+            overlap.latin += u32::from(facts.is_latin);
             matched |= first_of(facts.places & !matched);
             pairs |= first_of((before << 1) & facts.places & !pairs);
             before = facts.places;
@@ -320,15 +322,15 @@ impl<'a> Query<'a> {
             heard_before = facts.sounding;
             let taken = open & facts.sounding;
             open = open.wrapping_add(taken) | (open - taken);
-            sound_mass += facts.sound + self.sound_pair(syllable_before, facts.syllable);
-            syllable_before = facts.syllable;
+            sound_mass += square(facts.sound.unwrap_or(0)) + sound_pair(sound_before, facts.sound, self.rarity);
+            sound_before = facts.sound;
         }
-        overlap.places = matched;
+        overlap.matched_places = matched;
         overlap.matched = mass_at(matched, &self.unit_idf);
         overlap.pairs = pairs.count_ones();
         overlap.sound_sequence = (!open).count_ones();
-        let at = |bits: u64, idfs: &[u32]| set_bits(bits).map(|at| square(idfs[at])).sum::<u64>();
-        let common = at(heard, &self.sound_idf) + at(heard_pairs, &self.sound_bigram_idf);
+        let at = |bits: u64, squares: &[u64]| set_bits(bits).map(|at| squares[at]).sum::<u64>();
+        let common = at(heard, &self.sounds) + at(heard_pairs, &self.sound_pairs);
         if common > 0 {
             // In natural-log units, so that the product stays far below what f64 holds.
             let natural = |mass: u64| mass as f64 / (IDF_STEPS * IDF_STEPS);
@@ -337,11 +339,25 @@ impl<'a> Query<'a> {
         overlap
     }
 
+    fn facts_of_word(&mut self, number: u32) -> WordFacts {
+        let Self {
+            vocabulary,
+            rarity,
+            words,
+            word_facts,
+            ..
+        } = self;
+        word_facts.get_or(number, || WordFacts {
+            place: places_of(words, number),
+            idf: rarity.idf(vocabulary.words.doc_freq(number)),
+        })
+    }
+
     /// `covered`: the query's units that the phrasing has.
     fn compare_words(&mut self, phrasing: &[u32], covered: u64) -> WordOverlap {
         let mut overlap = WordOverlap::default();
         for number in phrasing {
-            let facts = self.word_facts(*number);
+            let facts = self.facts_of_word(*number);
             overlap.mass += u64::from(facts.idf);
             overlap.matched += u64::from(if facts.place == 0 { 0 } else { facts.idf });
             overlap.places |= facts.place;
@@ -358,71 +374,58 @@ impl<'a> Query<'a> {
     }
 
     /// `named`: the query's words that the phrasing has.
-    fn compare_answer(&self, answer: &[u32], named: u64) -> AnswerOverlap {
+    fn compare_answer(&self, answer: AnswerWords<'_>, named: u64) -> AnswerOverlap {
         let mut overlap = AnswerOverlap::default();
-        for (at, (number, idf)) in self.words.iter().zip(&self.answer_idf).enumerate() {
-            if answer.binary_search(number).is_ok() {
-                overlap.matched += u64::from(*idf);
-                overlap.adds += u64::from(if named & bit(at) == 0 { *idf } else { 0 });
+        for word in &self.answer_words {
+            if answer.hold(word.number) {
+                overlap.matched += u64::from(word.idf);
+                overlap.adds += u64::from(if named & word.place == 0 { word.idf } else { 0 });
             }
         }
         overlap
     }
-
-    /// Where both sides have such runs: the share of the shorter list that the other lacks.
-    fn differ(&self, own: &[Unit], phrasing: &[Unit], kind: fn(Unit) -> bool) -> f64 {
-        if own.is_empty() || phrasing.is_empty() {
-            return 0.0;
-        }
-        let other = self.vocabulary.known_runs(phrasing, kind);
-        let common = own.iter().filter(|unit| other.contains(unit)).count();
-        let fewer = own.len().min(other.len());
-        if fewer == 0 {
-            0.0
-        } else {
-            1.0 - (common as f64 / fewer as f64).min(1.0)
-        }
-    }
 }
 
 impl Vocabulary {
-    /// Every number, and the Latin runs the bank has: an unknown one may be pinyin or a typing error.
-    fn known_runs(&self, units: &[Unit], kind: fn(Unit) -> bool) -> Vec<Unit> {
-        let is_known = |unit: &Unit| unit.is_number() || self.units.doc_freq_of(unit.0) > 0;
-        units
-            .iter()
-            .copied()
-            .filter(|unit| kind(*unit) && is_known(unit))
-            .collect()
+    fn sound_idf(&self, rarity: Rarity, syllable: Syllable) -> u32 {
+        rarity.idf(self.syllable_freq[syllable.index()])
     }
 }
 
-/// Rarity of sounds.
-#[derive(Clone, Copy)]
-struct Sounds<'a> {
-    vocabulary: &'a Vocabulary,
-    rarity: Rarity,
+/// Squared rarity of two neighbouring sounds, as if each came by chance: counting every pair is dear, and what a pair adds
+/// to its two sounds is order.
+fn sound_pair(first: Option<u32>, second: Option<u32>, rarity: Rarity) -> u64 {
+    let (Some(first), Some(second)) = (first, second) else {
+        return 0;
+    };
+    square((first + second).min(rarity.idf(0)))
 }
 
-impl Sounds<'_> {
-    fn idf(self, syllable: Option<Syllable>) -> u32 {
-        syllable.map_or(0, |syllable| {
-            self.rarity.idf(self.vocabulary.syllable_freq[syllable.index()])
-        })
-    }
+/// A term's number, or [`NOBODYS`], and how many documents hold it.
+fn known(terms: &Terms, key: u32) -> (u32, u32) {
+    let number = terms.number(key).unwrap_or(NOBODYS);
+    (number, terms.doc_freq(number))
+}
 
-    fn pair_idf(self, first: Option<Syllable>, second: Option<Syllable>) -> u32 {
-        first.zip(second).map_or(0, |(first, second)| {
-            let pair = SoundBigram::new(first, second);
-            self.rarity.idf(self.vocabulary.sounds.doc_freq_of(pair.0))
-        })
+/// Where both sides have such runs: the share of the shorter list that the other lacks. `own`: where the query has such;
+/// `named`: what of the query the phrasing has; `others`: how many such the phrasing has.
+fn differ(own: u64, named: u64, others: u32) -> f64 {
+    let fewer = own.count_ones().min(others);
+    if fewer == 0 {
+        return 0.0;
     }
+    1.0 - (f64::from((own & named).count_ones()) / f64::from(fewer)).min(1.0)
 }
 
 #[derive(Default)]
 struct UnitOverlap {
-    /// Of the query's units, as bits.
-    places: u64,
+    /// The query's units that the phrasing has, each of the phrasing's for one; as bits.
+    matched_places: u64,
+    /// The same, each for all of its kind.
+    named: u64,
+    /// Runs in the phrasing.
+    numbers: u32,
+    latin: u32,
     matched: u64,
     mass: u64,
     pairs: u32,
@@ -448,22 +451,6 @@ struct AnswerOverlap {
     adds: u64,
 }
 
-/// What the query sounds like, a place for each syllable; unread pinyin is taken apart, other runs sound like nothing.
-pub fn sounding(query: &Analysis, vocabulary: &Vocabulary) -> Vec<Vec<Syllable>> {
-    let mut places = Vec::new();
-    for (_, part) in units(&query.text) {
-        let unit = Unit::new(part);
-        match pinyin::split(part) {
-            Some(syllables) if vocabulary.units.doc_freq_of(unit.0) == 0 => {
-                places.extend(syllables.into_iter().map(|syllable| vec![syllable]));
-            }
-            _ => places.push(unit.readings().to_vec()),
-        }
-    }
-    places.truncate(POSITIONS);
-    places
-}
-
 /// Whether something is denied (不, 没 …); 能不能 and 有没有 only ask.
 pub fn denies(units: &[Unit]) -> bool {
     const DENIALS: [char; 6] = ['不', '没', '无', '未', '非', '别'];
@@ -485,19 +472,22 @@ fn word_places(query: &Analysis) -> Vec<u64> {
     query.word_spans.iter().map(places).collect()
 }
 
-/// 1 when some group is named on both sides and no member of it by both.
-fn contrast(own: &[Contrasted], other: &[Contrasted]) -> f64 {
+/// 1 when some group is named on both sides and no member of it by both; `other`: codes.
+fn contrast(own: &[Contrasted], other: &[u32]) -> f64 {
+    if own.is_empty() || other.is_empty() {
+        return 0.0;
+    }
     let conflicts = |group: u16| {
-        let named = other.iter().any(|c| c.group == group);
-        named && !own.iter().any(|c| c.group == group && other.contains(c))
+        let named = other.iter().any(|code| Contrasted::group_of(*code) == group);
+        named && !own.iter().any(|c| c.group == group && other.contains(&c.code()))
     };
     f64::from(u8::from(own.iter().any(|c| conflicts(c.group))))
 }
 
-/// One value per place: `pair` of the place before and this one; 0 at the first.
-fn before_and_at<T>(places: &[T], pair: impl Fn(&T, &T) -> u32) -> Vec<u32> {
-    let pairs = places.windows(2).map(|both| pair(&both[0], &both[1]));
-    (!places.is_empty()).then_some(0).into_iter().chain(pairs).collect()
+/// Where `number` stands, as bits.
+fn places_of(numbers: &[u32], number: u32) -> u64 {
+    let places = numbers.iter().enumerate().filter(|(_, own)| **own == number);
+    places.fold(0, |places, (at, _)| places | bit(at))
 }
 
 /// 0 beyond [`POSITIONS`].
@@ -535,8 +525,4 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 fn square(idf: u32) -> u64 {
     u64::from(idf) * u64::from(idf)
-}
-
-fn squares(idfs: &[u32]) -> u64 {
-    idfs.iter().map(|idf| square(*idf)).sum()
 }

@@ -9,6 +9,7 @@
 use super::candidates::{Place, gather};
 use super::features::{Features, Query};
 use super::segment::{Drafts, Item, Segment, phrasing_text};
+use super::sounding::Sounding;
 use super::spelling::{Lexicon, Respelled};
 use super::tokenizer::{Analysis, Word};
 use super::vocabulary::Vocabulary;
@@ -49,7 +50,7 @@ struct Inner {
 #[derive(Clone)]
 struct Part {
     segment: Arc<Segment>,
-    /// A bit for each entry.
+    /// A bit for each document.
     dead: Arc<Vec<u64>>,
     deaths: usize,
 }
@@ -86,7 +87,7 @@ pub struct Scope<'a> {
 }
 
 /// A search with all its steps; what [`Index::search`] returns is cut from it.
-pub(super) struct Ranking {
+pub(super) struct Ranking<'a> {
     /// As the cache is keyed.
     pub normalized: String,
     /// What was compared: normalised, with synonyms, respelled.
@@ -94,15 +95,15 @@ pub(super) struct Ranking {
     /// How the query was respelled, when it was.
     pub respelled: Option<Respelled>,
     /// Best first: by score, priority, id.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<Candidate<'a>>,
     /// Why the best must not be answered directly.
     pub guard: Option<Guard>,
 }
 
 /// One entry, compared.
-#[derive(Clone)]
-pub(super) struct Candidate {
-    pub entry: Arc<Entry>,
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub entry: &'a Arc<Entry>,
     pub phrasing: u16,
     pub features: Features,
     /// [`ranking::score`] of the features.
@@ -242,7 +243,13 @@ impl Index {
     }
 
     /// Ranks every candidate. `hidden`: a phrasing that shall not match, for replaying a bank against itself.
-    pub(super) fn rank(&self, query: &str, scope: Scope<'_>, hidden: Option<(&str, u16)>, breadth: Breadth) -> Ranking {
+    pub(super) fn rank(
+        &self,
+        query: &str,
+        scope: Scope<'_>,
+        hidden: Option<(&str, u16)>,
+        breadth: Breadth,
+    ) -> Ranking<'_> {
         let inner = &*self.inner;
         let normalized = inner.analyzer.normalize(query);
         let typed = inner.analyzer.analyze_normalized(&normalized);
@@ -251,19 +258,26 @@ impl Index {
             Some(respelled) => inner.analyzer.analyze_normalized(&respelled.text),
             None => typed,
         };
-        let visible = |place: Place, item: &Item, phrasing: u16| {
-            let alive = inner.parts[place.segment as usize].is_alive(inner.doc_item(place));
-            let is_hidden = hidden.is_some_and(|(id, hidden)| phrasing == hidden && item.entry.id.as_str() == id);
-            let unlimited = item.is_open && scope.category.is_none();
-            alive && !is_hidden && (unlimited || scope.admits(&item.entry))
+        let anyone = hidden.is_none() && scope.category.is_none();
+        let visible = |place: Place| {
+            let part = &inner.parts[place.segment as usize];
+            part.is_alive(place.doc)
+                && ((anyone && part.segment.is_open(place.doc)) || {
+                    let doc = part.segment.doc(place.doc);
+                    let entry = &part.segment.item(doc.item).entry;
+                    let is_hidden =
+                        hidden.is_some_and(|(id, hidden)| doc.phrasing == hidden && entry.id.as_str() == id);
+                    !is_hidden && scope.admits(entry)
+                })
         };
         let exact = inner.exact(&normalized, visible);
-        let mut places = inner.places(&analysis, breadth, visible);
+        let sounding = Sounding::of(&analysis, &inner.vocabulary);
+        let mut places = inner.places(&analysis, &sounding, breadth, visible);
         places.extend(&exact);
         places.sort_unstable();
         places.dedup();
         let read = respelled.as_ref().map_or(0, |respelled| respelled.read);
-        let mut candidates = inner.compare(&mut Query::new(&analysis, read, &inner.vocabulary), &places);
+        let mut candidates = inner.compare(&mut Query::new(&analysis, &sounding, read, &inner.vocabulary), &places);
         for &place in &exact {
             let id = &inner.item(place).entry.id;
             let phrasing = inner.parts[place.segment as usize].segment.doc(place.doc).phrasing;
@@ -272,10 +286,7 @@ impl Index {
                 (candidate.score, candidate.phrasing) = (Score::EXACT, phrasing);
             }
         }
-        candidates.sort_by(|a, b| {
-            let better = b.score.cmp(&a.score).then(b.entry.priority.cmp(&a.entry.priority));
-            better.then_with(|| a.entry.id.cmp(&b.entry.id))
-        });
+        let candidates = in_order(&candidates);
         let guard = confidence::guard(&analysis, &candidates, &inner.analyzer);
         Ranking {
             normalized,
@@ -312,16 +323,22 @@ fn drafts(entries: &[Arc<Entry>], analyzer: &Analyzer) -> Vec<Drafts> {
 }
 
 impl Part {
-    fn is_alive(&self, item: u32) -> bool {
+    fn is_alive(&self, doc: u32) -> bool {
         self.dead
-            .get(item as usize / 64)
-            .is_none_or(|bits| bits >> (item % 64) & 1 == 0)
+            .get(doc as usize / 64)
+            .is_none_or(|bits| bits >> (doc % 64) & 1 == 0)
+    }
+
+    fn lives(&self, item: u32) -> bool {
+        self.is_alive(self.segment.docs_of(item).start)
     }
 
     fn kill(&mut self, item: u32) {
         let dead = Arc::make_mut(&mut self.dead);
-        dead.resize(dead.len().max(item as usize / 64 + 1), 0);
-        dead[item as usize / 64] |= 1 << (item % 64);
+        for doc in self.segment.docs_of(item) {
+            dead.resize(dead.len().max(doc as usize / 64 + 1), 0);
+            dead[doc as usize / 64] |= 1 << (doc % 64);
+        }
         self.deaths += 1;
     }
 }
@@ -374,7 +391,7 @@ impl Inner {
         let parts = self.parts.iter().enumerate();
         let mut found = parts.filter_map(|(number, part)| {
             let item = part.segment.find(id)?;
-            part.is_alive(item).then_some((number, item))
+            part.lives(item).then_some((number, item))
         });
         found.next()
     }
@@ -383,7 +400,7 @@ impl Inner {
         self.parts.iter().flat_map(|part| {
             let items = 0..part.segment.entries() as u32;
             items
-                .filter(|item| part.is_alive(*item))
+                .filter(|item| part.lives(*item))
                 .map(|item| part.segment.item(item))
         })
     }
@@ -411,11 +428,7 @@ impl Inner {
     fn merge_from(&mut self, first: usize) {
         let merged = self.parts.split_off(first);
         let segments: Vec<&Segment> = merged.iter().map(|part| &*part.segment).collect();
-        let segment = Segment::merge(
-            &segments,
-            |part, item| merged[part].is_alive(item),
-            &mut self.vocabulary,
-        );
+        let segment = Segment::merge(&segments, |part, item| merged[part].lives(item), &mut self.vocabulary);
         if segment.entries() > 0 {
             self.push(segment);
         }
@@ -435,7 +448,7 @@ impl Inner {
     }
 
     /// Visible documents whose normalised text is the query's.
-    fn exact(&self, normalized: &str, visible: impl Fn(Place, &Item, u16) -> bool) -> Vec<Place> {
+    fn exact(&self, normalized: &str, visible: impl Fn(Place) -> bool) -> Vec<Place> {
         let mut found = Vec::new();
         if normalized.is_empty() {
             return found;
@@ -448,7 +461,7 @@ impl Inner {
                 };
                 let (item, phrasing) = (self.item(place), part.segment.doc(doc).phrasing);
                 let text = phrasing_text(&item.entry, phrasing);
-                if visible(place, item, phrasing) && self.analyzer.normalize(text) == normalized {
+                if visible(place) && self.analyzer.normalize(text) == normalized {
                     found.push(place);
                 }
             }
@@ -457,67 +470,84 @@ impl Inner {
     }
 
     /// Visible documents to compare, in order of place.
-    fn places(&self, query: &Analysis, breadth: Breadth, visible: impl Fn(Place, &Item, u16) -> bool) -> Vec<Place> {
+    fn places(
+        &self,
+        query: &Analysis,
+        sounding: &Sounding,
+        breadth: Breadth,
+        visible: impl Fn(Place) -> bool,
+    ) -> Vec<Place> {
         let segments: Vec<&Segment> = self.parts.iter().map(|part| &*part.segment).collect();
-        let is_visible = |place: Place, doc: &super::segment::Doc| {
-            visible(place, segments[place.segment as usize].item(doc.item), doc.phrasing)
-        };
         if breadth == Breadth::Candidates {
-            return gather(query, &segments, &self.vocabulary, is_visible);
+            return gather(query, sounding, &segments, &self.vocabulary, visible);
         }
         let everywhere = (0..)
             .zip(&segments)
             .flat_map(|(segment, content)| (0..content.documents() as u32).map(move |doc| Place { segment, doc }));
-        everywhere
-            .filter(|place| is_visible(*place, segments[place.segment as usize].doc(place.doc)))
-            .collect()
+        everywhere.filter(|place| visible(*place)).collect()
     }
 
     /// One candidate per entry, by its best phrasing, unordered. Phrasings of one entry stand side by side in `places`.
-    fn compare(&self, query: &mut Query<'_>, places: &[Place]) -> Vec<Candidate> {
-        let mut best: Vec<(Place, u32, Features, f64)> = Vec::with_capacity(places.len());
-        let mut covered = 0;
+    fn compare(&self, query: &mut Query<'_>, places: &[Place]) -> Vec<Candidate<'_>> {
+        let segment = |place: &Place| &self.parts[place.segment as usize].segment;
+        // What is compared is far away in memory. Asked for beforehand, it comes all at once instead of one by one.
+        std::hint::black_box(
+            places
+                .iter()
+                .fold(0, |sum, place| sum ^ segment(place).touch(place.doc)),
+        );
+        let mut candidates: Vec<Candidate<'_>> = Vec::with_capacity(places.len());
+        let (mut entry, mut covered) = (None, 0);
         for place in places {
-            let segment = &self.parts[place.segment as usize].segment;
-            let item = segment.doc(place.doc).item;
-            let is_first = best
-                .last()
-                .is_none_or(|last| (last.0.segment, last.1) != (place.segment, item));
+            let segment = segment(place);
+            let doc = segment.doc(place.doc);
+            let is_first = entry != Some((place.segment, doc.item));
             if is_first {
-                covered = 0;
+                (entry, covered) = (Some((place.segment, doc.item)), 0);
             }
-            let features = query.compare(segment.row(place.doc), segment.answer(item), &mut covered);
+            let features = query.compare(segment.row(place.doc), segment.answer(doc.item), &mut covered);
             let raw = ranking::standing(&features);
-            if is_first {
-                best.push((*place, item, features, raw));
-            } else if let Some(last) = best.last_mut() {
-                if raw > last.3 {
-                    *last = (*place, item, features, raw);
+            match candidates.last_mut() {
+                Some(last) if !is_first => {
+                    if raw > last.raw {
+                        (last.phrasing, last.features, last.raw) = (doc.phrasing, features, raw);
+                    }
+                    last.features.query_units = query.coverage(covered);
                 }
-                last.2.query_units = query.coverage(covered);
+                _ => candidates.push(Candidate {
+                    entry: &segment.item(doc.item).entry,
+                    phrasing: doc.phrasing,
+                    features,
+                    raw,
+                    score: Score::default(),
+                }),
             }
         }
-        let mut features: Vec<Features> = best.iter().map(|(_, _, features, _)| *features).collect();
-        ranking::with_rivals(&mut features);
-        let candidate = |((place, ..), features): ((Place, u32, Features, f64), Features)| {
-            let raw = ranking::score(&features);
-            Candidate {
-                entry: Arc::clone(&self.item(place).entry),
-                phrasing: self.parts[place.segment as usize].segment.doc(place.doc).phrasing,
-                features,
-                raw,
-                score: confidence::calibrate(raw),
-            }
-        };
-        best.into_iter().zip(features).map(candidate).collect()
+        ranking::with_rivals(&mut candidates, |candidate| &mut candidate.features);
+        for candidate in &mut candidates {
+            candidate.raw = ranking::score(&candidate.features);
+            candidate.score = confidence::calibrate(candidate.raw);
+        }
+        candidates
     }
 }
 
-impl Ranking {
+/// Best first: by score, priority, id.
+fn in_order<'a>(candidates: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
+    let mut order: Vec<&Candidate<'a>> = candidates.iter().collect();
+    order.sort_unstable_by(|a, b| {
+        let better = b.score.cmp(&a.score);
+        let better = better.then_with(|| b.entry.priority.cmp(&a.entry.priority));
+        better.then_with(|| a.entry.id.cmp(&b.entry.id))
+    });
+    order.into_iter().copied().collect()
+}
+
+impl Ranking<'_> {
     /// The best `k`.
     pub(super) fn into_matches(self, k: usize) -> Matches {
-        let hit = |candidate: Candidate| Hit {
-            entry: candidate.entry,
+        let hit = |candidate: Candidate<'_>| Hit {
+            entry: Arc::clone(candidate.entry),
             score: candidate.score,
             phrasing: candidate.phrasing,
         };

@@ -8,6 +8,7 @@ pub mod numerals;
 pub mod pinyin;
 pub mod tokenizer;
 pub mod vocabulary;
+pub mod sounding;
 pub mod spelling;
 pub mod postings;
 pub mod segment;

@@ -30,45 +30,28 @@ enum Directory {
     Sparse(FxHashMap<u32, (u32, u32)>),
 }
 
-/// The terms of every document of a segment, in document order, repetitions allowed.
-#[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    /// Numbers of terms.
-    pub terms: &'a [u32],
-    /// Where each document's terms end.
-    pub ends: &'a [u32],
-}
-
 impl Default for Directory {
     fn default() -> Self {
         Self::Dense(Vec::new())
     }
 }
 
-impl<'a> Rows<'a> {
-    fn iter(self) -> impl Iterator<Item = &'a [u32]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(self.ends)
-            .map(move |(start, end)| &self.terms[start as usize..*end as usize])
-    }
-}
-
 impl Lists {
-    /// Of documents given by their terms; `numbers` is above every term's number.
-    pub fn build(rows: Rows<'_>, numbers: usize) -> Self {
-        if rows.terms.len() * DENSE >= numbers {
-            Self::dense(rows, numbers)
+    /// Of documents given by the numbers of their terms, repetitions allowed; `numbers` is above each of them.
+    pub fn build<'a>(documents: impl Iterator<Item = &'a [u32]> + Clone, numbers: usize) -> Self {
+        let terms: usize = documents.clone().map(<[u32]>::len).sum();
+        if terms * DENSE >= numbers {
+            Self::dense(documents, numbers)
         } else {
-            Self::sparse(rows)
+            Self::sparse(documents)
         }
     }
 
-    fn dense(rows: Rows<'_>, numbers: usize) -> Self {
+    fn dense<'a>(documents: impl Iterator<Item = &'a [u32]> + Clone, numbers: usize) -> Self {
         // First pass: the length of each list, one place further on; `last` holds the last document counted, from 1.
         let mut starts = vec![0_u32; numbers + 1];
         let mut last = vec![0_u32; numbers];
-        for (doc, terms) in (1..).zip(rows.iter()) {
+        for (doc, terms) in (1..).zip(documents.clone()) {
             for &term in terms {
                 let term = term as usize;
                 starts[term + 1] += u32::from(last[term] != doc);
@@ -81,7 +64,7 @@ impl Lists {
         let mut docs = vec![0; starts[numbers] as usize];
         let mut filled = last;
         filled.copy_from_slice(&starts[..numbers]);
-        for (doc, terms) in (0..).zip(rows.iter()) {
+        for (doc, terms) in (0..).zip(documents) {
             for &term in terms {
                 let (start, end) = (starts[term as usize], &mut filled[term as usize]);
                 if *end == start || docs[*end as usize - 1] != doc {
@@ -96,8 +79,8 @@ impl Lists {
         }
     }
 
-    fn sparse(rows: Rows<'_>) -> Self {
-        let pairs = (0..).zip(rows.iter());
+    fn sparse<'a>(documents: impl Iterator<Item = &'a [u32]>) -> Self {
+        let pairs = (0..).zip(documents);
         let mut pairs: Vec<(u32, u32)> = pairs
             .flat_map(|(doc, terms)| terms.iter().map(move |term| (*term, doc)))
             .collect();
@@ -161,11 +144,9 @@ mod tests {
 
     #[test]
     fn lists_are_ascending_and_distinct_in_either_form() {
-        let rows = Rows {
-            terms: &[1, 2, 1, 2, 2, 1],
-            ends: &[3, 3, 5, 6],
-        };
-        for lists in [Lists::dense(rows, 4), Lists::sparse(rows)] {
+        let documents: [&[u32]; 4] = [&[1, 2, 1], &[], &[2, 2], &[1]];
+        let documents = documents.into_iter();
+        for lists in [Lists::dense(documents.clone(), 4), Lists::sparse(documents)] {
             assert_eq!(lists.docs(1), [0, 3]);
             assert_eq!(lists.docs(2), [0, 2]);
             for absent in [0, 3, 9] {

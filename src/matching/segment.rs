@@ -6,7 +6,7 @@
 
 use super::features::denies;
 use super::pinyin::Syllable;
-use super::postings::{Lists, Rows};
+use super::postings::Lists;
 use super::spelling::Lexicon;
 use super::tokenizer::{Analysis, Analyzer, Bigram, Contrasted, SoundBigram, Unit, Word};
 use super::vocabulary::{Terms, Vocabulary};
@@ -50,10 +50,12 @@ struct DraftDoc {
 pub struct Segment {
     items: Vec<Item>,
     docs: Vec<Doc>,
-    units: Vec<u32>,
-    words: Vec<u32>,
-    contrasts: Vec<Contrasted>,
+    /// Of each document: numbers of its units, numbers of its words, its contrasts. Side by side, because they are read
+    /// together and the memory is far.
+    rows: Vec<u32>,
     answers: Vec<u32>,
+    /// A bit for each document: whether every account and channel sees it at any time.
+    open: Vec<u64>,
     /// Of each document's normalised text.
     normalized: Vec<Word>,
     /// Documents in the order of `normalized`.
@@ -80,13 +82,15 @@ pub struct Item {
     pub entry: Arc<Entry>,
     /// Hash of everything that decides a search.
     pub content: u128,
-    /// Whether every account and channel sees it at any time.
-    pub is_open: bool,
     docs_end: u32,
-    answers_end: u32,
+    answers_start: u32,
+    answers: u32,
+    /// Which words the answer may have: a bit for each, by [`Sieve`].
+    sieve: Sieve,
 }
 
 /// One phrasing.
+#[derive(Clone)]
 pub struct Doc {
     /// Position of its entry in the segment.
     pub item: u32,
@@ -96,9 +100,11 @@ pub struct Doc {
     pub traits: Traits,
     /// Orders what is otherwise equal, the same in every segment.
     pub tie: u32,
-    units_end: u32,
-    words_end: u32,
-    contrasts_end: u32,
+    /// Where its row begins, and what it has of each.
+    row: u32,
+    units: u16,
+    words: u16,
+    contrasts: u16,
 }
 
 /// A phrasing as ranking reads it.
@@ -108,10 +114,43 @@ pub struct Row<'a> {
     pub units: &'a [u32],
     /// Numbers of its words, in order, each once.
     pub words: &'a [u32],
-    /// Sorted.
-    pub contrasts: &'a [Contrasted],
+    /// Codes of [`Contrasted`], sorted.
+    pub contrasts: &'a [u32],
     #[expect(missing_docs, reason = "the type says it")]
     pub traits: Traits,
+}
+
+/// The words of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerWords<'a> {
+    sieve: Sieve,
+    /// Their numbers, ascending.
+    numbers: &'a [u32],
+}
+
+/// Holds back most numbers that a set does not have: each number has one of 64 bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sieve(u64);
+
+impl Sieve {
+    fn bit(number: u32) -> u64 {
+        1 << (number.wrapping_mul(0x9e37_79b9) >> 26)
+    }
+
+    fn with(self, number: u32) -> Self {
+        Self(self.0 | Self::bit(number))
+    }
+
+    fn may_hold(self, number: u32) -> bool {
+        self.0 & Self::bit(number) != 0
+    }
+}
+
+impl AnswerWords<'_> {
+    /// Whether the word with that number is among them.
+    pub fn hold(self, number: u32) -> bool {
+        self.sieve.may_hold(number) && self.numbers.binary_search(&number).is_ok()
+    }
 }
 
 /// What is known of a phrasing before it is compared.
@@ -209,19 +248,34 @@ impl Segment {
                     has_runs: own.iter().any(|unit| unit.as_char().is_none()),
                     denies: denies(&own),
                 };
+                let row = self.rows.len();
                 for unit in own {
                     let known = vocabulary.units.numbers();
                     let number = vocabulary.unit_or_new(unit);
                     if number as usize >= known {
                         lexicon.learn_char(unit, number);
                     }
-                    self.units.push(number);
+                    self.rows.push(number);
                 }
                 let words = words.by_ref().take(doc.words);
-                self.words
+                self.rows
                     .extend(words.map(|word| vocabulary.words.number_or_new(word.0)));
-                self.contrasts.extend(contrasts.by_ref().take(doc.contrasts));
-                self.push_doc(&entry, phrasing, traits, doc.normalized);
+                let contrasts = contrasts.by_ref().take(doc.contrasts);
+                self.rows.extend(contrasts.map(Contrasted::code));
+                self.push_doc(
+                    &entry,
+                    doc.normalized,
+                    Doc {
+                        item: self.items.len() as u32,
+                        phrasing,
+                        traits,
+                        tie: tie(&entry, phrasing),
+                        row: row as u32,
+                        units: doc.units as u16,
+                        words: doc.words as u16,
+                        contrasts: doc.contrasts as u16,
+                    },
+                );
             }
             let start = self.answers.len();
             let answer = answers.by_ref().take(answer);
@@ -235,49 +289,50 @@ impl Segment {
     fn copy(&mut self, from: &Self, item: u32) {
         let source = from.item(item);
         for at in from.docs_of(item) {
-            let row = from.row(at);
-            self.units.extend(row.units);
-            self.words.extend(row.words);
-            self.contrasts.extend(row.contrasts);
-            let Doc { phrasing, traits, .. } = from.docs[at as usize];
-            self.push_doc(&source.entry, phrasing, traits, from.normalized[at as usize]);
+            let doc = &from.docs[at as usize];
+            let row = self.rows.len();
+            self.rows.extend(from.whole_row(doc));
+            let copy = Doc {
+                item: self.items.len() as u32,
+                row: row as u32,
+                ..*doc
+            };
+            self.push_doc(&source.entry, from.normalized[at as usize], copy);
         }
-        self.answers.extend(from.answer(item));
+        self.answers.extend(from.answer(item).numbers);
         self.push_item(Arc::clone(&source.entry), source.content);
     }
 
-    fn push_doc(&mut self, entry: &Entry, phrasing: u16, traits: Traits, normalized: Word) {
-        let before = self.docs.last().map_or(0, |doc| doc.units_end);
-        let units_end = self.units.len() as u32;
-        self.lengths.push((units_end - before).min(255) as u8);
+    fn push_doc(&mut self, entry: &Entry, normalized: Word, doc: Doc) {
+        let at = self.docs.len();
+        self.lengths.push(doc.units.min(255) as u8);
         self.normalized.push(normalized);
-        self.docs.push(Doc {
-            item: self.items.len() as u32,
-            phrasing,
-            traits,
-            tie: Word::new(entry.id.as_str()).0.wrapping_add(u32::from(phrasing)),
-            units_end,
-            words_end: self.words.len() as u32,
-            contrasts_end: self.contrasts.len() as u32,
-        });
+        self.docs.push(doc);
+        if at.is_multiple_of(64) {
+            self.open.push(0);
+        }
+        self.open[at / 64] |= u64::from(is_open(entry)) << (at % 64);
     }
 
     fn push_item(&mut self, entry: Arc<Entry>, content: u128) {
-        let always = entry.valid_from.is_none() && entry.valid_until.is_none();
-        let everywhere = entry.accounts.is_empty() && entry.channels.is_empty();
+        let answers_start = self.items.last().map_or(0, |last| last.answers_start + last.answers);
+        let answer = &self.answers[answers_start as usize..];
         self.items.push(Item {
-            is_open: entry.state == State::Published && always && everywhere,
+            sieve: answer
+                .iter()
+                .fold(Sieve::default(), |sieve, number| sieve.with(*number)),
             entry,
             content,
             docs_end: self.docs.len() as u32,
-            answers_end: self.answers.len() as u32,
+            answers_start,
+            answers: self.answers.len() as u32 - answers_start,
         });
     }
 
     /// Makes the inverted lists.
     fn file(&mut self, vocabulary: &mut Vocabulary) {
-        let (mut bigrams, mut bigrams_ends) = (Vec::with_capacity(self.units.len()), Vec::new());
-        let (mut sounds, mut sounds_ends) = (Vec::with_capacity(self.units.len()), Vec::new());
+        let (mut bigrams, mut bigrams_ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
+        let (mut sounds, mut sounds_ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
         for at in 0..self.docs.len() as u32 {
             for pair in self.row(at).units.windows(2) {
                 let (first, second) = (vocabulary.unit(pair[0]), vocabulary.unit(pair[1]));
@@ -286,24 +341,22 @@ impl Segment {
                     sounds.push(vocabulary.sounds.number_or_new(sound.0));
                 }
             }
-            bigrams_ends.push(bigrams.len() as u32);
-            sounds_ends.push(sounds.len() as u32);
+            bigrams_ends.push(bigrams.len());
+            sounds_ends.push(sounds.len());
         }
-        let ends = |end: fn(&Doc) -> u32| self.docs.iter().map(end).collect::<Vec<u32>>();
-        let lists = |terms: &[u32], ends: &[u32], numbers| Lists::build(Rows { terms, ends }, numbers);
+        let rows = || (0..self.docs.len() as u32).map(|at| self.row(at));
         self.fields = Fields {
-            words: lists(&self.words, &ends(|doc| doc.words_end), vocabulary.words.numbers()),
-            units: lists(&self.units, &ends(|doc| doc.units_end), vocabulary.units.numbers()),
-            bigrams: lists(&bigrams, &bigrams_ends, vocabulary.bigrams.numbers()),
-            sounds: lists(&sounds, &sounds_ends, vocabulary.sounds.numbers()),
+            words: Lists::build(rows().map(|row| row.words), vocabulary.words.numbers()),
+            units: Lists::build(rows().map(|row| row.units), vocabulary.units.numbers()),
+            bigrams: Lists::build(pieces(&bigrams, &bigrams_ends), vocabulary.bigrams.numbers()),
+            sounds: Lists::build(pieces(&sounds, &sounds_ends), vocabulary.sounds.numbers()),
         };
         self.by_normalized = (0..self.docs.len() as u32).collect();
         let normalized = &self.normalized;
         self.by_normalized
             .sort_unstable_by_key(|at| (normalized[*at as usize], *at));
-        for arena in [&mut self.units, &mut self.words, &mut self.answers] {
-            arena.shrink_to_fit();
-        }
+        self.rows.shrink_to_fit();
+        self.answers.shrink_to_fit();
     }
 
     /// Counts the terms of every document.
@@ -373,7 +426,7 @@ impl Segment {
                 _ => vocabulary.total_units.saturating_sub(units),
             };
         }
-        for number in self.answer(item) {
+        for number in self.answer(item).numbers {
             add(vocabulary.answer_freq.at_mut(*number));
         }
         add(&mut vocabulary.entries);
@@ -413,44 +466,71 @@ impl Segment {
 
     /// A phrasing, for ranking.
     pub fn row(&self, doc: u32) -> Row<'_> {
-        let at = doc as usize;
-        let [units, words, contrasts] = match at.checked_sub(1).map(|before| &self.docs[before]) {
-            Some(before) => [before.units_end, before.words_end, before.contrasts_end],
-            None => [0; 3],
-        };
-        let doc = &self.docs[at];
+        let doc = self.doc(doc);
+        let (units, rest) = self.whole_row(doc).split_at(usize::from(doc.units));
+        let (words, contrasts) = rest.split_at(usize::from(doc.words));
         Row {
-            units: &self.units[units as usize..doc.units_end as usize],
-            words: &self.words[words as usize..doc.words_end as usize],
-            contrasts: &self.contrasts[contrasts as usize..doc.contrasts_end as usize],
+            units,
+            words,
+            contrasts,
             traits: doc.traits,
         }
     }
 
-    /// Numbers of the words of an entry's answer, ascending.
-    pub fn answer(&self, item: u32) -> &[u32] {
-        let start = item.checked_sub(1).map_or(0, |before| self.item(before).answers_end);
-        &self.answers[start as usize..self.item(item).answers_end as usize]
+    fn whole_row(&self, doc: &Doc) -> &[u32] {
+        let length = usize::from(doc.units) + usize::from(doc.words) + usize::from(doc.contrasts);
+        &self.rows[doc.row as usize..][..length]
+    }
+
+    /// Whether every account and channel sees the document at any time.
+    pub fn is_open(&self, doc: u32) -> bool {
+        self.open[doc as usize / 64] >> (doc % 64) & 1 == 1
+    }
+
+    /// The words of an entry's answer.
+    pub fn answer(&self, item: u32) -> AnswerWords<'_> {
+        let item = self.item(item);
+        AnswerWords {
+            sieve: item.sieve,
+            numbers: &self.answers[item.answers_start as usize..][..item.answers as usize],
+        }
+    }
+
+    /// Reads something of all that comparing the document reads.
+    pub fn touch(&self, doc: u32) -> u32 {
+        let doc = self.doc(doc);
+        let item = self.item(doc.item);
+        let row = self.rows.get(doc.row as usize).copied().unwrap_or_default();
+        row ^ self
+            .answers
+            .get(item.answers_start as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Documents whose normalised text has that hash.
     pub fn normalized_as(&self, text: Word) -> impl Iterator<Item = u32> {
         let hash = move |at: &u32| self.normalized[*at as usize];
-        let start = self.by_normalized.partition_point(|at| hash(at) < text);
-        self.by_normalized[start..]
-            .iter()
-            .copied()
-            .take_while(move |at| hash(at) == text)
+        let order = &self.by_normalized;
+        // Hashes are spread evenly, so the place is known to within about the root of their number.
+        let guess = ((u64::from(text.0) * order.len() as u64) >> 32) as usize;
+        let doubt = 2 * order.len().isqrt() + 4;
+        let (from, to) = (guess.saturating_sub(doubt), order.len().min(guess + doubt));
+        let is_after = from == 0 || hash(&order[from - 1]) < text;
+        let is_before = to == order.len() || hash(&order[to]) >= text;
+        let start = if is_after && is_before {
+            from + order[from..to].partition_point(|at| hash(at) < text)
+        } else {
+            order.partition_point(|at| hash(at) < text)
+        };
+        order[start..].iter().copied().take_while(move |at| hash(at) == text)
     }
 
     /// Bytes in memory by part, the entries themselves left out.
     pub fn bytes(&self) -> Vec<(&'static str, usize)> {
         let numbers = |numbers: &Vec<u32>| numbers.capacity() * 4;
         vec![
-            (
-                "rows",
-                numbers(&self.units) + numbers(&self.words) + self.contrasts.capacity() * 4,
-            ),
+            ("rows", numbers(&self.rows)),
             ("answers", numbers(&self.answers)),
             (
                 "documents",
@@ -468,6 +548,22 @@ impl Segment {
             ("lists of sounds", self.fields.sounds.bytes()),
         ]
     }
+}
+
+/// One slice of `terms` for each of `ends`.
+fn pieces<'a>(terms: &'a [u32], ends: &'a [usize]) -> impl Iterator<Item = &'a [u32]> + Clone {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, end)| &terms[start..*end])
+}
+
+fn is_open(entry: &Entry) -> bool {
+    let always = entry.valid_from.is_none() && entry.valid_until.is_none();
+    let everywhere = entry.accounts.is_empty() && entry.channels.is_empty();
+    entry.state == State::Published && always && everywhere
+}
+
+fn tie(entry: &Entry, phrasing: u16) -> u32 {
+    Word::new(entry.id.as_str()).0.wrapping_add(u32::from(phrasing))
 }
 
 /// The wording of a phrasing: 0 is the question, n the n-th similar question.

@@ -6,7 +6,7 @@
 //! steps of a natural-log unit, from the vocabulary's counts at the moment of the query.
 
 use super::pinyin::{self, Syllable};
-use super::tokenizer::{Analysis, Unit, units};
+use super::tokenizer::{Analysis, Bigram, Unit, units};
 use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -170,6 +170,9 @@ impl Lexicon {
 
     /// The query as the bank would spell it; `None` when that is how it is spelled.
     pub fn respell(&self, query: &Analysis, vocabulary: &Vocabulary) -> Option<Respelled> {
+        if is_familiar(query, vocabulary) {
+            return None;
+        }
         let slots = slots(&query.text, vocabulary);
         let search = Search {
             lexicon: self,
@@ -185,6 +188,13 @@ impl Lexicon {
     fn shelves(&self) -> impl Iterator<Item = &Shelf> {
         [&*self.settled, &self.recent].into_iter()
     }
+}
+
+/// Whether the query has Chinese characters only and each two neighbours stand side by side in the bank: nothing in it
+/// looks like a slip.
+fn is_familiar(query: &Analysis, vocabulary: &Vocabulary) -> bool {
+    let known = |pair: &[Unit]| vocabulary.bigrams.doc_freq_of(Bigram::new(pair[0], pair[1]).0) > 0;
+    query.units.iter().all(|unit| unit.as_char().is_some()) && query.units.windows(2).all(known)
 }
 
 /// What of a slot makes a key.

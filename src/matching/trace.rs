@@ -5,6 +5,7 @@
 
 use super::index::{Breadth, Candidate, Ranking};
 use super::segment::phrasing_text;
+use super::sounding::Sounding;
 use super::{Decision, Guard, Index, Scope, Thresholds, ranking};
 use serde::Serialize;
 use std::fmt;
@@ -147,9 +148,9 @@ impl Index {
                     .bigrams
                     .doc_freq_of(super::tokenizer::Bigram::new(pair[0], pair[1]).0),
             });
-        let places = super::features::sounding(analysis, vocabulary);
-        let sounds = places.windows(2).filter_map(|pair| {
-            let (first, second) = (*pair[0].first()?, *pair[1].first()?);
+        let places = Sounding::of(analysis, vocabulary);
+        let sounds = (1..places.len()).filter_map(|at| {
+            let (first, second) = (*places.at(at - 1).first()?, *places.at(at).first()?);
             let bigram = super::tokenizer::SoundBigram::new(first, second);
             let term = format!("{} {}", first.spelling(), second.spelling());
             Some(TermTrace {
@@ -193,7 +194,7 @@ impl CandidateTrace {
         };
         Self {
             id: candidate.entry.id.to_string(),
-            matched: phrasing_text(&candidate.entry, candidate.phrasing).to_owned(),
+            matched: phrasing_text(candidate.entry, candidate.phrasing).to_owned(),
             confidence: candidate.score.get(),
             exact: candidate.score == super::Score::EXACT,
             score: candidate.raw,
