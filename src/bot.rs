@@ -23,7 +23,7 @@ use crate::matching::{Matches, Scope};
 use crate::store::conversations::Conversations;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
-use matches::Lookup;
+use matches::{Lookup, Sought};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -227,13 +227,25 @@ impl Bot {
         let normalized = snapshot.index.analyzer().normalize(request.text);
         let lookup = self.lookup(request, &snapshot, &normalized);
         let matches = if request.is_cacheable() {
-            let matches = find(request.text, lookup);
-            self.tasks.spawn(self.matches.put(lookup, &matches));
-            matches
+            let sought = self.find(request.text, lookup);
+            if sought.is_new {
+                self.tasks.spawn(self.matches.put(lookup, &sought.matches));
+            }
+            sought.matches
         } else {
             Arc::new(snapshot.index.search(request.text, lookup.scope, request.top))
         };
         Found::new(normalized, matches, snapshot, request.top)
+    }
+
+    /// Searches as deep as is cached, unless that has been done a moment ago.
+    fn find(&self, text: &str, lookup: Lookup<'_>) -> Sought {
+        self.matches.search_once(lookup, || {
+            let started = std::time::Instant::now();
+            let matches = lookup.snapshot.index.search(text, lookup.scope, DEPTH);
+            metrics::histogram!("wxfaq_search_seconds").record(started.elapsed());
+            matches
+        })
     }
 
     fn lookup<'a>(&self, request: SearchRequest<'a>, snapshot: &'a Snapshot, normalized: &'a str) -> Lookup<'a> {
@@ -267,14 +279,6 @@ impl Found {
             snapshot,
         }
     }
-}
-
-/// Searches as deep as is cached.
-fn find(text: &str, lookup: Lookup<'_>) -> Arc<Matches> {
-    let started = std::time::Instant::now();
-    let matches = lookup.snapshot.index.search(text, lookup.scope, DEPTH);
-    metrics::histogram!("wxfaq_search_seconds").record(started.elapsed());
-    Arc::new(matches)
 }
 
 /// Shows in the metrics what is decided with.

@@ -1,7 +1,8 @@
 //! Cached matches: which entries a normalised text found, under everything that decided it, never a reply.
 //!
-//! What this process found lately is kept as it was found. Behind that stands a [`MatchCache`], whose bytes, perhaps from
-//! Redis, are believed only while their entries are in the snapshot.
+//! What this process found lately is kept as it was found, and what several messages ask at the same moment is searched
+//! for once. Behind that stands a [`MatchCache`], whose bytes, perhaps from Redis, are believed only while their entries
+//! are in the snapshot.
 
 use super::Snapshot;
 use crate::bank::{Channel, EntryId};
@@ -32,6 +33,13 @@ pub(super) struct Lookup<'a> {
     pub snapshot: &'a Snapshot,
     pub scope: Scope<'a>,
     pub normalized: &'a str,
+}
+
+/// What a search came to.
+pub(super) struct Sought {
+    pub matches: Arc<Matches>,
+    /// Whether it was searched for just now, by this caller, and is to be kept for others.
+    pub is_new: bool,
 }
 
 /// The cached form: id, score in steps and phrasing of each hit.
@@ -85,11 +93,27 @@ impl MatchStore {
         Some(matches)
     }
 
+    /// What `search` finds; of callers that ask the same at the same moment one searches, and the others take what it
+    /// found. They wait with their thread: a search takes nothing but processor time, and less than they would need
+    /// themselves is left of it.
+    pub(super) fn search_once(&self, lookup: Lookup<'_>, search: impl FnOnce() -> Matches) -> Sought {
+        let search = || Arc::new(search());
+        let key = lookup.key();
+        if !is_worth_keeping(&key) {
+            let matches = search();
+            return Sought { matches, is_new: true };
+        }
+        let entry = self.recent.entry(key).or_insert_with(search);
+        Sought {
+            is_new: entry.is_fresh(),
+            matches: entry.into_value(),
+        }
+    }
+
     /// Keeps `matches`, once what is returned is run.
     pub(super) fn put(&self, lookup: Lookup<'_>, matches: &Arc<Matches>) -> impl Future<Output = ()> + Send + use<> {
         metrics::counter!("wxfaq_match_cache_misses_total").increment(1);
         let key = lookup.key();
-        self.remember(key.clone(), matches);
         let cached = Cached {
             hits: matches
                 .hits
@@ -111,10 +135,14 @@ impl MatchStore {
 
 impl MatchStore {
     fn remember(&self, key: MatchKey, matches: &Arc<Matches>) {
-        if (1..=LONGEST_RECENT).contains(&key.text.len()) {
+        if is_worth_keeping(&key) {
             self.recent.insert(key, matches.clone());
         }
     }
+}
+
+fn is_worth_keeping(key: &MatchKey) -> bool {
+    (1..=LONGEST_RECENT).contains(&key.text.len())
 }
 
 fn weight(key: &MatchKey, matches: &Arc<Matches>) -> u32 {
@@ -144,13 +172,74 @@ impl Cached {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bank::Dictionaries;
+    use crate::bot::SnapshotParts;
+    use crate::dialog::Templates;
+    use crate::matching::{Analyzer, Index, Thresholds};
+    use crate::store::memory::MemoryMatchCache;
+    use std::collections::BTreeMap;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn snapshot() -> Snapshot {
+        let dictionaries = Arc::new(Dictionaries::default());
+        Snapshot::new(SnapshotParts {
+            index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
+            dictionaries,
+            templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
+            thresholds: Thresholds {
+                answer: 0.8,
+                suggest: 0.6,
+            },
+            max_suggestions: 5,
+            max_bytes: 2_048,
+            revision: 1,
+        })
+    }
+
+    #[test]
+    fn misses_at_the_same_moment_are_searched_for_once() {
+        let store = MatchStore::new(Arc::new(MemoryMatchCache::new(RECENT_LIFETIME, 1 << 20)));
+        let snapshot = snapshot();
+        let (searches, fresh) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let start = Barrier::new(2);
+        let ask = |text: &str| {
+            let lookup = Lookup {
+                snapshot: &snapshot,
+                scope: Scope {
+                    account: "demo",
+                    channel: Channel::Wechat,
+                    now: 1,
+                    category: None,
+                },
+                normalized: text,
+            };
+            let sought = store.search_once(lookup, || {
+                searches.fetch_add(1, Ordering::SeqCst);
+                // As long as a real one takes, so that the other thread asks while it goes on.
+                for _ in 0..100 {
+                    std::thread::yield_now();
+                }
+                Matches::default()
+            });
+            fresh.fetch_add(usize::from(sought.is_new), Ordering::SeqCst);
+        };
+        let everyone = || {
+            for round in 0..100 {
+                start.wait();
+                ask(&format!("问题{round}"));
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(everyone);
+            scope.spawn(everyone);
+        });
+        assert_eq!((searches.into_inner(), fresh.into_inner()), (100, 100));
+    }
 
     #[test]
     fn a_flood_of_long_texts_stays_within_bounds() {
-        let store = MatchStore::new(Arc::new(crate::store::memory::MemoryMatchCache::new(
-            RECENT_LIFETIME,
-            1,
-        )));
+        let store = MatchStore::new(Arc::new(MemoryMatchCache::new(RECENT_LIFETIME, 1)));
         let matches = Arc::new(Matches::default());
         for number in 0..40_000 {
             let key = |length| MatchKey {

@@ -6,7 +6,7 @@
 
 use super::matches::Lookup;
 use super::turns::TurnGuard;
-use super::{Answer, Bot, find, seals};
+use super::{Answer, Bot, seals};
 use crate::bank::Channel;
 use crate::dialog::{self, Outcome, Plan, Session, Told};
 use crate::matching::{Matches, Scope};
@@ -33,7 +33,7 @@ pub(super) struct Work {
 struct Decided {
     outcome: Outcome,
     create_time: i64,
-    /// What a search found that was not cached.
+    /// What a search found that nobody has found before.
     found: Option<Arc<Matches>>,
 }
 
@@ -154,10 +154,14 @@ impl Work {
         let mut found = None;
         let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
-            Plan::Search(text) => match cached {
-                Some(matches) => dialog::conclude(&matches, session, desk),
-                None => dialog::conclude(found.insert(find(&text, lookup)), session, desk),
-            },
+            Plan::Search(text) => {
+                let matches = cached.unwrap_or_else(|| {
+                    let sought = self.bot.find(&text, lookup);
+                    found = sought.is_new.then(|| sought.matches.clone());
+                    sought.matches
+                });
+                dialog::conclude(&matches, session, desk)
+            }
         };
         outcome.reply = outcome.reply.fitting(&self.inbound);
         Decided {
