@@ -1,12 +1,20 @@
 //! `wxfaq eval`: how well matching answers labelled queries, or a bank's own similar questions.
+//!
+//! `report` puts a replay of the bank into words, `plot` draws either.
+
+mod plot;
+mod report;
 
 use super::export::replace_file;
-use super::{Exit, Failure};
+use super::{Exit, Failure, write_out};
 use crate::app::{self, Missing, Sources};
 use crate::bank::Entry;
 use crate::bank::format::{Format, decode};
 use crate::matching::metrics::{self, Evaluation, LabelledQuery, Summary};
-use crate::matching::{Analyzer, Index};
+use crate::matching::reliability::Judged;
+use crate::matching::replay::replay;
+use crate::matching::{Analyzer, Index, Thresholds};
+use plot::Plot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +24,7 @@ pub struct Args {
     /// Bank files; several make one bank.
     #[arg(long = "bank", value_name = "BANK.jsonl", required = true, num_args = 1..)]
     pub banks: Vec<PathBuf>,
-    /// Labelled queries; without them the bank's own similar questions are replayed, each left out in turn.
+    /// Labelled queries; without them the bank's own questions are replayed, which says what the thresholds mean for it.
     #[arg(long, value_name = "QUERIES.jsonl")]
     pub queries: Option<PathBuf>,
     /// Write each query's ten best hits and the decision.
@@ -28,6 +36,12 @@ pub struct Args {
     /// Also compare every query with the whole bank, and say how often that finds the same; slow. Needs --queries.
     #[arg(long, requires = "queries")]
     pub exhaustive: bool,
+    /// Draw how far confidence can be believed, and what each answer threshold gives.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// Of the messages, so many are taken to be questions that the bank cannot answer; for the replay without --queries.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = unanswerable, conflicts_with = "queries")]
+    pub unanswerable: f64,
     /// For programs.
     #[arg(long)]
     pub json: bool,
@@ -45,35 +59,85 @@ pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
         entries.extend(read_bank(bank)?.into_iter().map(Arc::new));
     }
     let index = Index::build(entries, Arc::new(Analyzer::new(&dictionaries)));
-    let evaluation = match &args.queries {
-        Some(path) => {
-            let queries = read_queries(path)?;
-            if let Some(out) = &args.features_out {
-                let rows = queries
-                    .iter()
-                    .flat_map(|query| metrics::feature_rows(&index, query, FEATURE_CANDIDATES));
-                write_lines(out, rows)?;
-            }
-            if args.exhaustive {
-                let found = metrics::agreement(&index, &queries, config.thresholds);
-                eprintln!(
-                    "of {} queries {} have the same first hit as by exhaustive comparison, {} the same decision",
-                    found.queries, found.same_first_hit, found.same_decision
-                );
-            }
-            metrics::evaluate(&index, &queries, config.thresholds)
-        }
-        None => metrics::leave_one_out(&index, config.thresholds),
+    let measured = Measured {
+        index: &index,
+        args,
+        thresholds: config.thresholds,
     };
-    let Evaluation { rows, summary } = evaluation;
-    if let Some(out) = &args.run_out {
-        write_lines(out, rows)?;
-    }
-    match args.json {
-        true => say!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default()),
-        false => print(&summary),
+    match &args.queries {
+        Some(path) => measured.with_queries(&read_queries(path)?)?,
+        None => measured.with_itself()?,
     }
     Ok(Exit::Ok)
+}
+
+/// What is measured, and how.
+struct Measured<'a> {
+    index: &'a Index,
+    args: &'a Args,
+    thresholds: Thresholds,
+}
+
+impl Measured<'_> {
+    fn with_queries(&self, queries: &[LabelledQuery]) -> Result<(), Failure> {
+        if let Some(out) = &self.args.features_out {
+            let rows = queries
+                .iter()
+                .flat_map(|query| metrics::feature_rows(self.index, query, FEATURE_CANDIDATES));
+            write_lines(out, rows)?;
+        }
+        if self.args.exhaustive {
+            let found = metrics::agreement(self.index, queries, self.thresholds);
+            eprintln!(
+                "of {} queries {} have the same first hit as by exhaustive comparison, {} the same decision",
+                found.queries, found.same_first_hit, found.same_decision
+            );
+        }
+        let Evaluation { rows, summary, judged } = metrics::evaluate(self.index, queries, self.thresholds);
+        self.write(rows, &judged, 1.0)?;
+        match self.args.json {
+            true => say!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default()),
+            false => print(&summary),
+        }
+        Ok(())
+    }
+
+    fn with_itself(&self) -> Result<(), Failure> {
+        let mut replay = replay(self.index, self.thresholds, self.args.unanswerable);
+        self.write(std::mem::take(&mut replay.rows), &replay.judged, replay.weight)?;
+        match self.args.json {
+            true => say!("{}", serde_json::to_string_pretty(&replay).unwrap_or_default()),
+            false => write_out(report::text(&replay).as_bytes()),
+        }
+        Ok(())
+    }
+
+    /// The files asked for.
+    fn write(&self, rows: Vec<metrics::Row>, judged: &[Judged], weight: f64) -> Result<(), Failure> {
+        if let Some(out) = &self.args.run_out {
+            write_lines(out, rows)?;
+        }
+        if let Some(out) = &self.args.plot {
+            let names = self.args.banks.iter().filter_map(|bank| bank.file_name());
+            let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+            let plot = Plot {
+                judged,
+                weight,
+                thresholds: self.thresholds,
+                title: &names.join(", "),
+            };
+            let written = replace_file(out, |out| out.write_all(plot.svg().as_bytes()));
+            written.map_err(|error| cannot_create(out, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn unanswerable(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.parse().ok();
+    share
+        .filter(|share| (0.0..=0.9).contains(share))
+        .ok_or_else(|| "a share in 0–0.9".to_owned())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -114,7 +178,11 @@ fn write_lines<T: serde::Serialize>(path: &Path, rows: impl IntoIterator<Item = 
         }
         Ok(())
     });
-    written.map_err(|error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display())))
+    written.map_err(|error| cannot_create(path, &error))
+}
+
+fn cannot_create(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display()))
 }
 
 fn print(summary: &Summary) {

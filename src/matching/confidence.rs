@@ -33,13 +33,21 @@ pub enum Decision {
 impl Matches {
     /// What these matches amount to.
     pub fn decide(&self, thresholds: Thresholds) -> Decision {
-        let best = self.hits.first().map_or(0.0, |hit| hit.score.get());
-        match best {
-            _ if self.hits.is_empty() => Decision::None,
-            _ if best >= thresholds.answer && self.guard.is_none() => Decision::Answer,
-            _ if best >= thresholds.suggest => Decision::Suggest,
-            _ if self.guard == Some(Guard::KeywordOnly) && best >= thresholds.suggest * KEY_WORDS => Decision::Suggest,
-            _ => Decision::None,
+        Decision::of(self.hits.first().map(|hit| hit.score), self.guard, thresholds)
+    }
+}
+
+impl Decision {
+    /// By the score of the first hit, if there is one, and what is held against answering with it.
+    pub fn of(best: Option<Score>, guard: Option<Guard>, thresholds: Thresholds) -> Self {
+        let Some(best) = best.map(Score::get) else {
+            return Self::None;
+        };
+        match guard {
+            None if best >= thresholds.answer => Self::Answer,
+            _ if best >= thresholds.suggest => Self::Suggest,
+            Some(Guard::KeywordOnly) if best >= thresholds.suggest * KEY_WORDS => Self::Suggest,
+            _ => Self::None,
         }
     }
 }

@@ -185,7 +185,7 @@ impl Index {
 
     /// The at most `k` entries in `scope` that answer `query` best.
     pub fn search(&self, query: &str, scope: Scope<'_>, k: usize) -> Matches {
-        self.rank(query, scope, None, Breadth::Candidates).into_matches(k)
+        self.rank(query, scope, Breadth::Candidates).into_matches(k)
     }
 
     /// The entry with that id, whatever its state.
@@ -242,14 +242,8 @@ impl Index {
         &self.inner.vocabulary
     }
 
-    /// Ranks every candidate. `hidden`: a phrasing that shall not match, for replaying a bank against itself.
-    pub(super) fn rank(
-        &self,
-        query: &str,
-        scope: Scope<'_>,
-        hidden: Option<(&str, u16)>,
-        breadth: Breadth,
-    ) -> Ranking<'_> {
+    /// Ranks every candidate.
+    pub(super) fn rank(&self, query: &str, scope: Scope<'_>, breadth: Breadth) -> Ranking<'_> {
         let inner = &*self.inner;
         let normalized = inner.analyzer.normalize(query);
         let typed = inner.analyzer.analyze_normalized(&normalized);
@@ -258,17 +252,12 @@ impl Index {
             Some(respelled) => inner.analyzer.analyze_normalized(&respelled.text),
             None => typed,
         };
-        let anyone = hidden.is_none() && scope.category.is_none();
+        let anyone = scope.category.is_none();
         let visible = |place: Place| {
             let part = &inner.parts[place.segment as usize];
             part.is_alive(place.doc)
-                && ((anyone && part.segment.is_open(place.doc)) || {
-                    let doc = part.segment.doc(place.doc);
-                    let entry = &part.segment.item(doc.item).entry;
-                    let is_hidden =
-                        hidden.is_some_and(|(id, hidden)| doc.phrasing == hidden && entry.id.as_str() == id);
-                    !is_hidden && scope.admits(entry)
-                })
+                && ((anyone && part.segment.is_open(place.doc))
+                    || scope.admits(&part.segment.item(part.segment.doc(place.doc).item).entry))
         };
         let exact = inner.exact(&normalized, visible);
         let sounding = Sounding::of(&analysis, &inner.vocabulary);

@@ -1,21 +1,19 @@
 //! Measures: how well an index answers labelled queries.
 //!
-//! [`evaluate`] replays queries, [`leave_one_out`] a bank's own similar questions; both give rows and a [`Summary`].
+//! [`evaluate`] asks the queries and gives rows and a [`Summary`]; `replay` makes queries of a bank's own questions.
 //! The measures are those of information retrieval plus two for knowing when to stay silent, AUC and coverage at a
 //! precision, defined as in `eval/score.py`. [`feature_rows`] dumps what the ranking was computed from, for fitting
 //! by `tests/bench/fit_ranking.py`. Pure: reading files and printing tables is the caller's work.
 
 use super::index::{Breadth, Candidate};
-use super::segment::phrasing_text;
+use super::reliability::Judged;
 use super::{Decision, Index, Matches, Scope, Thresholds, ranking};
 use crate::bank::Channel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Hits looked at, and kept in a row.
-const DEPTH: usize = 10;
-/// Hits a list shows.
-const SHOWN: usize = 5;
+pub(super) const DEPTH: usize = 10;
 
 /// How often comparing the candidates only finds the same as comparing everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -31,7 +29,7 @@ pub fn agreement(index: &Index, queries: &[LabelledQuery], thresholds: Threshold
     let mut agreement = Agreement::default();
     for LabelledQuery { query, .. } in queries {
         let [candidates, everything] = [Breadth::Candidates, Breadth::Everything]
-            .map(|breadth| index.rank(query, EVERYTHING, None, breadth).into_matches(1));
+            .map(|breadth| index.rank(query, EVERYTHING, breadth).into_matches(1));
         let first = |matches: &Matches| matches.hits.first().map(|hit| hit.entry.id.clone());
         agreement.queries += 1;
         agreement.same_first_hit += usize::from(first(&candidates) == first(&everything));
@@ -79,6 +77,8 @@ pub struct RankedId {
 pub struct Evaluation {
     pub rows: Vec<Row>,
     pub summary: Summary,
+    #[serde(skip)]
+    pub judged: Vec<Judged>,
 }
 
 /// The measures; `None` where there was nothing to measure.
@@ -187,36 +187,17 @@ pub fn evaluate(index: &Index, queries: &[LabelledQuery], thresholds: Thresholds
     let outcome = |labelled: &LabelledQuery| {
         Outcome::new(labelled, &index.search(&labelled.query, EVERYTHING, DEPTH), thresholds)
     };
-    let outcomes: Vec<Outcome> = queries.iter().map(outcome).collect();
-    let summary = summarise(&outcomes);
-    let rows = outcomes.into_iter().map(|outcome| outcome.row).collect();
-    Evaluation { rows, summary }
+    Evaluation::of(queries.iter().map(outcome).collect())
 }
 
-/// Asks every similar question of the bank as if it were not in it: what the thresholds mean for this bank. A row's id
-/// is the entry's id, `#` and the number of the similar question. Entries without similar questions are not asked.
-pub fn leave_one_out(index: &Index, thresholds: Thresholds) -> Evaluation {
-    let mut outcomes = Vec::new();
-    for entry in index.entries().filter(|entry| EVERYTHING.admits(entry)) {
-        for phrasing in 1..=entry.similar.len() as u16 {
-            let labelled = LabelledQuery {
-                id: format!("{}#{phrasing}", entry.id),
-                query: phrasing_text(entry, phrasing).to_owned(),
-                relevant: vec![entry.id.to_string()],
-                note: None,
-            };
-            let ranking = index.rank(
-                &labelled.query,
-                EVERYTHING,
-                Some((entry.id.as_str(), phrasing)),
-                Breadth::Candidates,
-            );
-            outcomes.push(Outcome::new(&labelled, &ranking.into_matches(DEPTH), thresholds));
+impl Evaluation {
+    pub(super) fn of(outcomes: Vec<Outcome>) -> Self {
+        Self {
+            summary: summarise(&outcomes),
+            judged: outcomes.iter().map(|outcome| outcome.judged).collect(),
+            rows: outcomes.into_iter().map(|outcome| outcome.row).collect(),
         }
     }
-    let summary = summarise(&outcomes);
-    let rows = outcomes.into_iter().map(|outcome| outcome.row).collect();
-    Evaluation { rows, summary }
 }
 
 /// The features of the best `k` candidates of a query, and of right ones behind them.
@@ -234,7 +215,7 @@ pub fn feature_rows(index: &Index, labelled: &LabelledQuery, k: usize) -> Vec<Fe
             .collect(),
     };
     let candidates = index
-        .rank(&labelled.query, EVERYTHING, None, Breadth::Candidates)
+        .rank(&labelled.query, EVERYTHING, Breadth::Candidates)
         .candidates
         .into_iter()
         .enumerate();
@@ -243,7 +224,7 @@ pub fn feature_rows(index: &Index, labelled: &LabelledQuery, k: usize) -> Vec<Fe
 }
 
 /// What an evaluation asks: all that is published for everyone, outside any validity window but the open ones.
-const EVERYTHING: Scope<'static> = Scope {
+pub(super) const EVERYTHING: Scope<'static> = Scope {
     account: "",
     channel: Channel::Api,
     now: 0,
@@ -251,16 +232,14 @@ const EVERYTHING: Scope<'static> = Scope {
 };
 
 /// A row with what is known about it.
-struct Outcome {
+pub(super) struct Outcome {
     row: Row,
     note: String,
-    in_scope: bool,
-    /// Of the first right hit, from 1.
-    rank: Option<usize>,
+    judged: Judged,
 }
 
 impl Outcome {
-    fn new(labelled: &LabelledQuery, matches: &Matches, thresholds: Thresholds) -> Self {
+    pub(super) fn new(labelled: &LabelledQuery, matches: &Matches, thresholds: Thresholds) -> Self {
         let hits = matches.hits.iter().take(DEPTH);
         let hits: Vec<RankedId> = hits
             .map(|hit| RankedId {
@@ -268,23 +247,26 @@ impl Outcome {
                 score: hit.score.get(),
             })
             .collect();
-        Self {
-            rank: hits
-                .iter()
-                .position(|hit| labelled.relevant.contains(&hit.id))
-                .map(|at| at + 1),
+        let is_right = |hit: &RankedId| labelled.relevant.contains(&hit.id);
+        let judged = Judged {
+            best: matches.hits.first().map(|hit| hit.score),
+            guard: matches.guard,
+            rank: hits.iter().position(is_right).map(|at| at + 1),
             in_scope: !labelled.relevant.is_empty(),
-            note: labelled.note.clone().unwrap_or_default(),
+        };
+        Self {
             row: Row {
                 id: labelled.id.clone(),
                 hits,
-                decision: matches.decide(thresholds),
+                decision: judged.decide(thresholds),
             },
+            note: labelled.note.clone().unwrap_or_default(),
+            judged,
         }
     }
 
     fn is_right(&self) -> bool {
-        self.rank == Some(1)
+        self.judged.is_right()
     }
 
     fn answers(&self) -> bool {
@@ -296,12 +278,7 @@ impl Outcome {
     }
 
     fn shows_right(&self) -> bool {
-        let shown = match self.row.decision {
-            Decision::Answer => 1,
-            Decision::Suggest => SHOWN,
-            Decision::None => 0,
-        };
-        self.rank.is_some_and(|rank| rank <= shown)
+        self.judged.shows_right(self.row.decision)
     }
 
     /// `None` when nothing was found.
@@ -311,7 +288,8 @@ impl Outcome {
 }
 
 fn summarise(outcomes: &[Outcome]) -> Summary {
-    let (inside, outside): (Vec<&Outcome>, Vec<&Outcome>) = outcomes.iter().partition(|outcome| outcome.in_scope);
+    let (inside, outside): (Vec<&Outcome>, Vec<&Outcome>) =
+        outcomes.iter().partition(|outcome| outcome.judged.in_scope);
     let tops = |outcomes: &mut dyn Iterator<Item = &Outcome>| -> Vec<f64> {
         outcomes
             .map(|outcome| outcome.top().unwrap_or(f64::NEG_INFINITY))
@@ -346,8 +324,8 @@ fn summarise(outcomes: &[Outcome]) -> Summary {
 fn ranks(outcomes: &[&Outcome]) -> Option<Ranks> {
     let ranks: Vec<Option<usize>> = outcomes
         .iter()
-        .filter(|outcome| outcome.in_scope)
-        .map(|o| o.rank)
+        .filter(|outcome| outcome.judged.in_scope)
+        .map(|o| o.judged.rank)
         .collect();
     let within = |k: usize| share(&ranks, |rank| rank.is_some_and(|rank| rank <= k));
     let reciprocal: f64 = ranks
@@ -383,7 +361,7 @@ fn operating_point(inside: &[&Outcome], outside: &[&Outcome]) -> OperatingPoint 
         shown: shown.len(),
         shown_precision: share(&shown, |outcome| outcome.shows_right()),
         right_in_top3: share(inside, |outcome| {
-            outcome.shows() && outcome.rank.is_some_and(|rank| rank <= 3)
+            outcome.shows() && outcome.judged.rank.is_some_and(|rank| rank <= 3)
         }),
         silent_in_scope: share(inside, |outcome| !outcome.shows()),
         silent_out_of_scope: share(outside, |outcome| !outcome.shows()),
@@ -391,7 +369,11 @@ fn operating_point(inside: &[&Outcome], outside: &[&Outcome]) -> OperatingPoint 
 }
 
 fn note_summary(outcomes: &[&Outcome]) -> NoteSummary {
-    let inside: Vec<&Outcome> = outcomes.iter().copied().filter(|outcome| outcome.in_scope).collect();
+    let inside: Vec<&Outcome> = outcomes
+        .iter()
+        .copied()
+        .filter(|outcome| outcome.judged.in_scope)
+        .collect();
     NoteSummary {
         queries: outcomes.len(),
         ranks: ranks(outcomes),
@@ -438,6 +420,7 @@ fn coverage(outcomes: &[Outcome], in_scope: usize, precision: f64) -> Coverage {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Score;
     use super::*;
 
     fn outcome(in_scope: bool, rank: Option<usize>, top: f64, decision: Decision) -> Outcome {
@@ -453,8 +436,12 @@ mod tests {
         Outcome {
             row,
             note: if in_scope { "in" } else { "out" }.into(),
-            in_scope,
-            rank,
+            judged: Judged {
+                best: Some(Score::new(top)),
+                guard: None,
+                rank,
+                in_scope,
+            },
         }
     }
 

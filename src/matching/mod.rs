@@ -19,6 +19,8 @@ pub mod confidence;
 pub mod index;
 pub mod trace;
 pub mod metrics;
+pub mod reliability;
+pub mod replay;
 
 pub use confidence::{Decision, Thresholds};
 pub use index::{Change, Index, Scope};

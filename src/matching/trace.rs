@@ -91,7 +91,7 @@ pub struct PartTrace {
 impl Index {
     /// The steps of [`Index::search`] for the same arguments, with the best `k` candidates.
     pub fn explain(&self, query: &str, scope: Scope<'_>, k: usize, thresholds: Thresholds) -> Trace {
-        let ranking = self.rank(query, scope, None, Breadth::Candidates);
+        let ranking = self.rank(query, scope, Breadth::Candidates);
         let fields = self.fields(&ranking);
         let candidates: Vec<CandidateTrace> = ranking.candidates.iter().take(k).map(CandidateTrace::new).collect();
         let compared_entries = ranking.candidates.len();
