@@ -109,6 +109,23 @@ pub fn likeness(features: &Features) -> f64 {
     weighed(&values(features), &LIKENESSES)
 }
 
+/// What each line of [`TABLE`] adds to the likeness, in its order; 0 where it has no share in it.
+pub fn likeness_parts(features: &Features) -> impl Iterator<Item = f64> {
+    TABLE.iter().map(|line| match line.likeness > 0.0 {
+        true => quantised((line.value)(features) * line.likeness),
+        false => 0.0,
+    })
+}
+
+/// Whom [`with_rivals`] has measured the candidate at `at` against, by position; `None`: nobody.
+pub fn rival_of(candidates: &[&Features], at: usize) -> Option<usize> {
+    let others = candidates.iter().enumerate().rev();
+    let rivals = others.filter(|(other, features)| *other != at && features.contrast == 0.0);
+    let alike = rivals.map(|(other, features)| (other, likeness(features)));
+    // Of equals the last, which is the first of the candidates.
+    alike.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(other, _)| other)
+}
+
 /// Orders the phrasings of one entry: what they would score without rivals.
 pub fn standing(features: &Features) -> f64 {
     let values = values(features);

@@ -265,6 +265,13 @@ impl Analyzer {
         words.into()
     }
 
+    /// How a member of a contrast group is written, normalised.
+    pub fn contrast_word(&self, contrasted: Contrasted) -> Option<&str> {
+        let members = self.contrast.by_first.values().flatten();
+        let mut found = members.filter(|(_, other)| *other == contrasted);
+        found.next().map(|(word, _)| word.as_str())
+    }
+
     /// Whether `word` is one the operator wants ignored.
     pub fn is_stopword(&self, word: &str) -> bool {
         self.stopwords.contains(word)

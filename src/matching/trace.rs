@@ -1,14 +1,17 @@
 //! Explanations: every step of one search, in numbers that add up.
 //!
 //! [`Index::explain`] is the entry point. A [`Trace`] serialises for programs and displays for people. It is made by
-//! the same code that searches, so it cannot tell another story; contributions sum exactly to the score.
+//! the same code that searches, so it cannot tell another story; contributions sum exactly to the score, and what a
+//! candidate is like, less what its rival is like, is exactly its `lead`. `display` is the form for people.
 
+mod display;
+
+use super::features::Features;
 use super::index::{Breadth, Candidate, Ranking};
 use super::segment::phrasing_text;
 use super::sounding::Sounding;
 use super::{Decision, Guard, Index, Scope, Thresholds, ranking};
 use serde::Serialize;
-use std::fmt;
 
 /// One search, step by step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,7 +28,7 @@ pub struct Trace {
     pub fields: Vec<FieldTrace>,
     /// The best of those that were compared in full.
     pub candidates: Vec<CandidateTrace>,
-    /// How many were compared in full.
+    /// How many entries were compared in full.
     pub compared_entries: usize,
     /// What a candidate without any feature scores.
     pub intercept: f64,
@@ -74,18 +77,46 @@ pub struct CandidateTrace {
     pub exact: bool,
     /// Before calibration: intercept and contributions.
     pub score: f64,
+    /// How like the query it is: the sum of its parts.
+    pub likeness: f64,
+    /// The entry that it is measured against: `likeness` less the rival's is the feature `lead`. `None`: it is alone.
+    pub rival: Option<RivalTrace>,
+    /// Where query and phrasing name different members of a contrast group: what the query names, what the phrasing.
+    pub contrast: Option<(String, String)>,
     /// Every feature, in the order of the table.
     pub parts: Vec<PartTrace>,
 }
 
+/// The most alike of the other entries.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RivalTrace {
+    /// The entry's id.
+    pub id: String,
+    /// Its best phrasing.
+    pub matched: String,
+    #[expect(missing_docs, reason = "as of the candidate")]
+    pub likeness: f64,
+}
+
 /// One feature of one candidate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct PartTrace {
+    #[expect(missing_docs, reason = "the name says it")]
     pub feature: &'static str,
+    #[expect(missing_docs, reason = "the name says it")]
     pub value: f64,
+    /// What one unit of it adds to the score.
     pub weight: f64,
+    /// What it adds to the score.
     pub contribution: f64,
+    /// What one unit of it adds to the likeness.
+    pub likeness_weight: f64,
+    /// What it adds to the likeness.
+    pub likeness: f64,
+    /// The rival's value; 0 without a rival.
+    pub rival_value: f64,
+    /// What it adds to the rival's likeness; 0 without a rival.
+    pub rival_likeness: f64,
 }
 
 impl Index {
@@ -93,10 +124,16 @@ impl Index {
     pub fn explain(&self, query: &str, scope: Scope<'_>, k: usize, thresholds: Thresholds) -> Trace {
         let ranking = self.rank(query, scope, Breadth::Candidates);
         let fields = self.fields(&ranking);
-        let candidates: Vec<CandidateTrace> = ranking.candidates.iter().take(k).map(CandidateTrace::new).collect();
+        let best = 0..k.min(ranking.candidates.len());
+        let candidates = best.map(|at| CandidateTrace {
+            contrast: self.contrast(&ranking, &ranking.candidates[at]),
+            ..CandidateTrace::new(&ranking.candidates, at)
+        });
+        let candidates = candidates.collect();
         let compared_entries = ranking.candidates.len();
         let (normalized, compared) = (ranking.normalized.clone(), ranking.analysis.text.to_string());
         let respelled = ranking.respelled.as_ref().map(|respelled| respelled.text.clone());
+        let is_empty = compared.is_empty();
         let matches = ranking.into_matches(k.max(1));
         let decision = matches.decide(thresholds);
         Trace {
@@ -107,13 +144,29 @@ impl Index {
             fields,
             candidates,
             compared_entries,
-            intercept: ranking::score(&super::features::Features::default()),
+            intercept: ranking::score(&Features::default()),
             answer_threshold: thresholds.answer,
             suggest_threshold: thresholds.suggest,
             decision,
             guard: matches.guard,
-            why: why(&matches, thresholds),
+            why: match is_empty {
+                true => "nothing is left of the query to compare".to_owned(),
+                false => why(&matches, thresholds),
+            },
         }
+    }
+
+    fn contrast(&self, ranking: &Ranking, candidate: &Candidate) -> Option<(String, String)> {
+        if candidate.features.contrast == 0.0 {
+            return None;
+        }
+        let phrasing = phrasing_text(candidate.entry, candidate.phrasing);
+        let (own, others) = (&ranking.analysis.contrasts, self.analyzer().analyze(phrasing).contrasts);
+        let named = own.iter().filter(|contrasted| !others.contains(contrasted));
+        let mut pairs = named.filter_map(|own| Some((own, others.iter().find(|other| other.group == own.group)?)));
+        let (own, other) = pairs.next()?;
+        let word = |contrasted| self.analyzer().contrast_word(contrasted).map(str::to_owned);
+        Some((word(*own)?, word(*other)?))
     }
 
     fn fields(&self, ranking: &Ranking) -> Vec<FieldTrace> {
@@ -184,21 +237,43 @@ impl Index {
 }
 
 impl CandidateTrace {
-    fn new(candidate: &Candidate) -> Self {
-        let contributions = ranking::contributions(&candidate.features);
-        let part = |(line, contribution): (&ranking::Weight, f64)| PartTrace {
-            feature: line.name,
-            value: (line.value)(&candidate.features),
-            weight: line.weight,
-            contribution,
+    fn new(candidates: &[Candidate], at: usize) -> Self {
+        let candidate = &candidates[at];
+        let features: Vec<&Features> = candidates.iter().map(|candidate| &candidate.features).collect();
+        let rival = ranking::rival_of(&features, at).map(|rival| &candidates[rival]);
+        let nobody = Features::default();
+        let of_rival = rival.map_or(&nobody, |rival| &rival.features);
+        let matched = |candidate: &Candidate| phrasing_text(candidate.entry, candidate.phrasing).to_owned();
+        let likeness = ranking::likeness_parts(&candidate.features).zip(ranking::likeness_parts(of_rival));
+        let lines = ranking::TABLE.iter().zip(ranking::contributions(&candidate.features));
+        let parts = lines.zip(likeness);
+        let part = |((line, contribution), (likeness, rival_likeness)): ((&ranking::Weight, f64), (f64, f64))| {
+            let shares = line.likeness > 0.0;
+            PartTrace {
+                feature: line.name,
+                value: (line.value)(&candidate.features),
+                weight: line.weight,
+                contribution,
+                likeness_weight: line.likeness,
+                likeness,
+                rival_value: if shares { (line.value)(of_rival) } else { 0.0 },
+                rival_likeness,
+            }
         };
         Self {
             id: candidate.entry.id.to_string(),
-            matched: phrasing_text(candidate.entry, candidate.phrasing).to_owned(),
+            matched: matched(candidate),
             confidence: candidate.score.get(),
             exact: candidate.score == super::Score::EXACT,
             score: candidate.raw,
-            parts: ranking::TABLE.iter().zip(contributions).map(part).collect(),
+            likeness: ranking::likeness(&candidate.features),
+            rival: rival.map(|rival| RivalTrace {
+                id: rival.entry.id.to_string(),
+                matched: matched(rival),
+                likeness: ranking::likeness(&rival.features),
+            }),
+            contrast: None,
+            parts: parts.map(part).collect(),
         }
     }
 }
@@ -206,7 +281,7 @@ impl CandidateTrace {
 /// The decision in a sentence, for the terminal.
 fn why(matches: &super::Matches, thresholds: Thresholds) -> String {
     let Some(best) = matches.hits.first() else {
-        return "nothing in the bank shares a term with the query".into();
+        return "nothing that may be shown shares a term with the query".into();
     };
     let best = best.score.get();
     let reason = matches.guard.map(|guard| match guard {
@@ -235,75 +310,5 @@ fn why(matches: &super::Matches, thresholds: Thresholds) -> String {
             "confidence {best:.4} is below the suggest threshold {}",
             thresholds.suggest
         ),
-    }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "query       {}", self.query)?;
-        writeln!(f, "normalized  {}", self.normalized)?;
-        if let Some(respelled) = &self.respelled {
-            writeln!(f, "respelled   {respelled}")?;
-        }
-        writeln!(f, "compared    {}", self.compared)?;
-        for field in &self.fields {
-            let terms: Vec<String> = field
-                .terms
-                .iter()
-                .map(|term| format!("{}:{}", term.term, term.doc_freq))
-                .collect();
-            writeln!(
-                f,
-                "{:<11} {}   ({}; term:phrasings)",
-                field.field,
-                terms.join("  "),
-                field.source
-            )?;
-        }
-        writeln!(
-            f,
-            "candidates  {} compared in full, the best {}:",
-            self.compared_entries,
-            self.candidates.len()
-        )?;
-        for (rank, candidate) in self.candidates.iter().enumerate() {
-            let exact = if candidate.exact { ", exact" } else { "" };
-            let (confidence, score) = (candidate.confidence, candidate.score);
-            writeln!(f, "{:>3}. {}  {}", rank + 1, candidate.id, candidate.matched)?;
-            writeln!(f, "     confidence {confidence:.4} from score {score:+.4}{exact}")?;
-            writeln!(
-                f,
-                "       {:<20} {:>8} {:>8} {:>9}",
-                "feature", "value", "weight", "adds"
-            )?;
-            writeln!(
-                f,
-                "       {:<20} {:>8} {:>8} {:>+9.4}",
-                "intercept", "", "", self.intercept
-            )?;
-            for part in candidate.parts.iter().filter(|part| part.contribution != 0.0) {
-                let PartTrace {
-                    feature,
-                    value,
-                    weight,
-                    contribution,
-                } = part;
-                writeln!(
-                    f,
-                    "       {feature:<20} {value:>8.4} {weight:>8.3} {contribution:>+9.4}"
-                )?;
-            }
-        }
-        writeln!(
-            f,
-            "thresholds  answer {}, suggest {}",
-            self.answer_threshold, self.suggest_threshold
-        )?;
-        let decision = match self.decision {
-            Decision::Answer => "answer",
-            Decision::Suggest => "suggest",
-            Decision::None => "none",
-        };
-        write!(f, "decision    {decision}: {}", self.why)
     }
 }
