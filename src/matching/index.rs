@@ -13,7 +13,7 @@ use super::sounding::Sounding;
 use super::spelling::{Lexicon, Respelled};
 use super::tokenizer::{Analysis, Word};
 use super::vocabulary::Vocabulary;
-use super::{Analyzer, Guard, Hit, Matches, Score, confidence, ranking};
+use super::{Analyzer, Guard, Hit, Matches, Score, confidence, effort, ranking};
 use crate::bank::{Channel, Entry, EntryId, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,6 +111,19 @@ pub(super) struct Candidate<'a> {
     pub score: Score,
 }
 
+/// A part of a search that is done, for whoever measures it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The text is normalised and its terms are known.
+    Analysed,
+    /// It is respelled, and analysed anew where that changed it.
+    Respelled,
+    /// The phrasings to compare are found.
+    Gathered,
+    /// They are compared and in order.
+    Ranked,
+}
+
 /// Which phrasings are compared in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Breadth {
@@ -188,6 +201,12 @@ impl Index {
         self.rank(query, scope, Breadth::Candidates).into_matches(k)
     }
 
+    /// As [`Index::search`], and tells `reached` each part as soon as it is done.
+    pub fn search_watched(&self, query: &str, scope: Scope<'_>, k: usize, reached: impl FnMut(Stage)) -> Matches {
+        let ranking = self.rank_watched(query, scope, Breadth::Candidates, reached);
+        ranking.into_matches(k)
+    }
+
     /// The entry with that id, whatever its state.
     pub fn entry(&self, id: &str) -> Option<&Arc<Entry>> {
         let (part, item) = self.inner.find(id)?;
@@ -244,14 +263,26 @@ impl Index {
 
     /// Ranks every candidate.
     pub(super) fn rank(&self, query: &str, scope: Scope<'_>, breadth: Breadth) -> Ranking<'_> {
+        self.rank_watched(query, scope, breadth, |_| {})
+    }
+
+    fn rank_watched(
+        &self,
+        query: &str,
+        scope: Scope<'_>,
+        breadth: Breadth,
+        mut reached: impl FnMut(Stage),
+    ) -> Ranking<'_> {
         let inner = &*self.inner;
         let normalized = inner.analyzer.normalize(query);
         let typed = inner.analyzer.analyze_normalized(&normalized);
+        reached(Stage::Analysed);
         let respelled = inner.lexicon.respell(&typed, &inner.vocabulary);
         let analysis = match &respelled {
             Some(respelled) => inner.analyzer.analyze_normalized(&respelled.text),
             None => typed,
         };
+        reached(Stage::Respelled);
         let anyone = scope.category.is_none();
         let visible = |place: Place| {
             let part = &inner.parts[place.segment as usize];
@@ -265,6 +296,7 @@ impl Index {
         places.extend(&exact);
         places.sort_unstable();
         places.dedup();
+        reached(Stage::Gathered);
         let read = respelled.as_ref().map_or(0, |respelled| respelled.read);
         let mut candidates = inner.compare(&mut Query::new(&analysis, &sounding, read, &inner.vocabulary), &places);
         for &place in &exact {
@@ -277,6 +309,7 @@ impl Index {
         }
         let candidates = in_order(&candidates);
         let guard = confidence::guard(&analysis, &candidates, &inner.analyzer);
+        reached(Stage::Ranked);
         Ranking {
             normalized,
             analysis,
@@ -494,6 +527,7 @@ impl Inner {
             if is_first {
                 (entry, covered) = (Some((place.segment, doc.item)), 0);
             }
+            effort::spend(segment.row(place.doc).units.len());
             let features = query.compare(segment.row(place.doc), segment.answer(doc.item), &mut covered);
             let raw = ranking::standing(&features);
             match candidates.last_mut() {

@@ -3,6 +3,7 @@
 //! [`Index::search`] is the entry point; [`Matches::decide`] turns its result into answer, list or silence. Pure and
 //! infallible: nothing here reads a clock, a file or a network. Same bank and query, same hits, on every machine.
 
+mod effort;
 pub mod text;
 pub mod numerals;
 pub mod pinyin;
@@ -23,7 +24,7 @@ pub mod reliability;
 pub mod replay;
 
 pub use confidence::{Decision, Thresholds};
-pub use index::{Change, Index, Scope};
+pub use index::{Change, Index, Scope, Stage};
 pub use tokenizer::Analyzer;
 pub use trace::Trace;
 

@@ -3,6 +3,8 @@
 //! [`canonical`] is the entry point. It rewrites only what cannot be read otherwise: 万一, 一般, 五六个 and 三百五 stay.
 //! Both the bank and the query pass through it, so a missed number costs a little, a wrong one a right answer.
 
+use super::effort;
+
 /// `text` with its numbers in Arabic digits; everything else as it is.
 pub fn canonical(text: &str) -> String {
     if !text.contains(|c: char| c.is_ascii_digit() || c == '百' || digit(c).or(unit(c)).is_some()) {
@@ -90,6 +92,7 @@ fn written_in_digits(chars: &[char], start: usize) -> Option<(String, usize)> {
     }
     let digits = chars[start..].iter().take_while(|c| c.is_ascii_digit() || **c == '.');
     let end = start + digits.count();
+    effort::spend(end - start);
     let digits: String = chars[start..end].iter().collect();
     let factor = match chars.get(end) {
         Some('w') if !chars.get(end + 1).is_some_and(char::is_ascii_alphanumeric) => 10_000,
@@ -122,6 +125,7 @@ fn written_in_chinese(chars: &[char], start: usize, percent: bool) -> Option<(St
         .take(LONGEST + 1)
         .take_while(|c| digit(**c).or(unit(**c)).is_some())
         .count();
+    effort::spend(numeral);
     let end = start + numeral;
     let run = &chars[start..end];
     let before = start.checked_sub(1).map(|i| chars[i]);

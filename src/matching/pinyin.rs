@@ -4,6 +4,7 @@
 //! confused in southern speech and on phone keyboards are one: zh = z, ch = c, sh = s, ang = an, eng = en, ing = in,
 //! n = l. Tones are ignored, and so is context: 行 always has both its readings.
 
+use super::effort;
 use super::text::is_han;
 use pinyin::ToPinyinMulti;
 use rustc_hash::FxHashMap;
@@ -65,6 +66,7 @@ pub fn split(run: &str) -> Option<Vec<Syllable>> {
     fewest[length] = Some((0, 0));
     for at in (0..length).rev() {
         let options = (1..=LONGEST.min(length - at)).filter_map(|size| {
+            effort::spend(1);
             let (rest, _) = fewest[at + size]?;
             TABLE
                 .typed

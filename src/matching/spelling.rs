@@ -5,6 +5,7 @@
 //! the bank knows stay as they are; a Chinese character changes only where the gain outweighs `CHANGE`. Costs are whole
 //! steps of a natural-log unit, from the vocabulary's counts at the moment of the query.
 
+use super::effort;
 use super::pinyin::{self, Syllable};
 use super::tokenizer::{Analysis, Bigram, Unit, units};
 use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
@@ -220,6 +221,7 @@ impl<'a> Search<'a> {
         let mut best = vec![unreached; self.slots.len() + 1];
         best[0].cost = 0;
         for start in 0..self.slots.len() {
+            effort::spend(1);
             let before = best[start].cost;
             let mut offer = |end: usize, cost: u32, piece| {
                 let cost = before.saturating_add(cost);
@@ -279,6 +281,7 @@ impl<'a> Search<'a> {
                 for shelf in self.lexicon.shelves() {
                     let Some(words) = filed(shelf).get(&key) else { continue };
                     begins = true;
+                    effort::spend(1 + words.len());
                     for position in words {
                         let known = &shelf.words[*position as usize];
                         let cost = self.cost_of(known, &slots[..=at]);

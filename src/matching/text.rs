@@ -8,7 +8,7 @@
 //! Order: face codes and emoji → NFKC, lower case, simplified characters → punctuation → question words → fillers →
 //! numbers → spaces.
 
-use super::numerals;
+use super::{effort, numerals};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -61,6 +61,7 @@ fn without_faces(text: &str) -> Cow<'_, str> {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        effort::spend(1);
         if let Some(after) = rest
             .strip_prefix("/:")
             .and_then(after_face_code)
@@ -149,6 +150,7 @@ fn separate(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut kept = String::with_capacity(text.len());
     let mut gap = Gap::None;
+    effort::spend(chars.len());
     for (at, &c) in chars.iter().enumerate() {
         let before = at.checked_sub(1).map(|i| chars[i]);
         let after = chars.get(at + 1).copied();
@@ -412,6 +414,7 @@ fn without_fillers(text: &str) -> String {
     let without_asides = SPOKEN_ASIDES.replace(text);
     let mut rest = without_asides.trim();
     while let Some(shorter) = without_opening(rest).or_else(|| without_ending(rest)) {
+        effort::spend(1);
         rest = shorter.trim();
     }
     // 「你好」 and 「谢谢」 alone are what the follower says.
@@ -472,6 +475,7 @@ impl Phrases {
         let mut replaced = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
+            effort::spend(1);
             let mut beginning = self.0.get(&c).into_iter().flatten();
             let found = beginning.find_map(|(from, to)| Some((rest.strip_prefix(from)?, to)));
             if let Some((after, to)) = found {

@@ -1,6 +1,8 @@
 //! Matching as its callers see it: properties of the index, acceptance on a small bank, and the development tasks.
 
+use arc_swap::ArcSwap;
 use proptest::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use wxfaq::bank::{Answer, Channel, Dictionaries, Entry, EntryId, State};
 use wxfaq::matching::confidence::calibrate;
@@ -306,6 +308,94 @@ fn a_thousand_edits_one_by_one_leave_what_a_rebuild_would() {
         assert_eq!(seen(&edited.search(query, scope(), 10)), expected, "{query}");
         assert_eq!(seen(&compacted.search(query, scope(), 10)), expected, "{query}");
     }
+}
+
+/// Each edit gives every entry its own number as the answer, so a search that saw two versions would show it.
+#[test]
+fn readers_during_edits_never_see_a_mixture() {
+    const EDITS: usize = 300;
+    let version = |number: usize| -> Vec<Entry> {
+        let answer = number.to_string();
+        let renumbered = |entry: Entry| Entry {
+            answer: Answer::Text(answer.clone()),
+            ..entry
+        };
+        small_bank().into_iter().map(renumbered).collect()
+    };
+    let versions_of = |matches: &Matches| -> Vec<usize> {
+        let answers = matches.hits.iter().map(|hit| hit.entry.answer.content().into_owned());
+        answers.map(|answer| answer.parse().unwrap()).collect()
+    };
+    let query = "科创板怎么开户";
+    let first = index(version(0));
+    let ids = seen(&first.search(query, scope(), 10));
+    let published = ArcSwap::from_pointee(first.clone());
+    let is_done = AtomicBool::new(false);
+    let read = || {
+        let (mut latest, mut searches) = (0, 0_usize);
+        while !is_done.load(Ordering::Acquire) || searches == 0 {
+            let matches = published.load().search(query, scope(), 10);
+            let versions = versions_of(&matches);
+            assert!(
+                versions.iter().all(|version| *version == versions[0]),
+                "a mixture: {versions:?}"
+            );
+            assert!(versions[0] >= latest, "back from {latest} to {}", versions[0]);
+            assert_eq!(seen(&matches), ids);
+            latest = versions[0];
+            searches += 1;
+        }
+        searches
+    };
+    let searches: Vec<usize> = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2).map(|_| scope.spawn(read)).collect();
+        for number in 1..=EDITS {
+            let changes = version(number).into_iter().map(|entry| Change::Put(Arc::new(entry)));
+            let mut next = published.load().apply(&changes.collect::<Vec<_>>());
+            if next.wants_compaction() || number % 50 == 0 {
+                next = next.compacted();
+            }
+            published.store(Arc::new(next));
+        }
+        is_done.store(true, Ordering::Release);
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    println!("{EDITS} edits of the whole bank, {searches:?} searches meanwhile");
+    assert!(
+        versions_of(&first.search(query, self::scope(), 10))
+            .iter()
+            .all(|version| *version == 0),
+        "what is held stays"
+    );
+    assert_eq!(
+        versions_of(&published.load().search(query, self::scope(), 10))[0],
+        EDITS
+    );
+}
+
+#[test]
+fn two_processes_find_the_same_in_whatever_order_the_bank_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let bank = std::fs::read_to_string("config/sample-bank.jsonl").unwrap();
+    let backwards: Vec<&str> = bank.lines().rev().collect();
+    let run = |name: &str, bank: &str| {
+        let [bank_file, out] = ["bank.jsonl", "run.jsonl"].map(|end| folder.path().join(format!("{name}-{end}")));
+        std::fs::write(&bank_file, bank).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wxfaq"));
+        command
+            .current_dir(folder.path())
+            .arg("eval")
+            .arg("--bank")
+            .arg(&bank_file);
+        let queries = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sample-queries.jsonl");
+        command.args(["--queries", queries, "--run-out"]).arg(&out);
+        let ended = command.output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        std::fs::read_to_string(out).unwrap()
+    };
+    let found = run("first", &bank);
+    assert!(found.lines().count() > 400, "{}", found.lines().count());
+    assert!(found == run("second", &backwards.join("\n")), "the runs differ");
 }
 
 /// The levels of "words BM25" on a development task (eval/README.md of the shared folder), which matching must beat.
