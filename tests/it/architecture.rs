@@ -281,7 +281,15 @@ fn files_below(folder: &str) -> Vec<(String, PathBuf)> {
         for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
             let path = entry.path();
             let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
-            if ["target", "data", ".git", "tests/fuzz/target"].contains(&name.as_str()) {
+            if [
+                "target",
+                "data",
+                ".git",
+                "tests/fuzz/target",
+                "tests/bench/yardstick/target",
+            ]
+            .contains(&name.as_str())
+            {
                 continue;
             }
             let kind = entry.file_type().unwrap();
