@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{SCOPE, peak, resident, show};
+use support::{SCOPE, peak, processor_time, resident, show, show_processor_time};
 use wxfaq::bank::{Entry, EntryId};
 use wxfaq::matching::{Analyzer, Change, Index};
 use wxfaq::store::sql::{Author, Database, sqlite_url};
@@ -88,8 +88,9 @@ impl Bench {
         }
     }
 
-    fn search_while(&self, published: &ArcSwap<Index>, goes_on: impl Fn() -> bool) -> Vec<Duration> {
-        let mut times = Vec::new();
+    /// Searches without a pause as long as it `goes_on`, and prints the times.
+    fn search_while(&self, published: &ArcSwap<Index>, when: &str, goes_on: impl Fn() -> bool) {
+        let (mut times, start) = (Vec::new(), processor_time());
         for query in self.queries.iter().cycle() {
             if !goes_on() {
                 break;
@@ -98,25 +99,27 @@ impl Bench {
             std::hint::black_box(published.load().search(query, SCOPE, 10));
             times.push(begin.elapsed());
         }
-        times
+        show(&format!("search {when}"), &mut times);
+        show_processor_time(start, times.len());
     }
 
     fn search_idle(&self, published: &ArcSwap<Index>, what: &str) {
         let end = Instant::now() + self.lasting / 2;
-        let mut times = self.search_while(published, || Instant::now() < end);
-        show(&format!("search, {what}"), &mut times);
+        self.search_while(published, what, || Instant::now() < end);
     }
 
     /// Runs `edit` on a thread beside one that searches, and prints what both came to.
     fn beside_searches(&self, published: &ArcSwap<Index>, edit: impl FnOnce() -> Edited + Send) {
         let is_done = AtomicBool::new(false);
-        let (mut edited, mut searched, took) = std::thread::scope(|scope| {
-            let searching = scope.spawn(|| self.search_while(published, || !is_done.load(Ordering::Relaxed)));
+        let (mut edited, took) = std::thread::scope(|scope| {
+            let searching =
+                scope.spawn(|| self.search_while(published, "meanwhile", || !is_done.load(Ordering::Relaxed)));
             let begin = Instant::now();
             let edited = edit();
             let took = begin.elapsed();
             is_done.store(true, Ordering::Relaxed);
-            (edited, searching.join().expect("searching does not panic"), took)
+            searching.join().expect("searching does not panic");
+            (edited, took)
         });
         println!(
             "{} edits in {:.1} s, {:.0} a second",
@@ -127,7 +130,6 @@ impl Bench {
         show("  visible after", &mut edited.visible);
         show("  apply and publish", &mut edited.applied);
         show("  compaction", &mut edited.compacted);
-        show("  search meanwhile", &mut searched);
     }
 
     fn edit_the_index(&self, published: &ArcSwap<Index>) {

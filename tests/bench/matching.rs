@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{SCOPE, peak, resident, show};
+use support::{SCOPE, peak, processor_time, resident, show, show_processor_time};
 use wxfaq::bank::{Entry, EntryId};
 use wxfaq::matching::{Analyzer, Change, Index, Stage};
 
@@ -58,6 +58,7 @@ fn stages(index: &Index, queries: &[String]) {
     let mut whole = Vec::with_capacity(queries.len() * 2);
     let mut stages = vec![Vec::with_capacity(queries.len() * 2); STAGES.len()];
     let mut found = 0;
+    let before = processor_time();
     for round in 0..3 {
         for query in queries {
             let begin = Instant::now();
@@ -67,6 +68,8 @@ fn stages(index: &Index, queries: &[String]) {
             }
         }
     }
+    show("search", &mut whole);
+    show_processor_time(before, 3 * queries.len());
     for round in 0..3 {
         for query in queries {
             let mut ends = [Duration::ZERO; STAGES.len()];
@@ -86,7 +89,6 @@ fn stages(index: &Index, queries: &[String]) {
         }
     }
     assert!(found > 0, "nothing was found");
-    show("search", &mut whole);
     for ((name, _), times) in STAGES.iter().zip(&mut stages) {
         show(name, times);
     }

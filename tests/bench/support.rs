@@ -1,5 +1,7 @@
 //! What the matching benches share: banks and queries as `make_bank.py` writes them, the shipped dictionaries, figures.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use std::path::Path;
 use std::time::Duration;
 use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
@@ -49,6 +51,24 @@ pub fn questions(path: &str) -> Vec<String> {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Processor time of this thread so far: what neighbours take is not in it. Some systems count it in ticks of 4 ms, so
+/// that only means of many say something.
+pub fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("a thread knows its usage");
+    let micros = |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds()).unwrap_or_default();
+    Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
+}
+
+/// A line with the processor time of each of `count` pieces of work that began at `before`.
+pub fn show_processor_time(before: Duration, count: usize) {
+    let micros = processor_time().saturating_sub(before).as_secs_f64() * 1e6;
+    println!(
+        "{:22} mean {:9.1} us",
+        "  processor time of it",
+        micros / count.max(1) as f64
+    );
 }
 
 /// A line of times; sorts them.

@@ -8,7 +8,7 @@
 mod support;
 
 use std::time::Instant;
-use support::{SCOPE, peak, resident, show};
+use support::{SCOPE, peak, processor_time, resident, show, show_processor_time};
 use tantivy::collector::TopDocs;
 use tantivy::directory::RamDirectory;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
@@ -66,6 +66,7 @@ fn main() -> tantivy::Result<()> {
         peak()
     );
     let (mut whole, mut alone, mut found) = (Vec::new(), Vec::new(), 0);
+    let before = processor_time();
     for round in 0..3 {
         for query in &queries {
             let begin = Instant::now();
@@ -82,6 +83,7 @@ fn main() -> tantivy::Result<()> {
     }
     assert!(found > 0, "nothing was found");
     show("analyse and search", &mut whole);
+    show_processor_time(before, 3 * queries.len());
     show("search alone", &mut alone);
     Ok(())
 }
