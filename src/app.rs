@@ -4,6 +4,7 @@
 //! templates, dictionaries and configuration, comes in through [`Publisher`].
 
 mod first_day;
+mod keys;
 mod publisher;
 mod watch;
 mod wechat;
@@ -21,7 +22,7 @@ use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, T
 use crate::store::match_cache::MatchCache;
 use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monotonic};
 use crate::store::redis::{RedisConversations, RedisMatchCache, open as open_redis};
-use crate::store::sql::{OpenError, Questions};
+use crate::store::sql::{Database, OpenError};
 use crate::telemetry::{self, Logs, Metrics, TelemetryError};
 use crate::web::listener::{Limits, Socket, serve as listen};
 use crate::web::ops::{Dependency, Ops, Readiness};
@@ -213,8 +214,8 @@ impl Stores {
     }
 }
 
-/// Runs the daemon on the bank `questions` until it is told to stop.
-pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
+/// Runs the daemon on the bank and the API keys in `database` until it is told to stop.
+pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
     let metrics = Metrics::start()?;
     let Setup {
         config,
@@ -225,6 +226,7 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     let descriptors = lifecycle::raise_descriptor_limit();
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
+    let (questions, api_keys) = (database.questions(), database.api_keys());
     let sources = Sources::of(&config);
     let snapshot = publisher::first_snapshot(&questions, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
@@ -240,6 +242,7 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
     });
     let publisher = Arc::new(Publisher::new(bot.clone(), questions, sources));
     let web = Web::new(bot.clone(), gates(&config), decoy()?, policy(&config));
+    web.replace_keys(api_keys.all().await?);
 
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
@@ -256,6 +259,10 @@ pub async fn serve(setup: Setup, questions: Questions, logs: &Logs, mut inherite
         servers.spawn(listen(socket, ops::router(Arc::new(ops)), limits, stop.clone()));
     }
     let mut background = background(&config, &publisher, metrics, logs);
+    let (poll, holder) = (config.database_poll, web.clone());
+    background.spawn(keep_running("api keys", async move || {
+        keys::follow(api_keys.clone(), holder.clone(), poll).await;
+    }));
     if let Some(hangups) = hangups {
         let mut reload = Reload {
             hangups,
@@ -443,7 +450,7 @@ fn decoy() -> std::io::Result<Gate> {
 fn policy(config: &Config) -> Policy {
     Policy {
         timestamp_window: config.timestamp_window,
-        api_public: config.api_public,
+        api: config.api.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
         body_timeout: config.server.header_timeout,
     }

@@ -7,7 +7,8 @@ use crate::app::{self, Missing};
 use crate::bank::import::Mode;
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
-    Exit, Failure, ask, check, console_rules, eval, export, fake_wechat, import, menu, say, serve, simulate, write_out,
+    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, say, serve, simulate,
+    write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
@@ -50,6 +51,9 @@ pub enum Command {
     Menu(menu::Args),
     /// Play WeChat's API on this machine, for trials without an account.
     FakeWechat(fake_wechat::Args),
+    /// Keys of the JSON API: make, show, revoke.
+    #[command(subcommand)]
+    Apikey(apikey::Args),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -105,6 +109,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Simulate(args) => simulate::run(config, args).await,
         Command::Menu(args) => menu::run(config, args).await,
         Command::FakeWechat(args) => fake_wechat::run(args).await,
+        Command::Apikey(args) => apikey::run(config, args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wxfaq", &mut script);
@@ -127,7 +132,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
     }
     let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
     let config = app::configure(config, Missing::Leave)?.config;
-    let who = std::env::var("USER").unwrap_or_else(|_| "command line".to_owned());
+    let who = operator();
     let terms = ImportTerms {
         mode: args.mode,
         dry_run: args.dry_run,

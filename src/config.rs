@@ -8,7 +8,7 @@ mod layers;
 mod reader;
 mod values;
 
-pub use values::{Account, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
+pub use values::{Account, Api, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
 
 use crate::matching::Thresholds;
 use layers::{Layers, Origin};
@@ -56,7 +56,7 @@ impl Source {
 #[expect(missing_docs, reason = "config/default.toml documents every key")]
 pub struct Config {
     pub server: Server,
-    pub api_public: bool,
+    pub api: Api,
     pub accounts: Vec<Account>,
     pub database_url: Secret,
     pub database_poll: Duration,

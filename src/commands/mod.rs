@@ -21,6 +21,7 @@ pub mod simulate;
 pub mod menu;
 pub mod console_rules;
 pub mod fake_wechat;
+pub mod apikey;
 
 use crate::app::{self, AppError};
 use crate::config::{Account, Config};
@@ -186,6 +187,11 @@ pub fn write_out(bytes: &[u8]) {
     }
     eprintln!("wxfaq: standard output: {error}");
     std::process::exit(Exit::CannotCreate.code().into());
+}
+
+/// Who runs the command, for records of what was done.
+pub fn operator() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "command line".to_owned())
 }
 
 /// An error with its causes, in one line.

@@ -29,7 +29,7 @@ pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Fa
     if setup.first_day && questions.revision().await.map_err(AppError::from)? == 0 {
         import_samples(&questions).await?;
     }
-    let served = app::serve(setup, questions, &logs, inherited).await;
+    let served = app::serve(setup, &database, &logs, inherited).await;
     database.close().await;
     Ok(served?)
 }

@@ -3,7 +3,7 @@
 //! [`Reader::config`] is the entry point. It goes on after a problem, so that all of them are reported at once.
 
 use super::layers::{Layers, Leaf, Origin, is_secret};
-use super::{Account, Config, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
+use super::{Account, Api, Config, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
 use crate::matching::Thresholds;
 use crate::wechat::credentials::{CredentialParts, is_well_known_token};
 use crate::wechat::{Credentials, Mode};
@@ -53,7 +53,7 @@ impl Reader {
         }
         let config = Config {
             server: self.server(),
-            api_public: self.flag("api.public"),
+            api: self.api(),
             accounts,
             database_url: Secret::new(self.text("database.url")),
             database_poll: Duration::from_millis(self.integer("database.poll_ms", 100..=60_000)),
@@ -98,6 +98,19 @@ impl Reader {
             header_timeout: Duration::from_secs(self.integer("server.header_timeout_seconds", 1..=60)),
             idle_timeout: Duration::from_secs(self.integer("server.idle_timeout_seconds", 1..=3_600)),
             shutdown_grace: Duration::from_secs(self.integer("server.shutdown_grace_seconds", 0..=60)),
+        }
+    }
+
+    fn api(&mut self) -> Api {
+        let cors_origins = self.texts("api.cors_origins");
+        if !cors_origins.iter().all(|origin| is_origin(origin)) {
+            let accepted = "a list of origins such as https://m.example.com: scheme and host, no path, in lower case";
+            self.refuse("api.cors_origins", accepted);
+        }
+        Api {
+            public: self.flag("api.public"),
+            public_per_minute: self.integer("api.public_per_minute", 1..=1_000_000) as u32,
+            cors_origins,
         }
     }
 
@@ -437,6 +450,15 @@ fn is_account_id(id: &str) -> bool {
 fn is_this_machine(address: &str) -> bool {
     let host = address.split(['/', ':']).next().unwrap_or_default();
     host == "localhost" || address.starts_with("[::1]") || host.starts_with("127.")
+}
+
+/// As a browser writes the origin of a page; it leaves the usual port out.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b);
+    let usual =
+        (text.starts_with("https:") && text.ends_with(":443")) || (text.starts_with("http:") && text.ends_with(":80"));
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(allowed)) && !usual
 }
 
 /// A level, or a target with one: the filter's own parser takes a misspelt level for a target, and then all is silent.

@@ -47,6 +47,16 @@ pub struct Server {
     pub shutdown_grace: Duration,
 }
 
+/// `[api]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "config/default.toml documents every key")]
+pub struct Api {
+    pub public: bool,
+    pub public_per_minute: u32,
+    /// As browsers write them: `https://host` or with `:port`, in lower case.
+    pub cors_origins: Vec<String>,
+}
+
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use std::time::Duration;
 
 /// A failure of the JSON API: status and `{"error":{"code","message"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,21 @@ pub enum ApiError {
     /// 401: the API is not open to the public.
     #[error("an API key is needed")]
     Unauthorized,
+    /// 401: the key is none, or none any more.
+    #[error("the API key is not known; it may have been revoked")]
+    UnknownKey,
+    /// 403: the caller's key does not open this.
+    #[error("this needs an API key with the scope {scope}")]
+    Forbidden {
+        /// The scope's name.
+        scope: &'static str,
+    },
+    /// 429: the caller's rate is used up.
+    #[error("too many requests; try again in {} s", seconds(*wait))]
+    TooOften {
+        /// Until the next may come.
+        wait: Duration,
+    },
     /// 404: no such path.
     #[error("there is nothing at this address")]
     NotFound,
@@ -34,10 +50,17 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// The word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        self.status_and_code().1
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, "bad_parameter"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Unauthorized | Self::UnknownKey => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
@@ -50,21 +73,24 @@ impl IntoResponse for ApiError {
         let (status, code) = self.status_and_code();
         let body = Json(json!({ "error": { "code": code, "message": self.to_string() } }));
         let mut response = (status, body).into_response();
-        match self {
-            Self::Unauthorized => {
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let own = match self {
+            Self::Unauthorized => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::UnknownKey => {
+                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                Some((header::WWW_AUTHENTICATE, challenge))
             }
-            Self::Overloaded => {
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
-        }
+            Self::TooOften { wait } => Some((header::RETRY_AFTER, HeaderValue::from(seconds(wait)))),
+            Self::Overloaded => Some((header::RETRY_AFTER, HeaderValue::from(1))),
+            _ => None,
+        };
+        response.headers_mut().extend(own);
         response
     }
+}
+
+/// Whole seconds after which it is worth trying again, at least one.
+fn seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]
@@ -82,6 +108,12 @@ mod tests {
             400
         );
         assert_eq!(status(ApiError::Unauthorized), 401);
+        assert_eq!(status(ApiError::UnknownKey), 401);
+        assert_eq!(status(ApiError::Forbidden { scope: "trace" }), 403);
+        let wait = Duration::from_millis(1_001);
+        let refused = ApiError::TooOften { wait }.into_response();
+        assert_eq!(refused.status().as_u16(), 429);
+        assert_eq!(refused.headers()["retry-after"], "2");
         assert_eq!(status(ApiError::NotFound), 404);
         assert_eq!(status(ApiError::MethodNotAllowed), 405);
         assert_eq!(status(ApiError::Overloaded), 503);

@@ -4,9 +4,12 @@
 //! and metrics), [`listener`] accepts connections for both. A handler extracts, calls one thing, and converts.
 
 mod client;
+mod cors;
 mod error;
+mod keys;
 pub mod listener;
 pub mod ops;
+mod rate;
 mod search_api;
 mod webhook;
 
@@ -14,10 +17,12 @@ pub use error::ApiError;
 pub use webhook::Gate;
 
 use crate::bot::Bot;
-use crate::config::Network;
+use crate::config::{Api, Network};
+use crate::store::api_key::KeyScope;
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::routing::{any, get};
+use axum::{Router, middleware};
+use keys::{Door, Keyring};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +39,8 @@ pub struct Web {
     pub gates: ArcSwap<BTreeMap<String, Gate>>,
     /// What a reload may change beside the accounts.
     pub policy: ArcSwap<Policy>,
+    keys: ArcSwap<Keyring>,
+    addresses: rate::Addresses,
     /// Stands in for unknown accounts, so that they are refused no faster than a wrong signature.
     decoy: Gate,
     messages: Semaphore,
@@ -46,8 +53,8 @@ pub struct Web {
 pub struct Policy {
     /// Accepted distance of WeChat's timestamp from our clock, in seconds; 0: any.
     pub timestamp_window: u64,
-    /// Whether the search API needs no key.
-    pub api_public: bool,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub api: Api,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// For a request's body to arrive.
@@ -55,12 +62,14 @@ pub struct Policy {
 }
 
 impl Web {
-    /// Shared state for [`router`]. `decoy` is an account nobody has the Token of.
+    /// Shared state for [`router`], without API keys until [`Web::replace_keys`]. `decoy` is an account nobody has the Token of.
     pub fn new(bot: Arc<Bot>, gates: BTreeMap<String, Gate>, decoy: Gate, policy: Policy) -> Arc<Self> {
         Arc::new(Self {
             bot,
             gates: ArcSwap::from_pointee(gates),
             policy: ArcSwap::from_pointee(policy),
+            keys: ArcSwap::default(),
+            addresses: rate::Addresses::new(),
             decoy,
             messages: Semaphore::new(MAX_MESSAGES),
             bodies: webhook::BodyBudget::new(),
@@ -74,8 +83,26 @@ pub fn router(web: Arc<Web>) -> Router {
     Router::new()
         .route("/wechat", any(webhook::only_account))
         .route("/wechat/{account}", any(webhook::one_account))
-        .route("/api/v1/search", get(search_api::search))
+        .merge(api(&web))
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .fallback(|| async { ApiError::NotFound })
         .with_state(web)
+}
+
+/// The JSON API: behind its keys, and readable by the pages of the configured origins.
+fn api(web: &Arc<Web>) -> Router<Arc<Web>> {
+    let behind = |scope| {
+        let door = Door {
+            web: web.clone(),
+            scope,
+        };
+        middleware::from_fn_with_state(door, keys::admit)
+    };
+    let search = Router::new()
+        .route("/api/v1/search", get(search_api::search))
+        .route_layer(behind(KeyScope::Search));
+    Router::new()
+        .merge(search)
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(middleware::from_fn_with_state(web.clone(), cors::allow))
 }

@@ -54,9 +54,6 @@ struct HitBody {
 /// The handler.
 pub async fn search(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Result<Json<Body>, ApiError> {
     let started = Instant::now();
-    if !web.policy.load().api_public {
-        return Err(ApiError::Unauthorized);
-    }
     let parameters = parameters(query.as_deref().unwrap_or_default())?;
     let gates = web.gates.load();
     let account = account(&parameters, gates.keys())?;

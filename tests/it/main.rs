@@ -17,6 +17,7 @@ mod import;
 mod matching;
 mod dialog;
 mod daemon;
+mod api;
 mod overload;
 mod shared_redis;
 mod crash;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wxfaq::bank::Dictionaries;
 use wxfaq::bot::{Bot, Clock, MatchStore, Parts, Seals, Snapshot, SnapshotParts};
+use wxfaq::config::Api;
 use wxfaq::dialog::Templates;
 use wxfaq::matching::{Analyzer, Index, Thresholds};
 use wxfaq::store::StoreError;
@@ -136,7 +137,11 @@ impl Door {
         };
         let policy = Policy {
             timestamp_window: 300,
-            api_public: false,
+            api: Api {
+                public: false,
+                public_per_minute: 1,
+                cors_origins: vec![],
+            },
             trusted_proxies: vec![],
             body_timeout: Duration::from_secs(10),
         };

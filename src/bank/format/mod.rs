@@ -4,7 +4,7 @@
 //! inverse: reading what was written gives the same entries. `row` holds the table of columns both formats share.
 //! Whether a row is new, changed or a duplicate is [`super::import`]'s subject, and limits are [`super::limits`]'.
 
-mod beijing;
+pub mod beijing;
 mod csv;
 mod jsonl;
 mod row;

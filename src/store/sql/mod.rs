@@ -1,11 +1,13 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`] so far. They hold one set of
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`] and [`ApiKeys`]. They hold one set of
 //! statements in plain SQL with `?` for parameters; everything that must differ by database is in `Dialect`. So far
 //! only SQLite is compiled in. Nothing on the reply path calls into this module.
 
 mod questions;
+mod api_keys;
 
+pub use api_keys::{ApiKeys, Revocation};
 pub use questions::{ApplyError, Author, Changes, Questions};
 
 use super::StoreError;
@@ -96,6 +98,11 @@ impl Database {
     /// The question bank.
     pub fn questions(&self) -> Questions {
         Questions::new(self.clone())
+    }
+
+    /// The keys of the JSON API.
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.clone())
     }
 
     /// Ends every connection, after what they are doing.

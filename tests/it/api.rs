@@ -1,0 +1,227 @@
+//! The JSON API of the real binary, over HTTP: who may call it, how often, from which pages, and what it says.
+
+use crate::support::daemon::{Daemon, client, configuration, run};
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use std::fs;
+
+const SEARCH: &str = "/api/v1/search?account=plain&q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7";
+
+/// What the API said.
+struct Said {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Said {
+    fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// One request; `headers` by name.
+fn call(daemon: &Daemon, method: Method, path: &str, headers: &[(&str, &str)]) -> Said {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let url = format!("http://127.0.0.1:{}{path}", daemon.port);
+        let mut request = client().request(method, url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.unwrap();
+        let body = match body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&body).unwrap(),
+        };
+        Said {
+            status: StatusCode::as_u16(&status),
+            headers,
+            body,
+        }
+    })
+}
+
+fn get(daemon: &Daemon, path: &str, key: Option<&str>) -> Said {
+    let bearer = key.map(|key| format!("Bearer {key}"));
+    let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+    call(daemon, Method::GET, path, &headers)
+}
+
+fn apikey(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String) {
+    let all = [&["--config", "wxfaq.toml", "apikey"], arguments].concat();
+    let output = run(daemon.folder.path(), &all);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), text)
+}
+
+/// Makes a key, waits until it is taken over, and returns its id and the key.
+fn make_key(daemon: &Daemon, options: &[&str]) -> (String, String) {
+    let (status, said) = apikey(daemon, &[&["add", "tests", "--json"], options].concat());
+    assert_eq!(status, Some(0), "{said}");
+    let made: Value = serde_json::from_str(&said).unwrap();
+    let [id, key] = ["id", "key"].map(|name| made[name].as_str().unwrap().to_owned());
+    daemon.wait_until("the key is known", || get(daemon, SEARCH, Some(&key)).status != 401);
+    (id, key)
+}
+
+#[test]
+fn a_key_opens_the_api_until_it_is_revoked() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let without = get(&daemon, SEARCH, None);
+    assert_eq!((without.status, without.code()), (401, "unauthorized"));
+    assert_eq!(without.headers["www-authenticate"], "Bearer");
+    let (id, key) = make_key(&daemon, &[]);
+    let found = get(&daemon, SEARCH, Some(&key));
+    assert_eq!(found.status, 200);
+    assert!(found.body["hits"][0]["question"].as_str().unwrap().contains("科创板"));
+    let first = if key.as_bytes()[4] == b'A' { "B" } else { "A" };
+    let other = format!("wxk_{first}{}", &key[5..]);
+    for unknown in [&*other, "wxk_", "x", &key[1..]] {
+        let refused = get(&daemon, SEARCH, Some(unknown));
+        assert_eq!((refused.status, refused.code()), (401, "unauthorized"), "{unknown}");
+    }
+
+    let listed = apikey(&daemon, &["list"]).1;
+    assert!(
+        listed.contains(&id) && listed.contains("good") && !listed.contains(&key),
+        "{listed}"
+    );
+    assert_eq!(apikey(&daemon, &["revoke", &id]), (Some(0), format!("{id}: revoked\n")));
+    daemon.wait_until("the key is refused", || get(&daemon, SEARCH, Some(&key)).status == 401);
+    assert_eq!(
+        apikey(&daemon, &["revoke", &id]),
+        (Some(0), format!("{id}: was revoked before\n"))
+    );
+    assert_eq!(apikey(&daemon, &["revoke", "k0"]).0, Some(65));
+    assert!(apikey(&daemon, &["list"]).1.contains("revoked 20"));
+    assert!(!daemon.log().contains(&key));
+    // Not even in the database.
+    for file in ["data/wxfaq.db", "data/wxfaq.db-wal"] {
+        let bytes = fs::read(daemon.path(file)).unwrap_or_default();
+        assert!(!bytes.windows(key.len()).any(|part| part == key.as_bytes()), "{file}");
+    }
+}
+
+#[test]
+fn a_key_opens_what_its_scopes_say() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let (_, key) = make_key(&daemon, &["--scope", "ask,feedback"]);
+    let refused = get(&daemon, SEARCH, Some(&key));
+    assert_eq!((refused.status, refused.code()), (403, "forbidden"));
+    for wrong in [
+        &["add", "x", "--scope", "everything"][..],
+        &["add", "x", "--per-minute", "0"],
+        &["add", " "],
+    ] {
+        assert_eq!(apikey(&daemon, wrong).0, Some(64), "{wrong:?}");
+    }
+}
+
+#[test]
+fn each_key_has_a_rate_of_its_own() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let (_, slow) = make_key(&daemon, &["--per-minute", "3"]);
+    let (_, fast) = make_key(&daemon, &[]);
+    let statuses: Vec<u16> = (0..4).map(|_| get(&daemon, SEARCH, Some(&slow)).status).collect();
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    let refused = get(&daemon, SEARCH, Some(&slow));
+    assert_eq!(refused.code(), "too_many_requests");
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(get(&daemon, SEARCH, Some(&fast)).status, 200);
+}
+
+#[test]
+fn the_public_is_limited_by_address_and_follows_a_reload() {
+    let daemon = Daemon::start("[api]\npublic = true\npublic_per_minute = 5\n[database]\npoll_ms = 100");
+    let from = |address: &str| call(&daemon, Method::GET, SEARCH, &[("X-Forwarded-For", address)]).status;
+    // Nobody is believed who is not a trusted proxy: all of this is one address.
+    let statuses: Vec<u16> = (0..6).map(|n| from(&format!("203.0.113.{n}"))).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429]);
+    // A key has its own rate, and one that is not known does not become the public.
+    let (_, key) = make_key(&daemon, &[]);
+    assert_eq!(get(&daemon, SEARCH, Some(&key)).status, 200);
+    assert_eq!(get(&daemon, SEARCH, Some("wxk_unknown")).status, 401);
+
+    let trusting = configuration(
+        daemon.port,
+        daemon.ops_port,
+        "[api]\npublic = true\npublic_per_minute = 5\n[database]\npoll_ms = 100",
+    );
+    let trusting = trusting.replace("[server]\n", "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    fs::write(daemon.path("wxfaq.toml"), trusting).unwrap();
+    daemon.signal("HUP");
+    daemon.wait_until("it is reloaded", || daemon.log().contains("configuration reloaded"));
+    let statuses: Vec<u16> = (0..6).map(|n| from(&format!("203.0.113.{n}"))).collect();
+    assert_eq!(statuses, [200; 6]);
+    let statuses: Vec<u16> = (0..5).map(|_| from("203.0.113.1")).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 429]);
+
+    let closed = configuration(daemon.port, daemon.ops_port, "");
+    fs::write(daemon.path("wxfaq.toml"), closed).unwrap();
+    daemon.signal("HUP");
+    daemon.wait_until("it is closed", || get(&daemon, SEARCH, None).status == 401);
+}
+
+#[test]
+fn pages_of_the_configured_origins_may_read_the_api() {
+    let daemon = Daemon::start("[api]\npublic = true\ncors_origins = [\"https://m.example.com\"]");
+    let asked = |method: Method, origin: &str, more: &[(&str, &str)]| {
+        call(&daemon, method, SEARCH, &[&[("Origin", origin)], more].concat())
+    };
+    let said = asked(Method::GET, "https://m.example.com", &[]);
+    assert_eq!(said.status, 200);
+    assert_eq!(said.headers["access-control-allow-origin"], "https://m.example.com");
+    assert_eq!(said.headers["vary"], "Origin");
+    let wanted = [
+        ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", "authorization"),
+    ];
+    let said = asked(Method::OPTIONS, "https://m.example.com", &wanted);
+    assert_eq!(said.status, 204);
+    assert_eq!(
+        said.headers["access-control-allow-headers"],
+        "Authorization, Content-Type"
+    );
+    for other in ["https://m.example.com.evil.example", "http://m.example.com", "null"] {
+        let said = asked(Method::GET, other, &[]);
+        assert!(!said.headers.contains_key("access-control-allow-origin"), "{other}");
+        let said = asked(Method::OPTIONS, other, &wanted);
+        assert!(!said.headers.contains_key("access-control-allow-origin"), "{other}");
+    }
+    // An error can be read as well.
+    let refused = call(
+        &daemon,
+        Method::GET,
+        SEARCH,
+        &[("Origin", "https://m.example.com"), ("Authorization", "Bearer x")],
+    );
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.headers["access-control-allow-origin"], "https://m.example.com");
+    let wrong = call(&daemon, Method::POST, SEARCH, &[]);
+    assert_eq!((wrong.status, wrong.code()), (405, "method_not_allowed"));
+}
+
+#[test]
+fn origins_are_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    for origin in [
+        "*",
+        "https://m.example.com/",
+        "m.example.com",
+        "https://m.example.com:443",
+        "https://M.example.com",
+    ] {
+        let more = format!("[api]\ncors_origins = [\"{origin}\"]");
+        fs::write(folder.path().join("wxfaq.toml"), configuration(1, 2, &more)).unwrap();
+        let output = run(folder.path(), &["--config", "wxfaq.toml", "check", "--offline"]);
+        assert_eq!(output.status.code(), Some(78), "{origin}");
+    }
+}
