@@ -19,7 +19,7 @@ pub use snapshot::{Snapshot, SnapshotParts};
 
 use crate::bank::Channel;
 use crate::dialog;
-use crate::matching::{Matches, Scope};
+use crate::matching::{Matches, Scope, Trace};
 use crate::store::conversations::Conversations;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
@@ -246,6 +246,18 @@ impl Bot {
             metrics::histogram!("wxfaq_search_seconds").record(started.elapsed());
             matches
         })
+    }
+
+    /// As [`Bot::search`], past every cache, with every step of it.
+    pub fn explain(&self, request: SearchRequest<'_>) -> (Found, Trace) {
+        let snapshot = self.snapshot();
+        let normalized = snapshot.index.analyzer().normalize(request.text);
+        let scope = self.lookup(request, &snapshot, &normalized).scope;
+        let trace = snapshot
+            .index
+            .explain(request.text, scope, request.top, snapshot.thresholds);
+        let matches = Arc::new(snapshot.index.search(request.text, scope, request.top));
+        (Found::new(normalized, matches, snapshot, request.top), trace)
     }
 
     fn lookup<'a>(&self, request: SearchRequest<'a>, snapshot: &'a Snapshot, normalized: &'a str) -> Lookup<'a> {

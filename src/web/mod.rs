@@ -9,6 +9,7 @@ mod error;
 mod keys;
 pub mod listener;
 pub mod ops;
+mod parameters;
 mod rate;
 mod search_api;
 mod webhook;

@@ -1,21 +1,21 @@
-//! `GET /api/v1/search`: the bank's best entries for a question, as JSON.
+//! `GET /api/v1/search`: the bank's best entries for a question, as JSON; with `trace=1` also how they were
+//! found.
 
+use super::keys::Caller;
+use super::parameters::Parameters;
 use super::{ApiError, Web};
 use crate::bank::{Answer, Entry};
-use crate::bot::SearchRequest;
-use crate::matching::{Decision, Hit};
-use axum::Json;
+use crate::bot::{Found, SearchRequest};
+use crate::matching::{Decision, Hit, Trace};
+use crate::store::api_key::KeyScope;
 use axum::extract::{RawQuery, State};
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::Value;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-const MAX_QUERY_CHARS: usize = 500;
-const MAX_TOP: usize = 50;
 const DEFAULT_TOP: usize = 5;
 
 /// Searches that may wait for their turn.
@@ -38,6 +38,9 @@ pub struct Body {
     decision: Decision,
     hits: Vec<HitBody>,
     took_us: u64,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Trace>,
 }
 
 #[derive(Serialize)]
@@ -52,45 +55,52 @@ struct HitBody {
 }
 
 /// The handler.
-pub async fn search(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Result<Json<Body>, ApiError> {
+pub async fn search(
+    State(web): State<Arc<Web>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Body>, ApiError> {
     let started = Instant::now();
-    let parameters = parameters(query.as_deref().unwrap_or_default())?;
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
     let gates = web.gates.load();
-    let account = account(&parameters, gates.keys())?;
-    let text = parameters.get("q").map(|text| text.trim()).unwrap_or_default();
-    if !(1..=MAX_QUERY_CHARS).contains(&text.chars().count()) {
-        return Err(ApiError::BadParameter {
-            name: "q",
-            reason: format!("1–{MAX_QUERY_CHARS} characters are accepted"),
-        });
-    }
-    let category = parameters
-        .get("category")
-        .map(|text| &**text)
-        .filter(|text| !text.is_empty());
-    let top = top(&parameters)?;
     let request = SearchRequest {
-        text,
-        account,
-        category,
-        top,
+        text: parameters.question()?,
+        account: parameters.account(gates.keys())?,
+        category: parameters.category(),
+        top: parameters.top(DEFAULT_TOP)?,
     };
-    let found = match web.bot.found_before(request).await {
-        Some(found) => found,
-        None => {
-            let _turn = web.searches.turn().await?;
-            web.bot.search(request)
-        }
+    let (found, trace) = match parameters.trace()? {
+        true => explained(&web, &caller, request).await?,
+        false => (found(&web, request).await?, None),
     };
     let body = Body {
-        query: text.to_owned(),
+        query: request.text.to_owned(),
         decision: found.matches.decide(found.snapshot.thresholds),
         hits: found.matches.hits.iter().map(HitBody::from).collect(),
         normalized: found.normalized,
         took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        trace,
     };
     metrics::histogram!("wxfaq_api_search_seconds").record(started.elapsed());
     Ok(Json(body))
+}
+
+async fn found(web: &Web, request: SearchRequest<'_>) -> Result<Found, ApiError> {
+    if let Some(found) = web.bot.found_before(request).await {
+        return Ok(found);
+    }
+    let _turn = web.searches.turn().await?;
+    Ok(web.bot.search(request))
+}
+
+async fn explained(web: &Web, caller: &Caller, request: SearchRequest<'_>) -> Result<(Found, Option<Trace>), ApiError> {
+    if !caller.may(KeyScope::Trace) {
+        let scope = KeyScope::Trace.as_str();
+        return Err(ApiError::Forbidden { scope });
+    }
+    let _turn = web.searches.turn().await?;
+    let (found, trace) = web.bot.explain(request);
+    Ok((found, Some(trace)))
 }
 
 impl Searches {
@@ -117,67 +127,6 @@ impl Searches {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(ApiError::Overloaded),
         }
-    }
-}
-
-/// The decoded query string; a parameter given twice is refused.
-fn parameters(raw: &str) -> Result<BTreeMap<&str, Cow<'_, str>>, ApiError> {
-    let mut parameters = BTreeMap::new();
-    for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(name) = ["q", "top", "account", "category"]
-            .into_iter()
-            .find(|known| *known == name)
-        else {
-            continue;
-        };
-        let spaced = value.replace('+', " ");
-        let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
-        let decoded = decoded
-            .map_err(|_| ApiError::BadParameter {
-                name,
-                reason: "is not UTF-8".into(),
-            })?
-            .into_owned();
-        if parameters.insert(name, Cow::Owned(decoded)).is_some() {
-            return Err(ApiError::BadParameter {
-                name,
-                reason: "is given twice".into(),
-            });
-        }
-    }
-    Ok(parameters)
-}
-
-fn top(parameters: &BTreeMap<&str, Cow<'_, str>>) -> Result<usize, ApiError> {
-    let Some(text) = parameters.get("top") else {
-        return Ok(DEFAULT_TOP);
-    };
-    let top = text.parse().ok().filter(|top| (1..=MAX_TOP).contains(top));
-    top.ok_or_else(|| ApiError::BadParameter {
-        name: "top",
-        reason: format!("1–{MAX_TOP} is accepted"),
-    })
-}
-
-/// The account asked for; the only one when there is one.
-fn account<'a>(
-    parameters: &'a BTreeMap<&str, Cow<'_, str>>,
-    mut accounts: impl Iterator<Item = &'a String>,
-) -> Result<&'a str, ApiError> {
-    let unknown = |reason: &str| ApiError::BadParameter {
-        name: "account",
-        reason: reason.into(),
-    };
-    match parameters.get("account").filter(|id| !id.is_empty()) {
-        Some(id) => accounts
-            .find(|known| **known == **id)
-            .map(String::as_str)
-            .ok_or_else(|| unknown("is not known")),
-        None => match (accounts.next(), accounts.next()) {
-            (Some(only), None) => Ok(only),
-            _ => Err(unknown("is needed: there are several")),
-        },
     }
 }
 
@@ -241,23 +190,5 @@ mod tests {
         let searches = Searches::for_this_machine();
         let cores = std::thread::available_parallelism().unwrap().get();
         assert_eq!(searches.running.available_permits(), (cores - 1).max(1));
-    }
-
-    #[test]
-    fn parameters_are_decoded_once_and_may_come_once() {
-        assert_eq!(parameters("q=%E5%BC%80+%E6%88%B7&x=1").unwrap()["q"], "开 户");
-        assert!(parameters("q=a&q=b").is_err());
-        assert!(parameters("q=%FF").is_err());
-        assert!(top(&parameters("top=51").unwrap()).is_err() && top(&parameters("top=0").unwrap()).is_err());
-        assert_eq!(top(&parameters("").unwrap()), Ok(5));
-    }
-
-    #[test]
-    fn the_account_may_be_left_out_when_there_is_one() {
-        let (one, two) = (vec!["a".to_owned()], vec!["a".to_owned(), "b".to_owned()]);
-        assert_eq!(account(&parameters("").unwrap(), one.iter()), Ok("a"));
-        assert!(account(&parameters("").unwrap(), two.iter()).is_err());
-        assert_eq!(account(&parameters("account=b").unwrap(), two.iter()), Ok("b"));
-        assert!(account(&parameters("account=c").unwrap(), two.iter()).is_err());
     }
 }

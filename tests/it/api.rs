@@ -125,6 +125,51 @@ fn a_key_opens_what_its_scopes_say() {
 }
 
 #[test]
+fn a_trace_is_shown_to_keys_that_may_see_it() {
+    let daemon = Daemon::start("[api]\npublic = true\n[database]\npoll_ms = 100");
+    let traced = format!("{SEARCH}&trace=1&top=3");
+    let (_, plain) = make_key(&daemon, &[]);
+    for key in [None, Some(&*plain)] {
+        let refused = get(&daemon, &traced, key);
+        assert_eq!((refused.status, refused.code()), (403, "forbidden"), "{key:?}");
+    }
+    let (_, key) = make_key(&daemon, &["--scope", "search,trace"]);
+    let untraced = get(&daemon, &format!("{SEARCH}&top=3"), Some(&key)).body;
+    assert!(untraced.get("trace").is_none());
+    let said = get(&daemon, &traced, Some(&key)).body;
+    for field in ["hits", "decision", "normalized"] {
+        assert_eq!(said[field], untraced[field], "{field}");
+    }
+    assert_eq!(said["trace"]["candidates"].as_array().unwrap().len(), 3);
+    for (hit, candidate) in said["hits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(said["trace"]["candidates"].as_array().unwrap())
+    {
+        assert_eq!(
+            (&hit["id"], &hit["score"]),
+            (&candidate["id"], &candidate["confidence"])
+        );
+    }
+    // The same object as the command's: there the entries of the channel wechat, which are the same here.
+    let asked = [
+        "--config",
+        "wxfaq.toml",
+        "ask",
+        "科创板开户",
+        "--account",
+        "plain",
+        "--trace",
+        "--json",
+    ];
+    let printed: Value = serde_json::from_slice(&run(daemon.folder.path(), &asked).stdout).unwrap();
+    let said = get(&daemon, &format!("{SEARCH}&trace=1&top=5"), Some(&key)).body;
+    assert_eq!(said["trace"], printed);
+    assert_eq!(get(&daemon, &format!("{SEARCH}&trace=yes"), Some(&key)).status, 400);
+}
+
+#[test]
 fn each_key_has_a_rate_of_its_own() {
     let daemon = Daemon::start("[database]\npoll_ms = 100");
     let (_, slow) = make_key(&daemon, &["--per-minute", "3"]);
