@@ -5,6 +5,7 @@
 //! seals that make stored bytes trustworthy. A reply needs neither database nor Redis, and no message meets silence for
 //! want of its session.
 
+mod asked;
 mod work;
 mod turns;
 mod matches;
@@ -12,6 +13,7 @@ mod sealed;
 mod seals;
 mod snapshot;
 
+pub use asked::Asked;
 pub use matches::MatchStore;
 pub use sealed::{SealedAccessTokens, SealedConversations, SealedMatches};
 pub use seals::{Pseudonym, Seals};
@@ -78,6 +80,7 @@ pub struct Bot {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     lease: Duration,
+    asked: Asked,
     turns: Turns,
     tasks: TaskTracker,
 }
@@ -140,6 +143,7 @@ impl Bot {
             clock: parts.clock,
             deadline: parts.deadline,
             lease: parts.lease,
+            asked: Asked::default(),
             turns: Turns::default(),
             tasks: TaskTracker::new(),
         })
@@ -165,6 +169,21 @@ impl Bot {
     /// Work that goes on after its request; closed and awaited at a stop.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
+    }
+
+    /// Which entries followers were answered with.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// What callers of the JSON API may see of the bank of an account now.
+    pub fn api_scope<'a>(&self, account: &'a str) -> Scope<'a> {
+        Scope {
+            account,
+            channel: Channel::Api,
+            now: self.now(),
+            category: None,
+        }
     }
 
     /// Notes the signature of a URL verification; `false`: it was seen with a message.
@@ -262,10 +281,8 @@ impl Bot {
 
     fn lookup<'a>(&self, request: SearchRequest<'a>, snapshot: &'a Snapshot, normalized: &'a str) -> Lookup<'a> {
         let scope = Scope {
-            account: request.account,
-            channel: Channel::Api,
-            now: self.now(),
             category: request.category,
+            ..self.api_scope(request.account)
         };
         Lookup {
             snapshot,

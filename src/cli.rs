@@ -7,8 +7,8 @@ use crate::app::{self, Missing};
 use crate::bank::import::Mode;
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
-    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, say, serve, simulate,
-    write_out,
+    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, say, serve,
+    simulate, write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;

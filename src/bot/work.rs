@@ -272,6 +272,9 @@ impl Work {
             Told::Choice(id) => (Some(id.as_str()), None),
             _ => (None, None),
         };
+        if let Told::Answer(id, _) | Told::Choice(id) = &outcome.told {
+            self.bot.asked.note(id);
+        }
         tracing::info!(
             account,
             follower,

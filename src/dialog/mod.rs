@@ -191,7 +191,7 @@ pub fn conclude(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome 
 }
 
 /// Whether the entry stands in the category 闲聊 or below it.
-fn is_small_talk(entry: &Entry) -> bool {
+pub fn is_small_talk(entry: &Entry) -> bool {
     let below = entry.category.strip_prefix(SMALL_TALK);
     below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

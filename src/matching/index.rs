@@ -48,8 +48,8 @@ struct Inner {
 
 /// A segment, less the entries that were changed or removed since.
 #[derive(Clone)]
-struct Part {
-    segment: Arc<Segment>,
+pub(super) struct Part {
+    pub segment: Arc<Segment>,
     /// A bit for each document.
     dead: Arc<Vec<u64>>,
     deaths: usize,
@@ -261,6 +261,16 @@ impl Index {
         &self.inner.vocabulary
     }
 
+    /// The bank's words, characters and runs by how they are typed.
+    pub(super) fn lexicon(&self) -> &Lexicon {
+        &self.inner.lexicon
+    }
+
+    /// Where its entries are.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.inner.parts
+    }
+
     /// Ranks every candidate.
     pub(super) fn rank(&self, query: &str, scope: Scope<'_>, breadth: Breadth) -> Ranking<'_> {
         self.rank_watched(query, scope, breadth, |_| {})
@@ -345,7 +355,7 @@ fn drafts(entries: &[Arc<Entry>], analyzer: &Analyzer) -> Vec<Drafts> {
 }
 
 impl Part {
-    fn is_alive(&self, doc: u32) -> bool {
+    pub fn is_alive(&self, doc: u32) -> bool {
         self.dead
             .get(doc as usize / 64)
             .is_none_or(|bits| bits >> (doc % 64) & 1 == 0)

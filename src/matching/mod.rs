@@ -18,6 +18,8 @@ pub mod features;
 pub mod ranking;
 pub mod confidence;
 pub mod index;
+pub mod popularity;
+pub mod suggest;
 pub mod trace;
 pub mod metrics;
 pub mod reliability;
@@ -25,6 +27,8 @@ pub mod replay;
 
 pub use confidence::{Decision, Thresholds};
 pub use index::{Change, Index, Scope, Stage};
+pub use popularity::Popularity;
+pub use suggest::Suggestion;
 pub use tokenizer::Analyzer;
 pub use trace::Trace;
 

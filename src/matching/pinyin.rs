@@ -52,6 +52,24 @@ pub fn initials(c: char) -> impl Iterator<Item = u8> {
         .filter_map(|reading| reading.plain().bytes().next())
 }
 
+/// The class of a syllable as someone types it; `None` for what is no whole syllable.
+pub fn typed(spelling: &str) -> Option<Syllable> {
+    TABLE.typed.get(spelling).copied()
+}
+
+/// The classes of all syllables whose typed spelling begins with `letters`, each once, in alphabetical order.
+pub fn beginning(letters: &str) -> Vec<Syllable> {
+    let start = TABLE
+        .in_order
+        .partition_point(|(spelling, _)| spelling.as_str() < letters);
+    let found = TABLE.in_order[start..].iter();
+    let found = found.take_while(|(spelling, _)| spelling.starts_with(letters));
+    let mut classes: Vec<Syllable> = found.map(|(_, class)| *class).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
 /// Splits a run of Latin letters into syllables: the fewest, of those the longest first. `None` when it is no pinyin.
 pub fn split(run: &str) -> Option<Vec<Syllable>> {
     /// zhuang.
@@ -95,6 +113,8 @@ struct Table {
     readings: Vec<Syllable>,
     /// Every spelling someone may type, the exact and the fuzzy one.
     typed: FxHashMap<String, Syllable>,
+    /// The same in alphabetical order.
+    in_order: Vec<(String, Syllable)>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -132,14 +152,20 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     // hm, ng, n: interjections that would make pinyin of half of English.
     let is_typed = |spelling: &&String| spelling.bytes().any(|b| b"aeiouv".contains(&b));
     let typed = exact.iter().chain(&spellings).filter(is_typed);
-    let typed = typed
+    let typed: FxHashMap<String, Syllable> = typed
         .filter_map(|spelling| Some((spelling.clone(), class(spelling)?)))
         .collect();
+    let mut in_order: Vec<(String, Syllable)> = typed
+        .iter()
+        .map(|(spelling, class)| (spelling.clone(), *class))
+        .collect();
+    in_order.sort_unstable();
     Table {
         spellings,
         spans,
         readings,
         typed,
+        in_order,
     }
 });
 
@@ -176,6 +202,16 @@ mod tests {
         for no_pinyin in ["etf", "cfa", "a", "", "科", "kcb", "app", "ng", "Kai"] {
             assert_eq!(spelled(no_pinyin), None, "{no_pinyin}");
         }
+    }
+
+    #[test]
+    fn a_half_typed_syllable_may_become_several() {
+        let spelled = |letters| -> Vec<_> { beginning(letters).into_iter().map(Syllable::spelling).collect() };
+        assert_eq!(spelled("chu"), ["cu", "cua", "cuai", "cuan", "cui", "cun", "cuo"]);
+        assert_eq!(spelled("kon"), ["kong"]);
+        assert!(spelled("i").is_empty() && spelled("xyz").is_empty());
+        assert_eq!((typed("chuang"), typed("chua")), (typed("cuan"), typed("cua")));
+        assert_eq!(typed("kec"), None);
     }
 
     #[test]

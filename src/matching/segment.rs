@@ -8,7 +8,7 @@ use super::features::denies;
 use super::pinyin::Syllable;
 use super::postings::Lists;
 use super::spelling::Lexicon;
-use super::tokenizer::{Analysis, Analyzer, Bigram, Contrasted, SoundBigram, Unit, Word};
+use super::tokenizer::{Analysis, Analyzer, Bigram, Contrasted, SoundBigram, Unit, Word, units};
 use super::vocabulary::{Terms, Vocabulary};
 use crate::bank::{Answer, Entry, State};
 use rustc_hash::FxHashMap;
@@ -27,6 +27,8 @@ pub struct Drafts {
     answers: Vec<Word>,
     /// How the words are spelled.
     spellings: FxHashMap<Word, Box<str>>,
+    /// How runs of letters and digits are spelled.
+    runs: FxHashMap<Unit, Box<str>>,
 }
 
 struct Draft {
@@ -82,6 +84,8 @@ pub struct Item {
     pub entry: Arc<Entry>,
     /// Hash of everything that decides a search.
     pub content: u128,
+    /// The entry's, as far as it fits.
+    pub priority: i8,
     docs_end: u32,
     answers_start: u32,
     answers: u32,
@@ -194,6 +198,12 @@ impl Drafts {
             let spelled = &analysis.text[start as usize..end as usize];
             self.spellings.entry(*word).or_insert_with(|| spelled.into());
         }
+        for (unit, start) in analysis.units.iter().zip(&analysis.unit_starts) {
+            let is_new = unit.as_char().is_none() && !self.runs.contains_key(unit);
+            if is_new && let Some((_, run)) = units(&analysis.text[*start as usize..]).next() {
+                self.runs.insert(*unit, run.into());
+            }
+        }
     }
 }
 
@@ -254,6 +264,9 @@ impl Segment {
                     let number = vocabulary.unit_or_new(unit);
                     if number as usize >= known {
                         lexicon.learn_char(unit, number);
+                        if let Some(run) = drafts.runs.get(&unit) {
+                            lexicon.learn_run(run, number);
+                        }
                     }
                     self.rows.push(number);
                 }
@@ -321,6 +334,7 @@ impl Segment {
             sieve: answer
                 .iter()
                 .fold(Sieve::default(), |sieve, number| sieve.with(*number)),
+            priority: entry.priority.clamp(i8::MIN.into(), i8::MAX.into()) as i8,
             entry,
             content,
             docs_end: self.docs.len() as u32,
@@ -456,6 +470,12 @@ impl Segment {
     pub fn find(&self, id: &str) -> Option<u32> {
         let found = self.items.binary_search_by(|item| item.entry.id.as_str().cmp(id));
         found.ok().map(|at| at as u32)
+    }
+
+    /// [`Word::new`] of the id of a document's entry, without a look at the entry.
+    pub fn id_hash(&self, doc: u32) -> u32 {
+        let doc = self.doc(doc);
+        doc.tie.wrapping_sub(u32::from(doc.phrasing))
     }
 
     /// The documents of an entry.

@@ -10,6 +10,8 @@ use super::pinyin::{self, Syllable};
 use super::tokenizer::{Analysis, Bigram, Unit, units};
 use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Cost of changing one typed character.
@@ -44,6 +46,8 @@ struct Shelf {
     by_initials: FxHashMap<Key, Vec<u32>>,
     /// By syllable: numbers of characters that may be read so.
     by_syllable: FxHashMap<Syllable, Vec<u32>>,
+    /// Runs of letters or digits with their numbers.
+    runs: BTreeMap<Box<str>, u32>,
 }
 
 /// A row of characters, syllables or initials, hashed.
@@ -153,10 +157,31 @@ impl Lexicon {
         }
     }
 
+    /// Takes in a run of letters or digits that is new in the bank, with its number.
+    pub fn learn_run(&mut self, run: &str, number: u32) {
+        self.recent.runs.insert(run.into(), number);
+    }
+
+    /// Numbers of the characters that may be read so; the bank may hold some of them no longer.
+    pub fn sounding(&self, syllable: Syllable) -> impl Iterator<Item = u32> {
+        let known = self.shelves().filter_map(move |shelf| shelf.by_syllable.get(&syllable));
+        known.flatten().copied()
+    }
+
+    /// Numbers of the runs that begin with `letters`; the bank may hold some of them no longer.
+    pub fn runs_beginning<'a>(&'a self, letters: &'a str) -> impl Iterator<Item = u32> + 'a {
+        let from = (Bound::Included(letters), Bound::Unbounded);
+        let found = self.shelves().flat_map(move |shelf| {
+            let after = shelf.runs.range::<str, _>(from);
+            after.take_while(move |(run, _)| run.starts_with(letters))
+        });
+        found.map(|(_, number)| *number)
+    }
+
     /// Files what is recent with the rest; takes time proportional to all of it.
     pub fn settle(&mut self) {
         let recent = std::mem::take(&mut self.recent);
-        if self.settled.words.is_empty() && self.settled.by_syllable.is_empty() {
+        if self.settled.words.is_empty() && self.settled.by_syllable.is_empty() && self.settled.runs.is_empty() {
             self.settled = Arc::new(recent);
             return;
         }
@@ -167,6 +192,7 @@ impl Lexicon {
         for (syllable, numbers) in recent.by_syllable {
             settled.by_syllable.entry(syllable).or_default().extend(numbers);
         }
+        settled.runs.extend(recent.runs);
     }
 
     /// The query as the bank would spell it; `None` when that is how it is spelled.
@@ -253,13 +279,9 @@ impl<'a> Search<'a> {
 
     /// The bank's most frequent character that is read so, with its cost; of equal ones the lowest code.
     fn best_char(&self, syllable: Syllable) -> Option<(u32, char)> {
-        let numbers = self
-            .lexicon
-            .shelves()
-            .filter_map(|shelf| shelf.by_syllable.get(&syllable));
-        let known = numbers.flatten().filter_map(|number| {
-            let doc_freq = self.vocabulary.units.doc_freq(*number);
-            Some((doc_freq, self.vocabulary.unit(*number).as_char()?)).filter(|_| doc_freq > 0)
+        let known = self.lexicon.sounding(syllable).filter_map(|number| {
+            let doc_freq = self.vocabulary.units.doc_freq(number);
+            Some((doc_freq, self.vocabulary.unit(number).as_char()?)).filter(|_| doc_freq > 0)
         });
         known.map(|(doc_freq, c)| (self.rarity.idf(doc_freq), c)).min()
     }

@@ -25,6 +25,26 @@ pub fn normalize(text: &str) -> String {
     join(numerals::canonical(&asked))
 }
 
+/// [`normalize`] without what makes different wordings equal: no question word, filler or number is touched.
+///
+/// What somebody has typed so far is compared in this form as well, because a wording that is half there may be taken
+/// for another.
+pub fn plain(text: &str) -> String {
+    join(separate(&fold(&without_faces(text))))
+}
+
+/// Ways to ask that begin with `text` and go on, so that it may be one of them half typed.
+pub fn wordings_beginning(text: &str) -> impl Iterator<Item = &'static str> {
+    let phrases = CANONICAL.iter().map(|(from, _)| *from);
+    phrases.filter(move |phrase| phrase.len() > text.len() && phrase.starts_with(text))
+}
+
+/// Whether all of `text` may be a half-typed opening that asks for nothing.
+pub fn may_become_opening(text: &str) -> bool {
+    let mut openings = OPENINGS.iter().chain(OPENINGS_APART);
+    openings.any(|opening| opening.len() > text.len() && opening.starts_with(text))
+}
+
 static QUESTION_WORDS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(CANONICAL));
 static SPOKEN_ASIDES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(ASIDES));
 static POLITE_OPENINGS: LazyLock<Affixes> = LazyLock::new(|| Affixes::new(OPENINGS, |text| text.chars().next()));

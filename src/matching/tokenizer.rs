@@ -23,6 +23,8 @@ pub struct Analyzer {
     stopwords: FxHashSet<String>,
     /// Normalised member to normalised first member of its class.
     synonyms: FxHashMap<String, String>,
+    /// The keys of `synonyms`, sorted.
+    members: Box<[String]>,
     contrast: ContrastGroups,
 }
 
@@ -201,7 +203,10 @@ impl Analyzer {
                 classes.entry(member.clone()).or_insert_with(|| class[0].clone());
             }
         }
+        let mut members: Vec<String> = classes.keys().cloned().collect();
+        members.sort_unstable();
         Self {
+            members: members.into(),
             stopwords: dictionaries
                 .stopwords
                 .iter()
@@ -275,6 +280,19 @@ impl Analyzer {
     /// Whether `word` is one the operator wants ignored.
     pub fn is_stopword(&self, word: &str) -> bool {
         self.stopwords.contains(word)
+    }
+
+    /// Members of synonym classes that begin with `text` and go on, as they are normalised, in order.
+    pub fn synonyms_beginning<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let start = self.members.partition_point(|member| member.as_str() <= text);
+        let after = self.members[start..].iter().map(String::as_str);
+        after.take_while(move |member| member.starts_with(text))
+    }
+
+    /// A normalised text with the first member of its class for every synonym.
+    pub fn rewrite(&self, text: &str) -> String {
+        let rewritten = self.with_synonyms(&self.jieba.cut(text, false));
+        rewritten.unwrap_or_else(|| text.to_owned())
     }
 
     /// `None` when there is no synonym in it.

@@ -3,6 +3,7 @@
 //! [`router`] holds what the world may reach (webhook and JSON API), [`ops::router`] what only the operator may (health
 //! and metrics), [`listener`] accepts connections for both. A handler extracts, calls one thing, and converts.
 
+mod bank_api;
 mod client;
 mod cors;
 mod error;
@@ -101,6 +102,10 @@ fn api(web: &Arc<Web>) -> Router<Arc<Web>> {
     };
     let search = Router::new()
         .route("/api/v1/search", get(search_api::search))
+        .route("/api/v1/suggest", get(bank_api::suggest))
+        .route("/api/v1/hot", get(bank_api::hot))
+        .route("/api/v1/questions/{id}", get(bank_api::question))
+        .route("/api/v1/categories", get(bank_api::categories))
         .route_layer(behind(KeyScope::Search));
     Router::new()
         .merge(search)

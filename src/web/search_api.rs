@@ -4,7 +4,7 @@
 use super::keys::Caller;
 use super::parameters::Parameters;
 use super::{ApiError, Web};
-use crate::bank::{Answer, Entry};
+use crate::bank::Entry;
 use crate::bot::{Found, SearchRequest};
 use crate::matching::{Decision, Hit, Trace};
 use crate::store::api_key::KeyScope;
@@ -78,7 +78,7 @@ pub async fn search(
         decision: found.matches.decide(found.snapshot.thresholds),
         hits: found.matches.hits.iter().map(HitBody::from).collect(),
         normalized: found.normalized,
-        took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        took_us: micros(started),
         trace,
     };
     metrics::histogram!("wxfaq_api_search_seconds").record(started.elapsed());
@@ -118,7 +118,7 @@ impl Searches {
     }
 
     /// Waits for a turn, which lasts until it is dropped.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         if let Ok(turn) = self.running.try_acquire() {
             return Ok(turn);
         }
@@ -136,7 +136,6 @@ impl From<&Hit> for HitBody {
             id,
             question,
             similar,
-            answer,
             category,
             ..
         } = &*hit.entry;
@@ -144,7 +143,7 @@ impl From<&Hit> for HitBody {
             0 => question,
             n => similar.get(usize::from(n) - 1).unwrap_or(question),
         };
-        let (kind, answer) = kind_and_answer(answer);
+        let (kind, answer) = answer_of(&hit.entry);
         Self {
             id: id.to_string(),
             question: question.clone(),
@@ -157,9 +156,15 @@ impl From<&Hit> for HitBody {
     }
 }
 
-fn kind_and_answer(answer: &Answer) -> (&'static str, Value) {
-    let kind = answer.kind();
-    let value = serde_json::to_value(answer)
+/// Since then, in µs.
+pub fn micros(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Kind and answer as they stand in a bank's JSONL.
+pub fn answer_of(entry: &Entry) -> (&'static str, Value) {
+    let kind = entry.answer.kind();
+    let value = serde_json::to_value(&entry.answer)
         .ok()
         .and_then(|mut value| value.get_mut("answer").map(Value::take));
     (kind, value.unwrap_or_default())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{SCOPE, peak, processor_time, resident, show, show_processor_time};
 use wxfaq::bank::{Entry, EntryId};
-use wxfaq::matching::{Analyzer, Change, Index, Stage};
+use wxfaq::matching::{Analyzer, Change, Index, Popularity, Stage, pinyin};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -41,6 +41,7 @@ fn main() {
     }
 
     stages(&index, &queries);
+    suggest(&index, &entries);
     edits(index, &entries, &queries);
 }
 
@@ -92,6 +93,65 @@ fn stages(index: &Index, queries: &[String]) {
     for ((name, _), times) in STAGES.iter().zip(&mut stages) {
         show(name, times);
     }
+}
+
+/// What is typed of 1,000 questions, key stroke by key stroke: the text, a piece out of its middle, its pinyin, initials.
+fn suggest(index: &Index, entries: &[Arc<Entry>]) {
+    let mut popularity = Popularity::default();
+    let every = |count: usize| entries.iter().step_by((entries.len() / count).max(1));
+    every(4_000).for_each(|entry| popularity.note(&entry.id));
+    let spelled = |c: char| pinyin::readings(c).first().map_or("", |syllable| syllable.spelling());
+    let typed = |write: &dyn Fn(&[char]) -> String, most: usize| -> Vec<String> {
+        let mut typed = Vec::new();
+        for entry in every(1_000) {
+            let chars: Vec<char> = entry.question.chars().collect();
+            let letters: Vec<char> = write(&chars).chars().collect();
+            typed.extend((1..=most.min(letters.len())).map(|length| letters[..length].iter().collect::<String>()));
+        }
+        typed
+    };
+    let kinds: [(&str, Vec<String>); 4] = [
+        ("text", typed(&|chars| chars.iter().collect(), 8)),
+        ("infix", typed(&|chars| chars[chars.len() / 2..].iter().collect(), 4)),
+        (
+            "pinyin",
+            typed(&|chars| chars.iter().map(|c| spelled(*c)).collect(), 16),
+        ),
+        (
+            "initials",
+            typed(
+                &|chars| chars.iter().filter_map(|c| spelled(*c).chars().next()).collect(),
+                6,
+            ),
+        ),
+    ];
+    for (kind, typed) in &kinds {
+        let work = |typed: &str| index.suggest(typed, SCOPE, &popularity, 8).len();
+        measure(&format!("suggest/{kind}"), typed, work);
+        let found = typed.iter().filter(|typed| work(typed) > 0).count();
+        println!("  {} typed, something suggested for {found}", typed.len());
+    }
+    let all: Vec<String> = kinds.into_iter().flat_map(|(_, typed)| typed).collect();
+    measure("suggest", &all, |typed| {
+        index.suggest(typed, SCOPE, &popularity, 8).len()
+    });
+}
+
+/// Runs `work` for everything typed three times and shows the times of the last two rounds.
+fn measure(what: &str, typed: &[String], work: impl Fn(&str) -> usize) {
+    let mut times = Vec::with_capacity(typed.len() * 2);
+    let mut found = 0;
+    for round in 0..3 {
+        for text in typed {
+            let begin = Instant::now();
+            found += work(text);
+            if round > 0 {
+                times.push(begin.elapsed());
+            }
+        }
+    }
+    assert!(found > 0, "nothing was found");
+    show(what, &mut times);
 }
 
 /// Replaces, adds and removes entries one at a time, and searches in between.

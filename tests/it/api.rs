@@ -1,6 +1,6 @@
 //! The JSON API of the real binary, over HTTP: who may call it, how often, from which pages, and what it says.
 
-use crate::support::daemon::{Daemon, client, configuration, run};
+use crate::support::daemon::{Daemon, client, configuration, run, simulate};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -269,4 +269,154 @@ fn origins_are_exact() {
         let output = run(folder.path(), &["--config", "wxfaq.toml", "check", "--offline"]);
         assert_eq!(output.status.code(), Some(78), "{origin}");
     }
+}
+
+/// The texts at `field` of every element of the list at `list`.
+fn texts(body: &Value, list: &str, field: &str) -> Vec<String> {
+    let elements = body[list].as_array().unwrap().iter();
+    elements
+        .map(|element| element[field].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[test]
+fn questions_are_suggested_while_typing() {
+    let daemon = Daemon::start("[api]\npublic = true");
+    let suggest = |typed: &str| {
+        get(
+            &daemon,
+            &format!("/api/v1/suggest?account=plain&q={}", encoded(typed)),
+            None,
+        )
+        .body
+    };
+    for typed in [
+        "科创",
+        "kcb",
+        "kechuangban",
+        "kecb",
+        "科创b",
+        "科创ban",
+        "kechu",
+        "KECHU",
+        "科創",
+    ] {
+        let said = suggest(typed);
+        assert_eq!(said["query"], typed);
+        let questions = texts(&said, "suggestions", "question");
+        assert!(!questions.is_empty() && questions.len() <= 8, "{typed}: {questions:?}");
+        assert!(
+            questions.iter().any(|question| question.contains("科创板")),
+            "{typed}: {questions:?}"
+        );
+        let ids = texts(&said, "suggestions", "id");
+        assert!(
+            ids.iter()
+                .all(|id| ids.iter().filter(|other| *other == id).count() == 1),
+            "{ids:?}"
+        );
+    }
+    assert!(texts(&suggest("火星移民"), "suggestions", "id").is_empty());
+    let few = get(&daemon, "/api/v1/suggest?account=plain&q=k&top=2", None).body;
+    assert_eq!(few["suggestions"].as_array().unwrap().len(), 2);
+    for wrong in ["q=", "q=k&top=0", "q=k&top=51", "q=k&account=nobody"] {
+        let refused = get(&daemon, &format!("/api/v1/suggest?account=plain&{wrong}"), None);
+        assert_eq!((refused.status, refused.code()), (400, "bad_parameter"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_followers_ask_becomes_hot_and_is_suggested_first() {
+    let daemon = Daemon::start("[api]\npublic = true");
+    let hot = |top: usize| {
+        texts(
+            &get(&daemon, &format!("/api/v1/hot?account=plain&top={top}"), None).body,
+            "questions",
+            "id",
+        )
+    };
+    let suggested = || {
+        texts(
+            &get(&daemon, "/api/v1/suggest?account=plain&q=kcb", None).body,
+            "suggestions",
+            "id",
+        )
+    };
+    let (before, first) = (hot(50), suggested());
+    assert_eq!(before.len(), 50);
+    assert!(first.len() > 1, "{first:?}");
+    // An entry that neither list has first.
+    let search = get(
+        &daemon,
+        &format!("/api/v1/search?account=plain&q={}", encoded("科创板涨跌幅是多少")),
+        None,
+    )
+    .body;
+    let asked = search["hits"][0]["id"].as_str().unwrap().to_owned();
+    assert!(before[0] != asked && first[0] != asked);
+    for openid in ["one", "two"] {
+        simulate(
+            &daemon,
+            &["--account", "plain", "--openid", openid, "科创板涨跌幅是多少"],
+        );
+    }
+    assert_eq!(hot(1), std::slice::from_ref(&asked));
+    assert_eq!(hot(50).len(), 50);
+    assert_eq!(suggested()[0], asked);
+    // A search of the API is nobody's question.
+    get(&daemon, SEARCH, None);
+    assert_eq!(hot(1), [asked]);
+}
+
+#[test]
+fn the_published_bank_can_be_read_entry_by_entry() {
+    let daemon = Daemon::start("[api]\npublic = true\n[database]\npoll_ms = 100");
+    fs::write(
+        daemon.path("more.csv"),
+        "id,question,answer,state,accounts,category\nd1,草稿问题,a,draft,,测试\nd2,别的账号,a,published,safe,测试\nd3,可见问题,看得见,published,,测试\n",
+    )
+    .unwrap();
+    let imported = run(daemon.folder.path(), &["--config", "wxfaq.toml", "import", "more.csv"]);
+    assert!(imported.status.success(), "{imported:?}");
+    let question = |id: &str, account: &str| get(&daemon, &format!("/api/v1/questions/{id}?account={account}"), None);
+    daemon.wait_until("the new entries are there", || question("d3", "plain").status == 200);
+    let said = question("d3", "plain").body;
+    assert_eq!(
+        (&said["question"], &said["answer"], &said["kind"]),
+        (&"可见问题".into(), &"看得见".into(), &"text".into())
+    );
+    for (id, account, status) in [
+        ("d1", "plain", 404),
+        ("d2", "plain", 404),
+        ("d2", "safe", 200),
+        ("none", "plain", 404),
+    ] {
+        assert_eq!(question(id, account).status, status, "{id} {account}");
+    }
+    assert_eq!(question("%FF", "plain").code(), "not_found");
+
+    let count = |account: &str| {
+        let said = get(&daemon, &format!("/api/v1/categories?account={account}"), None).body;
+        let categories = said["categories"].as_array().unwrap().clone();
+        let found = categories
+            .into_iter()
+            .find(|category| category["category"] == "测试")
+            .unwrap();
+        found["count"].as_u64()
+    };
+    assert_eq!((count("plain"), count("safe")), (Some(1), Some(2)));
+}
+
+#[test]
+fn every_path_asks_for_a_key_unless_it_is_public() {
+    let daemon = Daemon::start("");
+    for path in ["search?q=a", "suggest?q=a", "hot", "categories", "questions/sec-001"] {
+        let refused = get(&daemon, &format!("/api/v1/{path}"), None);
+        assert_eq!((refused.status, refused.code()), (401, "unauthorized"), "{path}");
+    }
+    assert_eq!(get(&daemon, "/api/v1/nothing", None).status, 404);
 }

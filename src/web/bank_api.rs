@@ -1,0 +1,182 @@
+//! The published bank as a caller sees it: what to suggest while somebody types, what is asked most, one entry, the
+//! categories. Read-only, in the same scope as a search.
+
+use super::parameters::Parameters;
+use super::search_api::{answer_of, micros};
+use super::{ApiError, Web};
+use crate::bank::Entry;
+use crate::bot::Snapshot;
+use crate::dialog;
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+const DEFAULT_TOP: usize = 8;
+
+/// An entry in a list.
+#[derive(Serialize)]
+pub struct Line {
+    id: String,
+    question: String,
+}
+
+/// `GET /api/v1/suggest`
+#[derive(Serialize)]
+pub struct SuggestBody {
+    query: String,
+    suggestions: Vec<Line>,
+    took_us: u64,
+}
+
+/// `GET /api/v1/hot`
+#[derive(Serialize)]
+pub struct HotBody {
+    questions: Vec<Line>,
+}
+
+/// `GET /api/v1/questions/{id}`
+#[derive(Serialize)]
+pub struct EntryBody {
+    id: String,
+    question: String,
+    similar: Vec<String>,
+    kind: &'static str,
+    answer: Value,
+    category: String,
+    tags: Vec<String>,
+}
+
+/// `GET /api/v1/categories`
+#[derive(Serialize)]
+pub struct CategoriesBody {
+    categories: Vec<Category>,
+}
+
+/// One category with the entries that stand in it, those below it left out.
+#[derive(Serialize)]
+pub struct Category {
+    category: String,
+    count: usize,
+}
+
+/// What may be meant by what is typed so far.
+pub async fn suggest(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Result<Json<SuggestBody>, ApiError> {
+    let started = Instant::now();
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
+    let gates = web.gates.load();
+    let (typed, account) = (parameters.question()?, parameters.account(gates.keys())?);
+    let top = parameters.top(DEFAULT_TOP)?;
+    let turn = web.searches.turn().await?;
+    let snapshot = web.bot.snapshot();
+    let scope = web.bot.api_scope(account);
+    let found = web
+        .bot
+        .asked()
+        .read(|popularity| snapshot.index.suggest(typed, scope, popularity, top));
+    drop(turn);
+    let suggestions = SuggestBody {
+        query: typed.to_owned(),
+        suggestions: found.iter().map(|found| Line::of(&found.entry)).collect(),
+        took_us: micros(started),
+    };
+    metrics::histogram!("wxfaq_api_suggest_seconds").record(started.elapsed());
+    Ok(Json(suggestions))
+}
+
+/// What is asked most, as far as this process knows; small talk is nobody's question.
+pub async fn hot(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Result<Json<HotBody>, ApiError> {
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
+    let account = parameters.account(web.gates.load().keys())?.to_owned();
+    let top = parameters.top(DEFAULT_TOP)?;
+    let look = move |web: &Web, snapshot: &Snapshot| {
+        let scope = web.bot.api_scope(&account);
+        let wanted = |entry: &Entry| !dialog::is_small_talk(entry);
+        let hottest = web
+            .bot
+            .asked()
+            .read(|popularity| snapshot.index.hottest(scope, popularity, top, wanted));
+        hottest.iter().map(|entry| Line::of(entry)).collect()
+    };
+    let questions = looked_through(web, look).await?;
+    Ok(Json(HotBody { questions }))
+}
+
+/// One entry that the caller may see.
+pub async fn question(
+    State(web): State<Arc<Web>>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<EntryBody>, ApiError> {
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
+    let gates = web.gates.load();
+    let account = parameters.account(gates.keys())?;
+    // What is not even text names no entry.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    let snapshot = web.bot.snapshot();
+    let scope = web.bot.api_scope(account);
+    let entry = snapshot.index.entry(&id).filter(|entry| scope.admits(entry));
+    entry.map(|entry| Json(EntryBody::of(entry))).ok_or(ApiError::NotFound)
+}
+
+/// The categories of the entries that the caller may see.
+pub async fn categories(
+    State(web): State<Arc<Web>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<CategoriesBody>, ApiError> {
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
+    let account = parameters.account(web.gates.load().keys())?.to_owned();
+    let look = move |web: &Web, snapshot: &Snapshot| {
+        let scope = web.bot.api_scope(&account);
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in snapshot.index.entries().filter(|entry| scope.admits(entry)) {
+            *counts.entry(&entry.category).or_default() += 1;
+        }
+        let category = |(name, count): (&str, usize)| Category {
+            category: name.to_owned(),
+            count,
+        };
+        counts.into_iter().map(category).collect()
+    };
+    let categories = looked_through(web, look).await?;
+    Ok(Json(CategoriesBody { categories }))
+}
+
+/// Runs what may look at every entry of the bank where it holds nobody up, in a search's turn.
+async fn looked_through<T: Send + 'static>(
+    web: Arc<Web>,
+    look: impl FnOnce(&Web, &Snapshot) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let _turn = web.searches.turn().await?;
+    let (looking, snapshot) = (web.clone(), web.bot.snapshot());
+    let looked = tokio::task::spawn_blocking(move || look(&looking, &snapshot)).await;
+    Ok(looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
+}
+
+impl Line {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            id: entry.id.to_string(),
+            question: entry.question.clone(),
+        }
+    }
+}
+
+impl EntryBody {
+    fn of(entry: &Entry) -> Self {
+        let (kind, answer) = answer_of(entry);
+        Self {
+            id: entry.id.to_string(),
+            question: entry.question.clone(),
+            similar: entry.similar.clone(),
+            kind,
+            answer,
+            category: entry.category.clone(),
+            tags: entry.tags.clone(),
+        }
+    }
+}
