@@ -62,6 +62,10 @@ pub struct Segment {
     normalized: Vec<Word>,
     /// Documents in the order of `normalized`.
     by_normalized: Vec<u32>,
+    /// The documents whose first unit is the term.
+    pub firsts: Lists,
+    /// At least the highest priority of its entries.
+    pub top_priority: i8,
     /// Units of each document, at most 255: what length weights are read by.
     pub lengths: Vec<u8>,
     #[expect(missing_docs, reason = "a field each")]
@@ -330,11 +334,13 @@ impl Segment {
     fn push_item(&mut self, entry: Arc<Entry>, content: u128) {
         let answers_start = self.items.last().map_or(0, |last| last.answers_start + last.answers);
         let answer = &self.answers[answers_start as usize..];
+        let priority = entry.priority.clamp(i8::MIN.into(), i8::MAX.into()) as i8;
+        self.top_priority = self.top_priority.max(priority);
         self.items.push(Item {
             sieve: answer
                 .iter()
                 .fold(Sieve::default(), |sieve, number| sieve.with(*number)),
-            priority: entry.priority.clamp(i8::MIN.into(), i8::MAX.into()) as i8,
+            priority,
             entry,
             content,
             docs_end: self.docs.len() as u32,
@@ -365,6 +371,8 @@ impl Segment {
             bigrams: Lists::build(pieces(&bigrams, &bigrams_ends), vocabulary.bigrams.numbers()),
             sounds: Lists::build(pieces(&sounds, &sounds_ends), vocabulary.sounds.numbers()),
         };
+        let firsts = (0..self.docs.len() as u32).map(|at| &self.units(at)[..self.units(at).len().min(1)]);
+        self.firsts = Lists::build(firsts, vocabulary.units.numbers());
         self.by_normalized = (0..self.docs.len() as u32).collect();
         let normalized = &self.normalized;
         self.by_normalized
@@ -484,6 +492,12 @@ impl Segment {
         start..self.item(item).docs_end
     }
 
+    /// Numbers of a phrasing's units, in order, with repetitions.
+    pub fn units(&self, doc: u32) -> &[u32] {
+        let doc = self.doc(doc);
+        &self.rows[doc.row as usize..][..usize::from(doc.units)]
+    }
+
     /// A phrasing, for ranking.
     pub fn row(&self, doc: u32) -> Row<'_> {
         let doc = self.doc(doc);
@@ -564,6 +578,7 @@ impl Segment {
             ),
             ("lists of words", self.fields.words.bytes()),
             ("lists of units", self.fields.units.bytes()),
+            ("lists of firsts", self.firsts.bytes()),
             ("lists of bigrams", self.fields.bigrams.bytes()),
             ("lists of sounds", self.fields.sounds.bytes()),
         ]

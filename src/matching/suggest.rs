@@ -8,9 +8,10 @@ mod pattern;
 
 use super::index::Part;
 use super::popularity::Popularity;
+use super::segment::{Segment, phrasing_text};
 use super::{Analyzer, Index, Scope, text};
 use crate::bank::{Entry, EntryId};
-use pattern::{Bank, Pattern};
+use pattern::{Bank, Holding, Pattern};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -27,6 +28,13 @@ pub struct Suggestion {
     pub entry: Arc<Entry>,
     /// The phrasing that matched best: 0 is the question, n the n-th similar question.
     pub phrasing: u16,
+}
+
+impl Suggestion {
+    /// The wording that matched.
+    pub fn matched(&self) -> &str {
+        phrasing_text(&self.entry, self.phrasing)
+    }
 }
 
 /// What decides the order of suggestions, better is less; equal ones are ordered by id.
@@ -48,12 +56,13 @@ impl Index {
             lexicon: self.lexicon(),
             vocabulary: self.vocabulary(),
         };
-        for reading in readings(typed, self.analyzer()) {
-            if let Some(pattern) = Pattern::new(&reading, bank) {
-                for number in 0..self.parts().len() {
-                    best.read(number, &pattern);
-                }
-            }
+        let patterns = readings(typed, self.analyzer()).into_iter();
+        let patterns: Vec<Pattern> = patterns.filter_map(|reading| Pattern::new(&reading, bank)).collect();
+        for pattern in &patterns {
+            (0..self.parts().len()).for_each(|number| best.read_beginnings(number, pattern));
+        }
+        for pattern in &patterns {
+            (0..self.parts().len()).for_each(|number| best.read_within(number, pattern));
         }
         best.into_suggestions()
     }
@@ -130,6 +139,15 @@ fn readings(typed: &str, analyzer: &Analyzer) -> Vec<String> {
     readings
 }
 
+/// The documents of a segment that are in one of the lists, a bit each.
+fn marked(segment: &Segment, holding: &Holding) -> Vec<u64> {
+    let mut marked = vec![0; segment.documents().div_ceil(64)];
+    for doc in holding.lists.iter().flat_map(|list| list.docs(&segment.fields)) {
+        marked[*doc as usize / 64] |= 1 << (doc % 64);
+    }
+    marked
+}
+
 /// A phrasing: number of its segment, document.
 type Place = (usize, u32);
 
@@ -154,49 +172,80 @@ impl<'a> Best<'a> {
         }
     }
 
-    /// Offers every phrasing of a segment that matches and may be among the self.
-    fn read(&mut self, number: usize, pattern: &Pattern) {
-        let segment = &self.parts[number].segment;
-        let all = segment.documents();
-        if pattern.documents >= all {
-            for doc in 0..all as u32 {
-                self.compare((number, doc), pattern);
-            }
-            return;
-        }
-        let lists = pattern.rarest.iter().map(|unit| segment.fields.units.docs(*unit));
-        let lists: Vec<&[u32]> = lists.filter(|docs| !docs.is_empty()).collect();
-        if let [docs] = lists[..] {
-            for doc in docs {
-                self.compare((number, *doc), pattern);
-            }
-            return;
-        }
-        let mut seen = vec![0_u64; if lists.is_empty() { 0 } else { all.div_ceil(64) }];
-        for &doc in lists.into_iter().flatten() {
-            let (word, bit) = (&mut seen[doc as usize / 64], 1 << (doc % 64));
-            if *word & bit == 0 {
-                *word |= bit;
-                self.compare((number, doc), pattern);
+    /// Offers every phrasing of a segment that begins with what is typed and may be among the best.
+    fn read_beginnings(&mut self, number: usize, pattern: &Pattern) {
+        let segment = Arc::clone(&self.parts[number].segment);
+        for &doc in pattern.firsts.iter().flat_map(|unit| segment.firsts.docs(*unit)) {
+            let place = (number, doc);
+            if !self.is_behind(place, false) && pattern.begins(segment.units(doc)) {
+                self.offer(self.standing(place), place);
             }
         }
     }
 
-    fn compare(&mut self, place: Place, pattern: &Pattern) {
-        let as_prefix = self.standing(place);
-        let as_infix = Standing {
-            is_infix: true,
-            ..as_prefix
-        };
-        if !self.has_room_for(as_prefix, place) {
+    /// Offers every phrasing of a segment that holds what is typed and may be among the best.
+    fn read_within(&mut self, number: usize, pattern: &Pattern) {
+        if self.worst().is_some_and(|worst| !worst.is_infix) {
             return;
         }
-        let row = self.parts[place.0].segment.row(place.1).units;
-        if pattern.begins(row) {
-            self.offer(as_prefix, place);
-        } else if self.has_room_for(as_infix, place) && pattern.is_within(row) {
-            self.offer(as_infix, place);
+        let segment = Arc::clone(&self.parts[number].segment);
+        let all = segment.documents();
+        // A set that is as long as the segment tells nothing apart.
+        let sets = pattern.holding.iter().take_while(|holding| holding.documents < all);
+        let sets = sets.map(|holding| marked(&segment, holding));
+        let common = sets.reduce(|mut common, set| {
+            for (common, set) in common.iter_mut().zip(set) {
+                *common &= set;
+            }
+            common
+        });
+        match common {
+            None => {
+                for doc in 0..all as u32 {
+                    self.compare((number, doc), pattern, &segment);
+                }
+            }
+            Some(common) => {
+                for (at, mut bits) in (0..).step_by(64).zip(common) {
+                    while bits != 0 {
+                        self.compare((number, at + bits.trailing_zeros()), pattern, &segment);
+                        bits &= bits - 1;
+                    }
+                }
+            }
         }
+    }
+
+    fn compare(&mut self, place: Place, pattern: &Pattern, segment: &Segment) {
+        if self.is_behind(place, true) {
+            return;
+        }
+        let standing = Standing {
+            is_infix: true,
+            ..self.standing(place)
+        };
+        if self.has_room_for(standing, place) && pattern.is_within(segment.units(place.1)) {
+            self.offer(standing, place);
+        }
+    }
+
+    /// The last of the best, once there are enough.
+    fn worst(&self) -> Option<&Standing> {
+        let is_full = self.kept.len() == self.k;
+        self.kept.last().filter(|_| is_full).map(|(worst, _)| worst)
+    }
+
+    /// Whether it is clear, without a look at the entry, that a match of this kind is none of the best.
+    fn is_behind(&self, (number, doc): Place, is_infix: bool) -> bool {
+        let segment = &self.parts[number].segment;
+        self.worst().is_some_and(|worst| {
+            if is_infix != worst.is_infix {
+                return is_infix;
+            }
+            let is_longer = segment.lengths[doc as usize] > worst.length;
+            let is_outdone = worst.asked.0 > 0 || (is_longer && segment.top_priority <= worst.priority.0);
+            is_outdone && !self.popularity.may_have(segment.id_hash(doc))
+        })
     }
 
     /// As a match of the beginning.
@@ -418,6 +467,129 @@ mod tests {
         assert_eq!(found(8), ["d-short", "e-long", "c-short", "a-infix", "b-infix"]);
         for k in 0..5 {
             assert_eq!(found(k), found(8)[..k]);
+        }
+    }
+
+    /// What [`Index::suggest`] promises, by comparing every phrasing.
+    fn exhaustive(index: &Index, typed: &str, popularity: &Popularity, k: usize) -> Vec<String> {
+        let bank = Bank {
+            lexicon: index.lexicon(),
+            vocabulary: index.vocabulary(),
+        };
+        let patterns = readings(typed, index.analyzer()).into_iter();
+        let patterns: Vec<Pattern> = patterns.filter_map(|reading| Pattern::new(&reading, bank)).collect();
+        let best = Best::new(index.parts(), SCOPE, popularity, k);
+        let mut found = std::collections::BTreeMap::new();
+        for (number, part) in index.parts().iter().enumerate() {
+            for doc in 0..part.segment.documents() as u32 {
+                let row = part.segment.row(doc).units;
+                let begins = patterns.iter().any(|pattern| pattern.begins(row));
+                if best.is_visible((number, doc)) && (begins || patterns.iter().any(|pattern| pattern.is_within(row))) {
+                    let standing = Standing {
+                        is_infix: !begins,
+                        ..best.standing((number, doc))
+                    };
+                    let id = best.id((number, doc)).to_string();
+                    let known = found.entry(id).or_insert(standing);
+                    *known = standing.min(*known);
+                }
+            }
+        }
+        let mut found: Vec<(Standing, String)> = found.into_iter().map(|(id, standing)| (standing, id)).collect();
+        found.sort();
+        found.into_iter().take(k).map(|(_, id)| id).collect()
+    }
+
+    /// An edited bank of such priorities, with what was asked of it.
+    fn random_bank(priorities: &[i32]) -> (Index, Popularity) {
+        let words = [
+            "科创板",
+            "开户",
+            "怎么",
+            "客户",
+            "ETF",
+            "可以",
+            "看",
+            "费用",
+            "多少",
+            "卡",
+            "50万",
+            "如何",
+            "开通",
+            "基金",
+        ];
+        let mut state = 7_u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        let mut popularity = Popularity::default();
+        let mut bank = Vec::new();
+        for n in 0..4_000 {
+            let question: String = (0..=random(5)).map(|_| words[random(words.len())]).collect();
+            let mut entry = entry(&format!("e{}", n * 7 % 4_000), &question);
+            entry.similar = (0..random(3))
+                .map(|_| words[random(words.len())].repeat(1 + random(2)))
+                .collect();
+            entry.priority = priorities[random(priorities.len())];
+            for _ in 0..random(400).saturating_sub(395) {
+                popularity.note(&entry.id);
+            }
+            bank.push(entry);
+        }
+        let mut index = index(bank.clone());
+        for entry in bank.into_iter().take(60) {
+            let question = words[random(words.len())].to_owned();
+            index = index.apply(&[Change::Put(Arc::new(Entry { question, ..entry }))]);
+        }
+        (index, popularity)
+    }
+
+    #[test]
+    fn what_is_left_out_unseen_would_not_have_been_among_the_best() {
+        let typed = [
+            "k",
+            "kh",
+            "kaih",
+            "kaihu",
+            "ke",
+            "kecbkaihu",
+            "开",
+            "开户",
+            "户",
+            "科创板如",
+            "zenm",
+            "zm",
+            "e",
+            "etf",
+            "etfkaihu",
+            "5",
+            "50w",
+            "费yong",
+            "s",
+            "ds",
+            "duoshao",
+            "ktjj",
+            "tf",
+            "kk",
+            "怎么开通",
+            "万",
+            "jijin",
+            "卡卡",
+            "卡",
+            "看",
+            "费",
+            "多",
+        ];
+        for priorities in [&[0][..], &[0, 0, 0, 3, -2]] {
+            let (index, popularity) = random_bank(priorities);
+            for typed in typed {
+                for k in [1, 3, 8] {
+                    let found = index.suggest(typed, SCOPE, &popularity, k);
+                    let found: Vec<String> = found.iter().map(|found| found.entry.id.to_string()).collect();
+                    assert_eq!(found, exhaustive(&index, typed, &popularity, k), "{typed} {k}");
+                }
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::{ApiError, Web};
 use crate::bank::Entry;
 use crate::bot::Snapshot;
 use crate::dialog;
+use crate::matching::Suggestion;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -25,11 +26,19 @@ pub struct Line {
     question: String,
 }
 
+/// An entry to offer, with the wording of it that matched.
+#[derive(Serialize)]
+pub struct Offer {
+    id: String,
+    question: String,
+    matched: String,
+}
+
 /// `GET /api/v1/suggest`
 #[derive(Serialize)]
 pub struct SuggestBody {
     query: String,
-    suggestions: Vec<Line>,
+    suggestions: Vec<Offer>,
     took_us: u64,
 }
 
@@ -81,7 +90,7 @@ pub async fn suggest(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> 
     drop(turn);
     let suggestions = SuggestBody {
         query: typed.to_owned(),
-        suggestions: found.iter().map(|found| Line::of(&found.entry)).collect(),
+        suggestions: found.iter().map(Offer::from).collect(),
         took_us: micros(started),
     };
     metrics::histogram!("wxfaq_api_suggest_seconds").record(started.elapsed());
@@ -155,6 +164,16 @@ async fn looked_through<T: Send + 'static>(
     let (looking, snapshot) = (web.clone(), web.bot.snapshot());
     let looked = tokio::task::spawn_blocking(move || look(&looking, &snapshot)).await;
     Ok(looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
+}
+
+impl From<&Suggestion> for Offer {
+    fn from(suggestion: &Suggestion) -> Self {
+        Self {
+            id: suggestion.entry.id.to_string(),
+            question: suggestion.entry.question.clone(),
+            matched: suggestion.matched().to_owned(),
+        }
+    }
 }
 
 impl Line {

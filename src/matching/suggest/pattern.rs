@@ -6,14 +6,24 @@
 //! are ways through the same places, and the automaton is in all of them at once (bit-parallel simulation: Baeza-Yates &
 //! Gonnet 1992).
 
-use crate::matching::pinyin;
+use crate::matching::pinyin::{self, Syllable};
+use crate::matching::postings::Lists;
+use crate::matching::segment::Fields;
 use crate::matching::spelling::Lexicon;
-use crate::matching::tokenizer::{Unit, units};
+use crate::matching::tokenizer::{Bigram, SoundBigram, Unit, units};
 use crate::matching::vocabulary::Vocabulary;
 
-/// Places and steps of one pattern at most: a bit each.
+/// Places of one pattern at most: a bit each.
 const MOST_PLACES: usize = 63;
-const MOST_STEPS: usize = 64;
+/// Steps of one pattern at most; more are made of long pinyin only.
+const MOST_STEPS: usize = 96;
+/// So many phrasings are read without looking for shorter lists; else so many places are tried together with the next.
+const FEW: usize = 1_024;
+const MOST_PAIRED: usize = 4;
+/// Sets of lists whose common phrasings are compared, and how much longer than the shortest one they may be: to read on
+/// in a list costs far less than a comparison.
+const MOST_SETS: usize = 3;
+const WORTH: usize = 4;
 /// Longest piece of a run of letters: syllables have six at most (zhuang), a run of the bank may have more.
 const LONGEST_PIECE: usize = 12;
 /// Pinyin is split into the fewest syllables and initials, and into one more, as `xian` into xi an; long texts are not.
@@ -35,7 +45,7 @@ enum Means {
     /// A run that begins so.
     RunBeginning(String),
     /// A character that is read so.
-    Sound(pinyin::Syllable),
+    Sound(Syllable),
     /// A character whose reading begins so.
     SoundBeginning(String),
 }
@@ -47,20 +57,40 @@ pub struct Bank<'a> {
     pub vocabulary: &'a Vocabulary,
 }
 
-/// A step with the numbers of the units it stands for: numbers, from, to.
-type Known = (Vec<u32>, usize, usize);
+/// A step with the numbers of the units of the bank that it stands for.
+struct Known {
+    step: Step,
+    numbers: Vec<u32>,
+}
+
+/// An inverted list, by the number of its term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Listed {
+    Unit(u32),
+    Bigram(u32),
+    Sound(u32),
+}
 
 /// What is typed, ready to be compared with rows of unit numbers.
 pub struct Pattern {
-    /// Places; the automaton has matched when it is past them.
+    /// The automaton has matched when it is past them.
     places: usize,
-    /// From and to of each step.
-    steps: Vec<(u32, u32)>,
-    /// By number of a unit: the steps it takes, a bit each.
-    takes: Vec<u64>,
-    /// Every match holds one of these units.
-    pub rarest: Vec<u32>,
-    /// Phrasings that hold them, at most.
+    /// How many places steps lead over, each number once.
+    spans: Vec<u32>,
+    /// By number of a unit: its row in `fits`; the first row is empty.
+    takes: Vec<u32>,
+    /// A row has a mask for each of `spans`: the places from which the unit leads so far.
+    fits: Vec<u64>,
+    /// Numbers of the units with which a row must begin to begin with it.
+    pub firsts: Vec<u32>,
+    /// Every match is in each of these, the shortest first; at least one.
+    pub holding: Vec<Holding>,
+}
+
+/// Lists that together hold every match.
+pub struct Holding {
+    pub lists: Vec<Listed>,
+    /// Phrasings in them, those in several counted as often.
     pub documents: usize,
 }
 
@@ -141,6 +171,17 @@ fn sound(piece: &str, is_end: bool) -> Option<Means> {
 }
 
 impl Means {
+    /// How the units sound that it stands for; `None` where some of them have no sound.
+    fn sounds(&self) -> Option<Vec<Syllable>> {
+        let sounds = match self {
+            Self::Exactly(unit) => unit.readings().to_vec(),
+            Self::RunBeginning(_) => Vec::new(),
+            Self::Sound(syllable) => vec![*syllable],
+            Self::SoundBeginning(letters) => pinyin::beginning(letters),
+        };
+        Some(sounds).filter(|sounds| !sounds.is_empty())
+    }
+
     /// Numbers of the units of the bank it stands for.
     fn numbers(&self, Bank { lexicon, vocabulary }: Bank<'_>) -> Vec<u32> {
         let mut numbers: Vec<u32> = match self {
@@ -172,10 +213,11 @@ impl Pattern {
             if !(1..=MOST_PLACES).contains(&places) {
                 return None;
             }
-            let known = steps
-                .into_iter()
-                .map(|step| (step.means.numbers(bank), step.from, step.to));
-            let mut known: Vec<Known> = known.filter(|(numbers, ..)| !numbers.is_empty()).collect();
+            let known = steps.into_iter().map(|step| Known {
+                numbers: step.means.numbers(bank),
+                step,
+            });
+            let mut known: Vec<Known> = known.filter(|known| !known.numbers.is_empty()).collect();
             keep_ways_through(&mut known, places);
             match known.len() {
                 0 => return None,
@@ -187,33 +229,36 @@ impl Pattern {
     }
 
     fn of(places: usize, known: &[Known], vocabulary: &Vocabulary) -> Option<Self> {
+        let mut spans: Vec<u32> = known.iter().map(Known::span).collect();
+        spans.sort_unstable();
+        spans.dedup();
         let mut takes = vec![0; vocabulary.units.numbers()];
-        let mut taken = Vec::new();
-        for (step, (numbers, ..)) in known.iter().enumerate() {
-            for &number in numbers {
-                if takes[number as usize] == 0 {
-                    taken.push(number);
+        let mut fits = vec![0; spans.len()];
+        for known in known {
+            let column = spans.iter().position(|span| *span == known.span())?;
+            for number in &known.numbers {
+                let row = &mut takes[*number as usize];
+                if *row == 0 {
+                    *row = (fits.len() / spans.len()) as u32;
+                    fits.resize(fits.len() + spans.len(), 0);
                 }
-                takes[number as usize] |= 1 << step;
+                fits[*row as usize * spans.len() + column] |= 1 << known.step.from;
             }
         }
-        let held_at = |place: usize| {
-            let is_over = |(_, from, to): &Known| *from <= place && place < *to;
-            let over = (0..).zip(known).map(|(step, known)| u64::from(is_over(known)) << step);
-            let over: u64 = over.sum();
-            let holds = |number: &u32| takes[*number as usize] & over != 0;
-            let holding: Vec<u32> = taken.iter().copied().filter(holds).collect();
-            let doc_freq = |number: &u32| vocabulary.units.doc_freq(*number) as usize;
-            let documents = holding.iter().map(doc_freq).sum();
-            (holding, documents)
-        };
-        let (rarest, documents) = (0..places).map(held_at).min_by_key(|(_, documents)| *documents)?;
+        let mut firsts: Vec<u32> = known
+            .iter()
+            .filter(|known| known.step.from == 0)
+            .flat_map(|known| known.numbers.iter().copied())
+            .collect();
+        firsts.sort_unstable();
+        firsts.dedup();
         Some(Self {
             places,
-            steps: known.iter().map(|(_, from, to)| (*from as u32, *to as u32)).collect(),
+            firsts,
+            spans,
             takes,
-            rarest,
-            documents,
+            fits,
+            holding: shortest(places, known, vocabulary),
         })
     }
 
@@ -237,14 +282,13 @@ impl Pattern {
 
     /// The places reached from `at`, a bit each, over one unit.
     fn next(&self, at: u64, unit: u32) -> u64 {
-        let mut steps = self.takes.get(unit as usize).copied().unwrap_or(0);
-        let mut reached = 0;
-        while steps != 0 && at != 0 {
-            let (from, to) = self.steps[steps.trailing_zeros() as usize];
-            reached |= (at >> from & 1) << to;
-            steps &= steps - 1;
+        let row = self.takes.get(unit as usize).copied().unwrap_or(0) as usize;
+        if row == 0 || at == 0 {
+            return 0;
         }
-        reached
+        let fits = &self.fits[row * self.spans.len()..];
+        let reached = fits.iter().zip(&self.spans).map(|(from, span)| (at & from) << span);
+        reached.fold(0, |all, reached| all | reached)
     }
 
     fn is_past(&self, at: u64) -> bool {
@@ -252,15 +296,108 @@ impl Pattern {
     }
 }
 
+/// The shortest sets of lists each of which holds every match, the shortest first, at least one: those of one place, or
+/// of one and the next.
+fn shortest(places: usize, known: &[Known], vocabulary: &Vocabulary) -> Vec<Holding> {
+    let over = |place: usize| known.iter().filter(move |known| known.is_over(place));
+    let at = |place: usize| Holding::of(over(place).flat_map(Known::units).collect(), vocabulary);
+    let mut sets: Vec<(usize, Holding)> = (0..places).map(|place| (place, at(place))).collect();
+    sets.sort_by_key(|(_, set)| set.documents);
+    if sets[0].1.documents > FEW {
+        for (place, set) in sets.iter_mut().take(MOST_PAIRED) {
+            let pairs = over(*place).flat_map(|first| first.pairs(known, places, vocabulary));
+            let pairs = Holding::of(pairs.collect(), vocabulary);
+            if pairs.documents < set.documents {
+                *set = pairs;
+            }
+        }
+        sets.sort_by_key(|(_, set)| set.documents);
+    }
+    let worth = WORTH * sets[0].1.documents;
+    let sets = sets.into_iter().map(|(_, set)| set);
+    let mut sets: Vec<Holding> = sets.take_while(|set| set.documents <= worth).take(MOST_SETS).collect();
+    if sets.first().is_some_and(|set| set.documents <= FEW) {
+        sets.truncate(1);
+    }
+    sets
+}
+
+impl Holding {
+    fn of(mut lists: Vec<Listed>, vocabulary: &Vocabulary) -> Self {
+        lists.sort_unstable();
+        lists.dedup();
+        let documents = lists.iter().map(|list| list.doc_freq(vocabulary)).sum();
+        Self { lists, documents }
+    }
+}
+
+impl Known {
+    fn span(&self) -> u32 {
+        (self.step.to - self.step.from) as u32
+    }
+
+    fn is_over(&self, place: usize) -> bool {
+        (self.step.from..self.step.to).contains(&place)
+    }
+
+    fn units(&self) -> impl Iterator<Item = Listed> {
+        self.numbers.iter().map(|number| Listed::Unit(*number))
+    }
+
+    /// Lists that hold whatever takes this step and, unless it is the last, one of those that follow.
+    fn pairs(&self, known: &[Self], places: usize, vocabulary: &Vocabulary) -> Vec<Listed> {
+        if self.step.to == places {
+            return self.units().collect();
+        }
+        let mut lists = Vec::new();
+        for next in known.iter().filter(|next| next.step.from == self.step.to) {
+            if let (Means::Exactly(first), Means::Exactly(second)) = (&self.step.means, &next.step.means) {
+                let number = vocabulary.bigrams.number(Bigram::new(*first, *second).0);
+                lists.extend(number.map(Listed::Bigram));
+                continue;
+            }
+            let (Some(firsts), Some(seconds)) = (self.step.means.sounds(), next.step.means.sounds()) else {
+                return self.units().collect();
+            };
+            let pairs = firsts
+                .iter()
+                .flat_map(|first| seconds.iter().map(|second| SoundBigram::new(*first, *second)));
+            let numbers = pairs.filter_map(|pair| vocabulary.sounds.number(pair.0));
+            lists.extend(numbers.map(Listed::Sound));
+        }
+        lists
+    }
+}
+
+impl Listed {
+    fn doc_freq(self, vocabulary: &Vocabulary) -> usize {
+        let doc_freq = match self {
+            Self::Unit(number) => vocabulary.units.doc_freq(number),
+            Self::Bigram(number) => vocabulary.bigrams.doc_freq(number),
+            Self::Sound(number) => vocabulary.sounds.doc_freq(number),
+        };
+        doc_freq as usize
+    }
+
+    /// The documents of a segment that it lists.
+    pub fn docs(self, fields: &Fields<Lists>) -> &[u32] {
+        match self {
+            Self::Unit(number) => fields.units.docs(number),
+            Self::Bigram(number) => fields.bigrams.docs(number),
+            Self::Sound(number) => fields.sounds.docs(number),
+        }
+    }
+}
+
 /// Drops the steps that are on no way from the first place past the last one.
-fn keep_ways_through(steps: &mut Vec<Known>, places: usize) {
+fn keep_ways_through(known: &mut Vec<Known>, places: usize) {
     let (mut from_start, mut to_end) = (1_u64, 1_u64 << places);
-    steps.sort_by_key(|(_, from, to)| (*from, *to));
-    for (_, from, to) in &*steps {
-        from_start |= (from_start >> from & 1) << to;
+    known.sort_by_key(|known| (known.step.from, known.step.to));
+    for Known { step, .. } in &*known {
+        from_start |= (from_start >> step.from & 1) << step.to;
     }
-    for (_, from, to) in steps.iter().rev() {
-        to_end |= (to_end >> to & 1) << from;
+    for Known { step, .. } in known.iter().rev() {
+        to_end |= (to_end >> step.to & 1) << step.from;
     }
-    steps.retain(|(_, from, to)| from_start >> from & to_end >> to & 1 == 1);
+    known.retain(|Known { step, .. }| from_start >> step.from & to_end >> step.to & 1 == 1);
 }
