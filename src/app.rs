@@ -5,6 +5,7 @@
 
 mod first_day;
 mod keys;
+mod compaction;
 mod publisher;
 mod watch;
 mod wechat;

@@ -4,6 +4,7 @@
 //! when the configuration is reloaded. What cannot be used is reported, and the last good one stays.
 
 use super::AppError;
+use super::compaction::Compaction;
 use crate::bank::Dictionaries;
 use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
@@ -194,6 +195,7 @@ pub struct Publisher {
     /// Told when the folders of `sources` may have changed.
     pub(super) moved: Notify,
     database: Mutex<Dependency>,
+    compaction: Compaction,
 }
 
 impl Publisher {
@@ -206,6 +208,7 @@ impl Publisher {
             sources,
             moved: Notify::new(),
             database: Mutex::new(Dependency::Up),
+            compaction: Compaction::default(),
         }
     }
 
@@ -268,7 +271,7 @@ impl Publisher {
         }
     }
 
-    async fn catch_up(&self) -> Result<(), StoreError> {
+    async fn catch_up(self: &Arc<Self>) -> Result<(), StoreError> {
         let known = self.bot.snapshot().revision;
         if self.questions.revision().await? == known {
             return Ok(());
@@ -281,6 +284,7 @@ impl Publisher {
                 let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
                 let edits: Vec<Change> = put.chain(changes.removed.into_iter().map(Change::Remove)).collect();
                 let count = edits.len();
+                self.compaction.note(&edits);
                 let next = rebuild(&snapshot, move |parts| {
                     parts.index = parts.index.apply(&edits);
                     parts.revision = changes.revision;
@@ -290,6 +294,7 @@ impl Publisher {
             }
             None => {
                 let (revision, entries) = self.questions.load().await?;
+                self.compaction.outdate();
                 tracing::warn!(revision, "bank was put back to an earlier revision; loaded whole");
                 let next = rebuild(&snapshot, move |parts| {
                     parts.index = Index::build(entries.into_iter().map(Arc::new), parts.index.analyzer().clone());
@@ -299,18 +304,29 @@ impl Publisher {
             }
         };
         self.publish(next);
-        self.compact().await;
+        self.compact();
         Ok(())
     }
 
-    /// Makes the index one again when edits have left much behind. Replies go on from the present one meanwhile; the
-    /// caller holds other changes back.
-    async fn compact(&self) {
+    /// Makes the index one again when edits have left much behind; replies and edits go on meanwhile. The caller holds
+    /// other changes back until it returns.
+    fn compact(self: &Arc<Self>) {
         let snapshot = self.bot.snapshot();
-        if snapshot.index.wants_compaction() {
-            let compacted = rebuild(&snapshot, |parts| parts.index = parts.index.compacted());
-            self.publish(compacted.await);
+        if !snapshot.index.wants_compaction() || !self.compaction.begin() {
+            return;
         }
+        let publisher = Arc::clone(self);
+        self.bot.tasks().spawn(async move {
+            let compacted = spawn_blocking(move || snapshot.index.compacted()).await;
+            let _sources = publisher.sources.lock().await;
+            let edits = publisher.compaction.end();
+            let compacted = compacted.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
+            if let Some(edits) = edits {
+                let present = publisher.bot.snapshot();
+                let next = rebuild(&present, move |parts| parts.index = compacted.apply(&edits));
+                publisher.publish(next.await);
+            }
+        });
     }
 
     /// Reads templates and dictionaries again; what is wrong is reported and changes nothing.
@@ -334,6 +350,9 @@ impl Publisher {
         let (templates, dictionaries) = (Arc::new(templates), Arc::new(dictionaries));
         let taken = sources.clone();
         let snapshot = self.bot.snapshot();
+        if *snapshot.dictionaries != *dictionaries {
+            self.compaction.outdate();
+        }
         let next = rebuild(&snapshot, move |parts| {
             if *parts.dictionaries != *dictionaries {
                 let analyzer = Arc::new(Analyzer::new(&dictionaries));

@@ -10,6 +10,7 @@ mod support;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{SCOPE, peak, processor_time, resident, show, show_processor_time};
 use wxfaq::bank::{Entry, EntryId};
@@ -68,6 +69,8 @@ struct Edited {
     visible: Vec<Duration>,
     applied: Vec<Duration>,
     compacted: Vec<Duration>,
+    /// The compaction under way, since when, and what was edited since.
+    compacting: Option<(JoinHandle<Index>, Instant, Vec<Change>)>,
 }
 
 impl Bench {
@@ -212,14 +215,25 @@ impl Edited {
         let begin = Instant::now();
         published.store(Arc::new(published.load().apply(changes)));
         self.applied.push(begin.elapsed());
+        if let Some((_, _, noted)) = &mut self.compacting {
+            noted.extend_from_slice(changes);
+        }
     }
 
+    /// Compacts as the daemon does: on a thread of its own, while edits go on.
     fn compact(&mut self, published: &ArcSwap<Index>) {
-        let index = published.load();
-        if index.wants_compaction() {
-            let begin = Instant::now();
-            published.store(Arc::new(index.compacted()));
-            self.compacted.push(begin.elapsed());
+        match self.compacting.take() {
+            Some((compacted, began, noted)) if compacted.is_finished() => {
+                let compacted = compacted.join().expect("compacting does not panic");
+                published.store(Arc::new(compacted.apply(&noted)));
+                self.compacted.push(began.elapsed());
+            }
+            None if published.load().wants_compaction() => {
+                let index = Index::clone(&published.load());
+                let compacted = std::thread::spawn(move || index.compacted());
+                self.compacting = Some((compacted, Instant::now(), Vec::new()));
+            }
+            under_way => self.compacting = under_way,
         }
     }
 }
