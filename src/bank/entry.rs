@@ -318,6 +318,11 @@ impl Answer {
         }
     }
 
+    /// Whether it goes out as a text in a passive reply.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Miniprogram { .. })
+    }
+
     /// What stands in `answer` beside the kind, as one text: the answer itself, or the JSON object.
     pub fn content(&self) -> Cow<'_, str> {
         match self {

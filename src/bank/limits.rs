@@ -99,7 +99,7 @@ impl Entry {
 }
 
 impl Answer {
-    fn texts_mut(&mut self) -> Vec<&mut String> {
+    pub(super) fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
             Self::Text(text) => vec![text],
             Self::Image { media_id } | Self::Voice { media_id } => vec![media_id],
@@ -127,7 +127,7 @@ impl Answer {
         }
     }
 
-    fn validate(&self) -> Result<(), EntryError> {
+    pub(super) fn validate(&self) -> Result<(), EntryError> {
         match self {
             Self::Text(text) => {
                 if text.trim().is_empty() {
@@ -217,7 +217,7 @@ impl Article {
     }
 }
 
-fn tidy_text(text: &mut String) {
+pub(super) fn tidy_text(text: &mut String) {
     if text.contains('\r') {
         *text = text.replace("\r\n", "\n").replace('\r', "\n");
     }
@@ -226,13 +226,13 @@ fn tidy_text(text: &mut String) {
     }
 }
 
-fn tidy_list(list: &mut Vec<String>) {
+pub(super) fn tidy_list(list: &mut Vec<String>) {
     list.iter_mut().for_each(tidy_text);
     list.retain(|item| !item.is_empty());
 }
 
 /// One line that says something; `part` names what of the field it is, with a space after it.
-fn check_text(field: &'static str, part: &str, text: &str, max_chars: usize) -> Result<(), EntryError> {
+pub(super) fn check_text(field: &'static str, part: &str, text: &str, max_chars: usize) -> Result<(), EntryError> {
     if text.trim().is_empty() {
         return Err(EntryError::new(field, format!("{part}is empty")));
     }
@@ -240,7 +240,7 @@ fn check_text(field: &'static str, part: &str, text: &str, max_chars: usize) -> 
     check_characters(field, part, text, &[])
 }
 
-fn check_length(field: &'static str, part: &str, text: &str, max_chars: usize) -> Result<(), EntryError> {
+pub(super) fn check_length(field: &'static str, part: &str, text: &str, max_chars: usize) -> Result<(), EntryError> {
     let chars = text.chars().count();
     if chars > max_chars {
         let reason = format!("{part}has {chars} characters, at most {max_chars} are allowed");
@@ -250,7 +250,12 @@ fn check_length(field: &'static str, part: &str, text: &str, max_chars: usize) -
 }
 
 /// No control characters but `allowed` ones, and none that XML cannot carry.
-fn check_characters(field: &'static str, part: &str, text: &str, allowed: &[char]) -> Result<(), EntryError> {
+pub(super) fn check_characters(
+    field: &'static str,
+    part: &str,
+    text: &str,
+    allowed: &[char],
+) -> Result<(), EntryError> {
     let forbidden = |c: &char| (c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')) && !allowed.contains(c);
     match text.chars().find(forbidden) {
         None => Ok(()),
@@ -262,7 +267,7 @@ fn check_characters(field: &'static str, part: &str, text: &str, allowed: &[char
     }
 }
 
-fn check_count(field: &'static str, count: usize, max: usize) -> Result<(), EntryError> {
+pub(super) fn check_count(field: &'static str, count: usize, max: usize) -> Result<(), EntryError> {
     if count > max {
         return Err(EntryError::new(
             field,

@@ -1,14 +1,18 @@
 //! The question bank (题库): entries, the operator's dictionaries, and the formats they are kept in.
 //!
 //! [`Entry`] is the type everything else speaks of; [`Dictionaries`] are the words the operator teaches the matcher.
-//! [`mod@format`] reads and writes banks as JSONL and CSV, [`import`] compares a file with the bank that is there.
+//! [`mod@format`] reads and writes banks as JSONL and CSV, [`import`] compares a file with the bank that is there; a
+//! [`Rule`] answers beside the bank, by key words and events.
 //! Nothing here knows how a bank is searched or stored.
 
+mod calendar;
 pub mod dictionary;
 mod entry;
 pub mod format;
 pub mod import;
 pub mod limits;
+pub mod rule;
 
 pub use dictionary::Dictionaries;
 pub use entry::{Answer, Article, Channel, Entry, EntryError, EntryId, State};
+pub use rule::{Rule, RuleId};

@@ -93,6 +93,8 @@ const CRATES: &[(&str, Home)] = &[
     ("jieba_rs pinyin fast2s", Home::Under("src/matching/")),
     ("minijinja", Home::Under("src/dialog src/web/admin")),
     ("csv", Home::Under("src/bank/format")),
+    ("regex", Home::Under("src/bank/rule src/dialog/rules")),
+    ("aho_corasick", Home::Under("src/dialog/rules")),
     (
         "clap clap_complete clap_mangen",
         Home::Under("src/main.rs src/cli src/commands"),
