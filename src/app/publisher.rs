@@ -174,6 +174,7 @@ pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<
         Snapshot::new(SnapshotParts {
             index,
             dictionaries,
+            rules: Arc::default(),
             templates,
             thresholds,
             max_suggestions,

@@ -1,11 +1,11 @@
-//! Everything a reply is decided with, immutable: bank, index, templates, thresholds.
+//! Everything a reply is decided with, immutable: bank, index, rules, templates, thresholds.
 //!
 //! A change makes a new [`Snapshot`] that takes the old one's place. Its [`Snapshot::cache_key`] names all that decides
 //! a search, the passing of validity windows included, so that cached matches can never outlive what they rest on.
 
 use super::seals::hex;
 use crate::bank::Dictionaries;
-use crate::dialog::{Desk, Templates};
+use crate::dialog::{Desk, RuleBook, Templates};
 use crate::matching::{Index, Scope, Thresholds};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -15,8 +15,10 @@ use std::sync::Arc;
 pub struct SnapshotParts {
     #[expect(missing_docs, reason = "the type says it")]
     pub index: Index,
-    /// What the index's analyzer was made with.
+    /// What the index's analyzer was made with, and the sensitive words of `rules`.
     pub dictionaries: Arc<Dictionaries>,
+    /// Decides no search, so cached matches outlive a change of it.
+    pub rules: Arc<RuleBook>,
     #[expect(missing_docs, reason = "the type says it")]
     pub templates: Arc<Templates>,
     #[expect(missing_docs, reason = "the type says it")]
@@ -65,11 +67,20 @@ impl Snapshot {
         format!("{}.{}", self.hash, self.index.boundaries_passed(now))
     }
 
-    /// A desk for one message.
-    pub fn desk<'a>(&'a self, scope: Scope<'a>) -> Desk<'a> {
+    /// A desk for one message, whose `key` is the same in every delivery.
+    pub fn desk<'a>(&'a self, scope: Scope<'a>, key: &[&str]) -> Desk<'a> {
+        let mut hasher = Sha256::new();
+        for part in key {
+            hasher.update(part);
+            hasher.update([0]);
+        }
+        let luck = hasher.finalize();
+        let luck = luck.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         Desk {
             index: &self.index,
             templates: &self.templates,
+            rules: &self.rules,
+            luck,
             scope,
             thresholds: self.thresholds,
             max_suggestions: self.max_suggestions,

@@ -149,7 +149,9 @@ impl Work {
 
     /// `cached` are the matches of the message's own text, the only one a plan searches.
     fn decide(&self, session: Option<&[u8]>, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
-        let desk = lookup.snapshot.desk(lookup.scope);
+        let Arrival { follower, message, .. } = &self.arrival;
+        let key = [&follower.account, &follower.pseudonym, message];
+        let desk = lookup.snapshot.desk(lookup.scope, &key.map(String::as_str));
         let session = session.and_then(Session::from_bytes).unwrap_or_default();
         let mut found = None;
         let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
@@ -275,10 +277,15 @@ impl Work {
         if let Told::Answer(id, _) | Told::Choice(id) = &outcome.told {
             self.bot.asked.note(id);
         }
+        let rule = match &outcome.told {
+            Told::Rule(id) => Some(id.as_str()),
+            _ => None,
+        };
         tracing::info!(
             account,
             follower,
             decision = told,
+            rule,
             entry,
             score,
             elapsed_us = self.elapsed_us(),
@@ -452,6 +459,7 @@ mod tests {
             snapshot: Snapshot::new(SnapshotParts {
                 index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
                 dictionaries,
+                rules: Arc::default(),
                 templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
                 thresholds: Thresholds {
                     answer: 0.8,

@@ -6,16 +6,18 @@
 
 pub mod choice;
 pub mod cut;
+mod rules;
 mod say;
 pub mod session;
 pub mod templates;
 
+pub use rules::RuleBook;
 pub use session::Session;
 pub use templates::{TemplateError, Templates};
 
-use crate::bank::{Entry, EntryId};
+use crate::bank::rule::MessageKind;
+use crate::bank::{Entry, EntryId, RuleId};
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
-use crate::wechat::message::MediaKind;
 use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
 use say::Say;
@@ -39,6 +41,10 @@ pub struct Desk<'a> {
     pub index: &'a Index,
     /// The words.
     pub templates: &'a Templates,
+    /// What is answered before and after the bank is asked.
+    pub rules: &'a RuleBook,
+    /// What is chosen at random is chosen by this; the same for every delivery of the message.
+    pub luck: u64,
     /// Who asks, where, when.
     pub scope: Scope<'a>,
     /// Where answering and listing begin.
@@ -95,6 +101,10 @@ pub enum Told {
     Part,
     /// The bank does not know.
     NotFound,
+    /// What a rule answers to key words, a menu button or a QR code.
+    Rule(RuleId),
+    /// That the subject is not talked about.
+    Refused,
     /// A greeting.
     Greeting,
     /// How to go on: the message could not be taken as it was.
@@ -112,6 +122,8 @@ impl Told {
             Self::Choice(_) => "choice",
             Self::Part => "more",
             Self::NotFound => "none",
+            Self::Rule(_) => "rule",
+            Self::Refused => "refused",
             Self::Greeting => "greeting",
             Self::Hint => "hint",
             Self::Nothing => "nothing",
@@ -133,6 +145,15 @@ pub fn question(inbound: &Inbound) -> Option<&str> {
 
 /// Decides what `inbound` asks for, given the follower's `session` (a fresh one when there is none).
 pub fn plan(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
+    let plan = match rules::answer(inbound, &session, desk) {
+        Some(outcome) => Plan::Say(outcome),
+        None => plan_talk(inbound, session, desk),
+    };
+    rules::off_hours_plan(plan, desk)
+}
+
+/// As [`plan`], for what no rule answers before anything else.
+fn plan_talk(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
     let say = Say { desk };
     let outcome = match inbound {
         Inbound::Event { event, .. } => return plan_event(event, session, desk),
@@ -149,7 +170,10 @@ pub fn plan(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
             None if matches!(inbound, Inbound::Voice { .. }) => say.unsupported("voice", session),
             None => say.unsupported("other", session),
         },
-        Inbound::Media { kind, .. } => say.unsupported(kind_name(kind), session),
+        Inbound::Media { .. } => {
+            let kind = rules::kind_of(inbound).unwrap_or(MessageKind::Other);
+            say.unsupported(kind.as_str(), session)
+        }
         Inbound::Other { .. } => Outcome::new(Reply::Acknowledge, Some(session), Told::Nothing),
     };
     Plan::Say(outcome)
@@ -159,6 +183,10 @@ pub fn plan(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
 ///
 /// A new question leaves the list of `session`; one the bank does not know, or small talk, leaves it on the table.
 pub fn conclude(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
+    rules::off_hours(concluded(matches, session, desk), desk)
+}
+
+fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
     let say = Say { desk };
     match (matches.decide(desk.thresholds), matches.hits.first()) {
         (Decision::Answer, Some(best)) => {
@@ -186,7 +214,7 @@ pub fn conclude(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome 
                 shown,
             )
         }
-        _ => say.not_found(session),
+        _ => rules::not_found(session, desk),
     }
 }
 
@@ -207,24 +235,36 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     if let Some(id) = retyped(text, &session, desk) {
         return Plan::Say(chosen(id.as_str(), session, desk));
     }
+    if let Some(outcome) = rules::keyword(text, desk) {
+        return Plan::Say(outcome);
+    }
     // Answers and lists say 回复“…”; who repeats that with the word means the word, unless the bank has the whole.
     let named = choice::after_reply(text).filter(|rest| exact(text, desk).is_none() && exact(rest, desk).is_some());
     match named {
-        Some(rest) => Plan::Say(conclude(&desk.index.search(rest, desk.scope, MAX_OFFER), session, desk)),
+        Some(rest) => Plan::Say(concluded(
+            &desk.index.search(rest, desk.scope, MAX_OFFER),
+            session,
+            desk,
+        )),
         None => Plan::Search(text.to_owned()),
     }
 }
 
 /// What a short reply chooses; `None` when it is no choice.
 ///
-/// A question of the bank is never taken for one, unless it is just what the list on the table asks for.
+/// A question of the bank is never taken for one, unless it is just what the list on the table asks for; nor is what a
+/// rule answers, as long as there is nothing to choose from.
 fn picked(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     let Pick { choice, as_asked } = Pick::parse(text)?;
     let is_open = match choice {
         Choice::More => session.has_more(),
         Choice::Nth(_) | Choice::Last => session.shown > 0,
     };
-    if !(is_open && as_asked) && exact(text, desk).is_some() {
+    let by_rule = || match is_open {
+        true => rules::equals(text, desk).is_some(),
+        false => rules::keyword(text, desk).is_some(),
+    };
+    if !(is_open && as_asked) && (exact(text, desk).is_some() || by_rule()) {
         return None;
     }
     let say = Say { desk };
@@ -329,15 +369,5 @@ fn more(mut session: Session, desk: Desk<'_>) -> Outcome {
         say.list(session, desk.max_suggestions)
     } else {
         say.no_more(session)
-    }
-}
-
-fn kind_name(kind: &MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image { .. } => "image",
-        MediaKind::Video { .. } | MediaKind::ShortVideo { .. } => "video",
-        MediaKind::Location { .. } => "location",
-        MediaKind::Link { .. } => "link",
-        MediaKind::File { .. } => "file",
     }
 }

@@ -1,6 +1,6 @@
 //! Outcomes in words: templates rendered, long texts cut, lists and links made.
 
-use super::templates::{self, Page, Suggestion};
+use super::templates::{self, Page, Suggestion, TemplateError};
 use super::{Desk, ENTRY_LINK, MORE_LINK, Outcome, Session, Told, cut, is_small_talk};
 use crate::bank::{Answer, Entry};
 use crate::wechat::Reply;
@@ -52,81 +52,52 @@ impl Say<'_> {
         self.page(&templates::MenuUnknown {}, session, Told::Hint)
     }
 
+    pub fn refused(self, session: Session) -> Outcome {
+        self.page(&templates::Refused {}, session, Told::Refused)
+    }
+
     /// The entry's answer. The list it was chosen from stays, so that another number can follow; what was left of an
     /// answer before it goes, unless this one is small talk.
     pub fn entry(self, entry: &Entry, mut session: Session, told: Told) -> Outcome {
         session.rest = session.rest.filter(|_| is_small_talk(entry));
-        let reply = match &entry.answer {
-            Answer::Text(answer) => {
-                let page = templates::Answer {
-                    question: &entry.question,
-                    answer,
-                };
-                return self.page(&page, session, told);
-            }
-            Answer::Miniprogram {
+        if let Some((text, fault)) = self.words(Some(&entry.question), &entry.answer) {
+            let outcome = self.text(&text, session, told);
+            return Outcome {
+                fault: fault.map(Box::new).or(outcome.fault),
+                ..outcome
+            };
+        }
+        let mut reply = media(&entry.answer).unwrap_or(Reply::Acknowledge);
+        if let Reply::News { articles } = &mut reply {
+            // Since October 2018 WeChat shows one article in answer to a message.
+            articles.truncate(1);
+        }
+        Outcome::new(reply, Some(session), told)
+    }
+
+    /// The words of an answer that goes out as a text; those of an entry with its `question` through its template.
+    pub fn words(self, question: Option<&str>, answer: &Answer) -> Option<(String, Option<TemplateError>)> {
+        let templates = self.desk.templates;
+        match (answer, question) {
+            (Answer::Text(answer), Some(question)) => Some(templates.words(&templates::Answer { question, answer })),
+            (Answer::Text(answer), None) => Some((answer.clone(), None)),
+            (
+                Answer::Miniprogram {
+                    title,
+                    appid,
+                    pagepath,
+                    url,
+                    ..
+                },
+                _,
+            ) => Some(templates.words(&templates::MiniprogramLink {
                 title,
                 appid,
                 pagepath,
                 url,
-                ..
-            } => {
-                return self.page(
-                    &templates::MiniprogramLink {
-                        title,
-                        appid,
-                        pagepath,
-                        url,
-                    },
-                    session,
-                    told,
-                );
-            }
-            Answer::Image { media_id } => Reply::Image {
-                media_id: media_id.clone(),
-            },
-            Answer::Voice { media_id } => Reply::Voice {
-                media_id: media_id.clone(),
-            },
-            Answer::Video {
-                media_id,
-                title,
-                description,
-            } => Reply::Video {
-                media_id: media_id.clone(),
-                title: title.clone(),
-                description: description.clone(),
-            },
-            Answer::Music {
-                title,
-                description,
-                musicurl,
-                hqmusicurl,
-                thumb_media_id,
-            } => Reply::Music {
-                title: title.clone(),
-                description: description.clone(),
-                music_url: musicurl.clone(),
-                hq_music_url: hqmusicurl.clone(),
-                thumb_media_id: thumb_media_id.clone(),
-            },
-            Answer::News { articles } => {
-                // Since October 2018 WeChat shows one article in answer to a message.
-                let articles = articles.iter().take(1).map(|article| NewsArticle {
-                    title: article.title.clone(),
-                    description: article.description.clone(),
-                    pic_url: article.picurl.clone(),
-                    url: article.url.clone(),
-                });
-                Reply::News {
-                    articles: articles.collect(),
-                }
-            }
-            Answer::Handoff { kf_account } => Reply::Transfer {
-                kf_account: kf_account.clone(),
-            },
-        };
-        Outcome::new(reply, Some(session), told)
+            })),
+            _ => None,
+        }
     }
 
     /// The next `count` entries of the session's list; fewer where the page would not fit one reply.
@@ -190,6 +161,55 @@ impl Say<'_> {
             ..Outcome::new(Reply::Text { content }, Some(session), told)
         }
     }
+}
+
+/// The reply for an answer that is no text; `None` for one that is.
+pub(super) fn media(answer: &Answer) -> Option<Reply> {
+    Some(match answer {
+        Answer::Text(_) | Answer::Miniprogram { .. } => return None,
+        Answer::Image { media_id } => Reply::Image {
+            media_id: media_id.clone(),
+        },
+        Answer::Voice { media_id } => Reply::Voice {
+            media_id: media_id.clone(),
+        },
+        Answer::Video {
+            media_id,
+            title,
+            description,
+        } => Reply::Video {
+            media_id: media_id.clone(),
+            title: title.clone(),
+            description: description.clone(),
+        },
+        Answer::Music {
+            title,
+            description,
+            musicurl,
+            hqmusicurl,
+            thumb_media_id,
+        } => Reply::Music {
+            title: title.clone(),
+            description: description.clone(),
+            music_url: musicurl.clone(),
+            hq_music_url: hqmusicurl.clone(),
+            thumb_media_id: thumb_media_id.clone(),
+        },
+        Answer::News { articles } => {
+            let articles = articles.iter().map(|article| NewsArticle {
+                title: article.title.clone(),
+                description: article.description.clone(),
+                pic_url: article.picurl.clone(),
+                url: article.url.clone(),
+            });
+            Reply::News {
+                articles: articles.collect(),
+            }
+        }
+        Answer::Handoff { kf_account } => Reply::Transfer {
+            kf_account: kf_account.clone(),
+        },
+    })
 }
 
 /// One line of a list: no line breaks or tags, at most [`MAX_LINE_CHARS`] characters.

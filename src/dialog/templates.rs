@@ -28,7 +28,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 13] = [
+const EMBEDDED: [(&str, &str); 14] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
@@ -42,6 +42,7 @@ const EMBEDDED: [(&str, &str); 13] = [
     ),
     (Gone::NAME, include_str!("../../templates/reply/gone.txt")),
     (Empty::NAME, include_str!("../../templates/reply/empty.txt")),
+    (Refused::NAME, include_str!("../../templates/reply/refused.txt")),
     (Unsupported::NAME, include_str!("../../templates/reply/unsupported.txt")),
     (
         MenuUnknown::NAME,
@@ -96,6 +97,8 @@ pages_without_values! {
     Gone = "gone.txt";
     /// A message without words.
     Empty = "empty.txt";
+    /// A message with a sensitive word that no rule answers; must not say which.
+    Refused = "refused.txt";
     /// A menu button whose key is neither an entry's id nor a question.
     MenuUnknown = "menu_unknown.txt";
 }
@@ -322,6 +325,7 @@ impl Templates {
         self.try_one::<ChooseAgain>(&mut errors);
         self.try_one::<Gone>(&mut errors);
         self.try_one::<Empty>(&mut errors);
+        self.try_one::<Refused>(&mut errors);
         self.try_one::<Unsupported>(&mut errors);
         self.try_one::<MenuUnknown>(&mut errors);
         self.try_one::<MiniprogramLink<'_>>(&mut errors);

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
 use wxfaq::bank::format::Format;
 use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId};
-use wxfaq::dialog::{self, Desk, Outcome, Plan, Session, Templates, Told};
+use wxfaq::dialog::{self, Desk, Outcome, Plan, RuleBook, Session, Templates, Told};
 use wxfaq::matching::{Analyzer, Change, Index, Scope, Thresholds};
 use wxfaq::wechat::message::MediaKind;
 use wxfaq::wechat::{Event, Head, Inbound, Reply};
@@ -100,6 +100,8 @@ impl Talk {
         let desk = Desk {
             index: &self.index,
             templates: &self.templates,
+            rules: &RuleBook::default(),
+            luck: 0,
             scope: SCOPE,
             thresholds: Thresholds {
                 answer: 0.8,

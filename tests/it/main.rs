@@ -16,6 +16,7 @@ mod questions;
 mod import;
 mod matching;
 mod dialog;
+mod rules;
 mod daemon;
 mod api;
 mod overload;

@@ -115,6 +115,7 @@ impl Door {
             snapshot: Snapshot::new(SnapshotParts {
                 index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
                 dictionaries,
+                rules: Arc::default(),
                 templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
                 thresholds: Thresholds {
                     answer: 0.8,
