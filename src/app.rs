@@ -215,7 +215,7 @@ impl Stores {
     }
 }
 
-/// Runs the daemon on the bank and the API keys in `database` until it is told to stop.
+/// Runs the daemon on the bank, the rules and the API keys in `database` until it is told to stop.
 pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
     let metrics = Metrics::start()?;
     let Setup {
@@ -227,9 +227,9 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     let descriptors = lifecycle::raise_descriptor_limit();
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
-    let (questions, api_keys) = (database.questions(), database.api_keys());
+    let api_keys = database.api_keys();
     let sources = Sources::of(&config);
-    let snapshot = publisher::first_snapshot(&questions, &sources).await?;
+    let snapshot = publisher::first_snapshot(database, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
     let stores = Stores::open(&config, &seals).await?;
     let bot = Bot::new(Parts {
@@ -241,7 +241,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
         deadline: config.reply.deadline,
         lease: lifetimes(&config).lease,
     });
-    let publisher = Arc::new(Publisher::new(bot.clone(), questions, sources));
+    let publisher = Arc::new(Publisher::new(bot.clone(), database, sources));
     let web = Web::new(bot.clone(), gates(&config), decoy()?, policy(&config));
     web.replace_keys(api_keys.all().await?);
 

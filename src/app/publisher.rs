@@ -1,4 +1,4 @@
-//! Making snapshots: the bank from the database, templates and dictionaries embedded or from folders.
+//! Making snapshots: bank and rules from the database, templates and dictionaries embedded or from folders.
 //!
 //! [`Publisher`] is the one that changes what the bot decides with: when the bank's revision rises, when a file changes,
 //! when the configuration is reloaded. What cannot be used is reported, and the last good one stays.
@@ -9,10 +9,10 @@ use crate::bank::Dictionaries;
 use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::config::Config;
-use crate::dialog::Templates;
+use crate::dialog::{RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index, Thresholds};
 use crate::store::StoreError;
-use crate::store::sql::Questions;
+use crate::store::sql::{Database, Questions, Rules};
 use crate::web::ops::Dependency;
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -157,14 +157,17 @@ fn unreadable(path: &Path, error: &std::io::Error) -> AppError {
 }
 
 /// The snapshot of everything as it is now. Takes as long as indexing the bank.
-pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<Snapshot, AppError> {
+pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Snapshot, AppError> {
     let templates = Arc::new(sources.load_templates()?);
     let dictionaries = Arc::new(sources.load_dictionaries()?);
-    let (revision, entries) = questions.load().await?;
+    // Rules after the bank: one that changes in between is read again at the next look, and no change is missed.
+    let (revision, entries) = database.questions().load().await?;
+    let (_, rules) = database.rules().load().await?;
     let sources = sources.clone();
     let built = spawn_blocking(move || {
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
         let index = Index::build(entries.into_iter().map(Arc::new), analyzer);
+        let rules = RuleBook::new(rules, &dictionaries.sensitive);
         let Sources {
             thresholds,
             max_suggestions,
@@ -174,7 +177,7 @@ pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<
         Snapshot::new(SnapshotParts {
             index,
             dictionaries,
-            rules: Arc::default(),
+            rules: Arc::new(rules),
             templates,
             thresholds,
             max_suggestions,
@@ -192,6 +195,7 @@ pub async fn first_snapshot(questions: &Questions, sources: &Sources) -> Result<
 pub struct Publisher {
     bot: Arc<Bot>,
     questions: Questions,
+    rules: Rules,
     sources: tokio::sync::Mutex<Sources>,
     /// Told when the folders of `sources` may have changed.
     pub(super) moved: Notify,
@@ -201,11 +205,12 @@ pub struct Publisher {
 
 impl Publisher {
     /// `sources` are those of the bot's snapshot.
-    pub fn new(bot: Arc<Bot>, questions: Questions, sources: Sources) -> Self {
+    pub fn new(bot: Arc<Bot>, database: &Database, sources: Sources) -> Self {
         let sources = tokio::sync::Mutex::new(sources);
         Self {
             bot,
-            questions,
+            questions: database.questions(),
+            rules: database.rules(),
             sources,
             moved: Notify::new(),
             database: Mutex::new(Dependency::Up),
@@ -280,31 +285,46 @@ impl Publisher {
         // Held over the whole change, so that no other change starts from the same snapshot.
         let _sources = self.sources.lock().await;
         let snapshot = self.bot.snapshot();
-        let next = match self.questions.changes_since(known).await? {
+        let edit: Box<dyn FnOnce(&mut SnapshotParts) + Send> = match self.questions.changes_since(known).await? {
             Some(changes) => {
                 let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
                 let edits: Vec<Change> = put.chain(changes.removed.into_iter().map(Change::Remove)).collect();
-                let count = edits.len();
                 self.compaction.note(&edits);
-                let next = rebuild(&snapshot, move |parts| {
+                tracing::info!(
+                    revision = changes.revision,
+                    entries.changed = edits.len(),
+                    "bank changed"
+                );
+                Box::new(move |parts| {
                     parts.index = parts.index.apply(&edits);
                     parts.revision = changes.revision;
-                });
-                tracing::info!(revision = changes.revision, entries.changed = count, "bank changed");
-                next.await
+                })
             }
             None => {
                 let (revision, entries) = self.questions.load().await?;
                 self.compaction.outdate();
                 tracing::warn!(revision, "bank was put back to an earlier revision; loaded whole");
-                let next = rebuild(&snapshot, move |parts| {
+                Box::new(move |parts| {
                     parts.index = Index::build(entries.into_iter().map(Arc::new), parts.index.analyzer().clone());
                     parts.revision = revision;
-                });
-                next.await
+                })
             }
         };
-        self.publish(next);
+        // After the bank: a rule that changes in between is read again at the next look, and no change is missed.
+        let rules = match self.rules.have_changed_since(known).await? {
+            true => Some(self.rules.load().await?.1),
+            false => None,
+        };
+        if let Some(rules) = &rules {
+            tracing::info!(rules = rules.len(), "rules changed");
+        }
+        let next = rebuild(&snapshot, move |parts| {
+            edit(parts);
+            if let Some(rules) = rules {
+                parts.rules = Arc::new(RuleBook::new(rules, &parts.dictionaries.sensitive));
+            }
+        });
+        self.publish(next.await);
         self.compact();
         Ok(())
     }
@@ -358,6 +378,7 @@ impl Publisher {
             if *parts.dictionaries != *dictionaries {
                 let analyzer = Arc::new(Analyzer::new(&dictionaries));
                 parts.index = Index::build(parts.index.entries().cloned(), analyzer);
+                parts.rules = Arc::new(parts.rules.with_sensitive(&dictionaries.sensitive));
                 parts.dictionaries = dictionaries;
             }
             parts.templates = templates;

@@ -186,6 +186,7 @@ mod tests {
         Snapshot::new(SnapshotParts {
             index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
             dictionaries,
+            rules: Arc::default(),
             templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
             thresholds: Thresholds {
                 answer: 0.8,

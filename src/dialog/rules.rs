@@ -82,6 +82,12 @@ impl RuleBook {
         }
     }
 
+    /// The same rules with other words in the dictionary.
+    #[must_use]
+    pub fn with_sensitive(&self, sensitive: &[String]) -> Self {
+        Self::new(self.rules.clone(), sensitive)
+    }
+
     /// Published rules.
     pub fn len(&self) -> usize {
         self.rules.len()

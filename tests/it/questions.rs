@@ -1,13 +1,13 @@
-//! The question bank in a database: one contract, run on a real one.
+//! The question bank and the rules beside it in a database: one contract each, run on a real one.
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use wxfaq::bank::{Answer, Channel, Entry, EntryId, State};
+use wxfaq::bank::{Answer, Channel, Entry, EntryId, Rule, RuleId, State, rule};
 use wxfaq::store::StoreError;
-use wxfaq::store::sql::{ApplyError, Author, Changes, Database, OpenError, Questions};
+use wxfaq::store::sql::{ApplyError, Author, Changes, Database, OpenError, Questions, Rules};
 
 fn id(text: &str) -> EntryId {
     EntryId::parse(text).unwrap()
@@ -116,7 +116,7 @@ async fn refused_changes_leave_nothing(bank: &Questions) {
         );
     }
     let twice = apply(bank, &[entry("x", "1")], &[id("x")], 3).await;
-    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == id("x")));
+    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == "x"));
     assert_eq!(bank.load().await.unwrap(), before);
 }
 
@@ -342,4 +342,152 @@ async fn a_file_that_is_no_database_is_refused() {
     .unwrap();
     let refused = Database::open(&file.url()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Store(_)), "{refused}");
+}
+
+/// A rule that answers `word` with `reply`.
+fn rule(name: &str, word: &str, reply: &str) -> Rule {
+    let line = serde_json::json!({
+        "id": name, "name": "it's \"quoted\" ?|\\😀", "trigger": { "keywords": [{ "equals": word }, { "regex": "^a'?$" }] },
+        "replies": [reply, { "entry": "a" }], "window": { "hours": ["22:00-06:00"] },
+    });
+    let (_, rule) = rule::file::read(&line.to_string()).next().unwrap();
+    rule.unwrap()
+}
+
+fn rule_id(name: &str) -> RuleId {
+    RuleId::parse(name).unwrap()
+}
+
+async fn apply_rules(rules: &Rules, put: &[Rule], remove: &[RuleId], revision: u64) -> Result<u64, ApplyError> {
+    rules.apply(put, remove, &author(), 1_772_328_600, revision).await
+}
+
+/// Holds empty rules beside an empty bank to what `Rules` promises; `other` is the same through other connections.
+async fn rules_contract(bank: &Questions, rules: &Rules, other: &Rules) {
+    assert_eq!(rules.load().await.unwrap(), (0, vec![]));
+    let (a, b) = (rule("a", "营业时间", "九点"), rule("b", "会员", "十元"));
+    assert_eq!(apply_rules(rules, &[b.clone(), a.clone()], &[], 0).await.unwrap(), 1);
+    assert_eq!(other.load().await.unwrap(), (1, vec![a.clone(), b.clone()]), "by id");
+    assert_eq!(bank.revision().await.unwrap(), 1, "one revision for bank and rules");
+    let changes = bank.changes_since(0).await.unwrap().unwrap();
+    assert_eq!((changes.revision, changes.put, changes.removed), (1, vec![], vec![]));
+
+    // An entry of the same id is another thing.
+    assert_eq!(apply(bank, &[entry("a", "1")], &[], 1).await.unwrap(), 2);
+    assert!(!rules.have_changed_since(1).await.unwrap());
+    let changed = rule("a", "营业时间", "十点");
+    assert_eq!(
+        apply_rules(
+            other,
+            std::slice::from_ref(&changed),
+            &[rule_id("b"), rule_id("absent")],
+            2
+        )
+        .await
+        .unwrap(),
+        3
+    );
+    for (revision, expected) in [(0, true), (2, true), (3, false), (4, true)] {
+        assert_eq!(
+            rules.have_changed_since(revision).await.unwrap(),
+            expected,
+            "{revision}"
+        );
+    }
+    assert_eq!(rules.load().await.unwrap(), (3, vec![changed.clone()]));
+    assert_eq!(bank.load().await.unwrap(), (3, vec![entry("a", "1")]));
+
+    assert_eq!(
+        apply_rules(rules, std::slice::from_ref(&changed), &[rule_id("b")], 3)
+            .await
+            .unwrap(),
+        3,
+        "nothing changed"
+    );
+    let stale = apply_rules(rules, std::slice::from_ref(&a), &[], 2).await;
+    assert!(
+        matches!(stale, Err(ApplyError::Conflict { expected: 2, found: 3 })),
+        "{stale:?}"
+    );
+    let stale = apply(bank, &[entry("z", "1")], &[], 2).await;
+    assert!(
+        matches!(stale, Err(ApplyError::Conflict { .. })),
+        "a rule's change counts for the bank: {stale:?}"
+    );
+    let twice = apply_rules(rules, std::slice::from_ref(&a), &[rule_id("a")], 3).await;
+    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == "a"));
+    assert_eq!(rules.load().await.unwrap(), (3, vec![changed]));
+
+    let many: Vec<Rule> = (0..1_203).map(|n| rule(&format!("n{n:04}"), "词", "答")).collect();
+    assert_eq!(apply_rules(rules, &many, &[rule_id("a")], 3).await.unwrap(), 4);
+    assert_eq!(rules.load().await.unwrap(), (4, many));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract_of_the_rules() {
+    let file = SqliteFile::new();
+    let (one, two) = tokio::join!(file.open(), file.open());
+    rules_contract(&one.questions(), &one.rules(), &two.rules()).await;
+    let before = one.rules().load().await.unwrap();
+    one.close().await;
+    two.close().await;
+    assert_eq!(file.open().await.rules().load().await.unwrap(), before, "opened again");
+}
+
+#[tokio::test]
+async fn every_change_of_a_rule_is_in_the_history_with_who_when_before_and_after() {
+    let file = SqliteFile::new();
+    let rules = file.open().await.rules();
+    apply_rules(&rules, &[rule("a", "词", "1")], &[], 0).await.unwrap();
+    apply_rules(&rules, &[rule("a", "词", "2")], &[], 1).await.unwrap();
+    apply_rules(&rules, &[], &[rule_id("a")], 2).await.unwrap();
+    let select = "SELECT revision, subject, subject_id, operation, value_before, value_after, changed_at, changed_by, \
+                  source FROM history ORDER BY revision";
+    let rows: Vec<HistoryRow> = sqlx::query_as(select)
+        .fetch_all(&mut file.connect().await)
+        .await
+        .unwrap();
+    let json = |reply| Some(rule::file::to_line(&rule("a", "词", reply)));
+    let row = |revision, operation: &str, before, after| {
+        let text = str::to_owned;
+        let (subject, id, who, source) = (text("rule"), text("a"), text("editor"), text("test"));
+        (
+            revision,
+            subject,
+            id,
+            text(operation),
+            before,
+            after,
+            1_772_328_600,
+            who,
+            source,
+        )
+    };
+    let expected = [
+        row(1, "put", None, json("1")),
+        row(2, "put", json("1"), json("2")),
+        row(3, "remove", json("2"), None),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test]
+async fn a_damaged_rule_is_named() {
+    for damage in [
+        "'{'",
+        "'{\"id\":\"other\",\"trigger\":\"default\",\"replies\":[\"A\"]}'",
+        "X'ff00'",
+    ] {
+        let file = SqliteFile::new();
+        let rules = file.open().await.rules();
+        apply_rules(&rules, &[rule("a", "词", "1"), rule("b", "词", "1")], &[], 0)
+            .await
+            .unwrap();
+        file.tamper(&format!("UPDATE reply_rule SET definition = {damage} WHERE id = 'b'"))
+            .await;
+        let error = rules.load().await.unwrap_err();
+        let is_named =
+            matches!(&error, StoreError::Corrupt { reason, .. } if reason.starts_with("rule b, column definition: "));
+        assert!(is_named, "{error}");
+    }
 }

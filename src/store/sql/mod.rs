@@ -1,14 +1,18 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`] and [`ApiKeys`]. They hold one set of
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`] and [`ApiKeys`]. They hold one set of
 //! statements in plain SQL with `?` for parameters; everything that must differ by database is in `Dialect`. So far
 //! only SQLite is compiled in. Nothing on the reply path calls into this module.
 
-mod questions;
 mod api_keys;
+mod history;
+mod questions;
+mod rules;
 
 pub use api_keys::{ApiKeys, Revocation};
-pub use questions::{ApplyError, Author, Changes, Questions};
+pub use history::{ApplyError, Author};
+pub use questions::{Changes, Questions};
+pub use rules::Rules;
 
 use super::StoreError;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -98,6 +102,11 @@ impl Database {
     /// The question bank.
     pub fn questions(&self) -> Questions {
         Questions::new(self.clone())
+    }
+
+    /// The rules beside it.
+    pub fn rules(&self) -> Rules {
+        Rules::new(self.clone())
     }
 
     /// The keys of the JSON API.

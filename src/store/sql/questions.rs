@@ -4,15 +4,14 @@
 //! transaction, so a reader sees a change whole or not at all, and one that was acknowledged outlives a crash. Entries
 //! come in valid ([`Entry::validate`]) and are not checked against the limits again when read.
 
+use super::history::{AnyQuery, ApplyError, Author, BATCH, Edit, Record, signed, tuple, tuples};
 use super::{Database, StoreError};
 use crate::bank::{Answer, Channel, Entry, EntryId, State, format};
 use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
+use sqlx::any::AnyRow;
 use sqlx::{Any, Decode, Row, Transaction, Type};
 use std::collections::{HashMap, HashSet};
-use std::iter;
 
 /// The bank on one database; every instance and every process on it sees the same one. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,38 +30,6 @@ pub struct Changes {
     pub removed: Vec<EntryId>,
 }
 
-/// Who changes the bank, for its history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// The name of the editor, or of the program.
-    pub who: String,
-    /// By which way: `import`, `console`, …
-    pub source: String,
-}
-
-/// Why a change was not made; nothing of it was.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// Somebody else changed the bank since it was read.
-    #[error("the bank has changed meanwhile: it is at revision {found}, not {expected}")]
-    Conflict {
-        /// The revision the change was made for.
-        expected: u64,
-        /// The bank's.
-        found: u64,
-    },
-    /// The change speaks of one entry twice.
-    #[error("entry {0} is changed twice")]
-    Repeated(EntryId),
-    #[error(transparent)]
-    #[expect(missing_docs, reason = "the type says it")]
-    Store(#[from] StoreError),
-}
-
-/// Rows one statement writes or asks for. With 18 columns 9,000 parameters, of at most 32,766 in SQLite and 65,535 in
-/// the others.
-const BATCH: usize = 500;
-
 const SELECT: &str = "SELECT id, question, similar_questions, kind, answer, category, tags, state, accounts, channels, \
                       valid_from, valid_until, priority, created_at, created_by FROM entry";
 
@@ -70,10 +37,7 @@ const INSERT: &str = "INSERT INTO entry (id, question, similar_questions, kind, 
                       accounts, channels, valid_from, valid_until, priority, created_at, created_by, updated_at, \
                       updated_by, revision) VALUES ";
 
-const INSERT_HISTORY: &str = "INSERT INTO history (revision, subject, subject_id, operation, value_before, \
-                              value_after, changed_at, changed_by, source) VALUES ";
-
-/// What [`INSERT_HISTORY`] calls a question in `subject`; templates and dictionaries will have their own names.
+/// What the history calls a question.
 const SUBJECT: &str = "entry";
 
 impl Questions {
@@ -84,7 +48,7 @@ impl Questions {
     /// The bank's revision; 0: never changed.
     pub async fn revision(&self) -> Result<u64, StoreError> {
         let mut transaction = self.database.begin_read().await?;
-        self.revision_in(&mut transaction).await
+        self.database.bank_revision(&mut transaction).await
     }
 
     /// The whole bank by id, whatever the entries' state, and its revision.
@@ -93,7 +57,7 @@ impl Questions {
     /// [`StoreError::Corrupt`] names the entry and the column that cannot be read.
     pub async fn load(&self) -> Result<(u64, Vec<Entry>), StoreError> {
         let mut transaction = self.database.begin_read().await?;
-        let revision = self.revision_in(&mut transaction).await?;
+        let revision = self.database.bank_revision(&mut transaction).await?;
         let query = sqlx::query(self.database.dialect.sql(SELECT));
         let stored = self.fetch(&mut transaction, query).await?;
         Ok((revision, sorted(stored)))
@@ -105,7 +69,7 @@ impl Questions {
         let dialect = self.database.dialect;
         let since = signed(revision);
         let mut transaction = self.database.begin_read().await?;
-        let current = self.revision_in(&mut transaction).await?;
+        let current = self.database.bank_revision(&mut transaction).await?;
         if current < revision {
             return Ok(None);
         }
@@ -148,10 +112,10 @@ impl Questions {
         let ids: Vec<&EntryId> = put.iter().map(|entry| &entry.id).chain(remove).collect();
         let mut seen = HashSet::with_capacity(ids.len());
         if let Some(repeated) = ids.iter().find(|id| !seen.insert(**id)) {
-            return Err(ApplyError::Repeated((*repeated).clone()));
+            return Err(ApplyError::Repeated(repeated.to_string()));
         }
         let mut transaction = self.database.begin_write().await?;
-        self.advance(&mut transaction, expected_revision).await?;
+        self.database.advance(&mut transaction, expected_revision).await?;
         let before = self.stored(&mut transaction, &ids).await?;
         let differs = |entry: &&Entry| before.get(&entry.id).is_none_or(|stored| stored.entry != **entry);
         let change = Change {
@@ -169,38 +133,6 @@ impl Questions {
         let committed = transaction.commit().await;
         committed.map_err(|error| self.database.dialect.error(&error))?;
         Ok(change.revision)
-    }
-
-    async fn revision_in(&self, transaction: &mut Transaction<'static, Any>) -> Result<u64, StoreError> {
-        let dialect = self.database.dialect;
-        let query = sqlx::query(dialect.sql("SELECT revision FROM bank_revision"));
-        let row = query
-            .fetch_optional(&mut **transaction)
-            .await
-            .map_err(|error| dialect.error(&error))?;
-        let revision = row.and_then(|row| row.try_get::<i64, _>("revision").ok());
-        revision
-            .and_then(|revision| u64::try_from(revision).ok())
-            .ok_or_else(|| StoreError::Corrupt {
-                backend: dialect.name(),
-                reason: "bank_revision does not hold one number".to_owned(),
-            })
-    }
-
-    /// Takes the bank from `expected` to the next revision, and with it the right to change the bank.
-    async fn advance(&self, transaction: &mut Transaction<'static, Any>, expected: u64) -> Result<(), ApplyError> {
-        let dialect = self.database.dialect;
-        let update = dialect.sql("UPDATE bank_revision SET revision = revision + 1 WHERE revision = ?");
-        let query = sqlx::query(update).bind(signed(expected));
-        let done = query
-            .execute(&mut **transaction)
-            .await
-            .map_err(|error| dialect.error(&error))?;
-        if done.rows_affected() == 1 {
-            return Ok(());
-        }
-        let found = self.revision_in(transaction).await?;
-        Err(ApplyError::Conflict { expected, found })
     }
 
     async fn stored(
@@ -251,17 +183,15 @@ impl Questions {
                 .await
                 .map_err(|error| dialect.error(&error))?;
         }
-        for batch in all.chunks(BATCH) {
-            let insert = dialect.sql(&format!("{INSERT_HISTORY}{}", tuples(batch.len(), 9)));
-            let query = batch.iter().fold(sqlx::query(insert), |query, (id, after)| {
-                change.bind_history(query, id, *after)
-            });
-            query
-                .execute(&mut **transaction)
-                .await
-                .map_err(|error| dialect.error(&error))?;
-        }
-        Ok(())
+        let record = |(id, after): (&EntryId, Option<&Entry>)| Record {
+            id: id.to_string(),
+            before: change.before.get(id).map(|stored| format::to_line(&stored.entry)),
+            after: after.map(format::to_line),
+        };
+        let records: Vec<Record> = all.into_iter().map(record).collect();
+        let Change { by, now, revision, .. } = *change;
+        let edit = Edit { by, now, revision };
+        self.database.record(transaction, SUBJECT, &records, edit).await
     }
 
     /// Runs a [`SELECT`].
@@ -303,8 +233,6 @@ struct Change<'a> {
     revision: u64,
 }
 
-type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
-
 impl Change<'_> {
     /// The parameters of one row of [`INSERT`].
     fn bind_entry<'q>(&self, query: AnyQuery<'q>, entry: &Entry) -> AnyQuery<'q> {
@@ -331,21 +259,6 @@ impl Change<'_> {
             .bind(self.now)
             .bind(self.by.who.clone())
             .bind(signed(self.revision))
-    }
-
-    /// The parameters of one row of [`INSERT_HISTORY`].
-    fn bind_history<'q>(&self, query: AnyQuery<'q>, id: &EntryId, after: Option<&Entry>) -> AnyQuery<'q> {
-        let before = self.before.get(id).map(|stored| &stored.entry);
-        query
-            .bind(signed(self.revision))
-            .bind(SUBJECT)
-            .bind(id.to_string())
-            .bind(if after.is_some() { "put" } else { "remove" })
-            .bind(before.map(format::to_line))
-            .bind(after.map(format::to_line))
-            .bind(self.now)
-            .bind(self.by.who.clone())
-            .bind(self.by.source.clone())
     }
 }
 
@@ -418,21 +331,6 @@ fn sorted(stored: Vec<Stored>) -> Vec<Entry> {
     entries
 }
 
-/// `(?, ?, …)` with that many parameters, at least one.
-fn tuple(parameters: usize) -> String {
-    format!("({})", iter::repeat_n("?", parameters).collect::<Vec<_>>().join(", "))
-}
-
-/// That many of them, separated by commas.
-fn tuples(rows: usize, parameters: usize) -> String {
-    iter::repeat_n(tuple(parameters), rows).collect::<Vec<_>>().join(", ")
-}
-
 fn json<T: serde::Serialize>(list: &[T]) -> String {
     serde_json::to_string(list).expect("a list of texts")
-}
-
-/// Revisions count edits, they never come near the limit.
-fn signed(revision: u64) -> i64 {
-    i64::try_from(revision).unwrap_or(i64::MAX)
 }
