@@ -14,7 +14,7 @@ pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Publisher, Sources, first_snapshot};
 pub use wechat::{access_tokens, access_tokens_on, wechat_client};
 
-use crate::bot::{Bot, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock};
+use crate::bot::{Bot, Deliveries, Late, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock};
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
 use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
@@ -240,6 +240,8 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,
         lease: lifetimes(&config).lease,
+        late: Late::default(),
+        deliveries: Deliveries::default(),
     });
     let publisher = Arc::new(Publisher::new(bot.clone(), database, sources));
     let web = Web::new(bot.clone(), gates(&config), decoy()?, policy(&config));

@@ -3,16 +3,20 @@
 //! [`Bot::handle`] is the entry point. Deciding is `dialog`'s and `matching`'s work on the current [`Snapshot`];
 //! keeping things is behind the traits of `store`. The bot adds the order of events (`work`), the deadline, and the
 //! seals that make stored bytes trustworthy. A reply needs neither database nor Redis, and no message meets silence for
-//! want of its session.
+//! want of its session. What takes longer than WeChat waits goes on by itself (`late`).
 
 mod asked;
 mod work;
+mod held;
+mod late;
+mod answers;
 mod turns;
 mod matches;
 mod sealed;
 mod seals;
 mod snapshot;
 
+pub use answers::{AnswerSource, Deliveries, Delivery as LateDelivery, Late, SourceError};
 pub use asked::Asked;
 pub use matches::MatchStore;
 pub use sealed::{SealedAccessTokens, SealedConversations, SealedMatches};
@@ -35,6 +39,9 @@ use work::Work;
 
 /// Matches looked up for one question: what a list can page through.
 const DEPTH: usize = dialog::MAX_OFFER;
+
+/// How long WeChat waits for the answer to one delivery; then it hangs up and, twice, delivers again.
+const WECHAT_WAITS: Duration = Duration::from_secs(5);
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -69,6 +76,10 @@ pub struct Parts {
     pub deadline: Duration,
     /// The lease of `conversations`.
     pub lease: Duration,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub late: Late,
+    /// How late answers travel, until [`Bot::change_deliveries`].
+    pub deliveries: Deliveries,
 }
 
 /// Answers messages and searches. Shared by every request.
@@ -81,6 +92,8 @@ pub struct Bot {
     deadline: Duration,
     lease: Duration,
     asked: Asked,
+    late: Late,
+    deliveries: ArcSwap<Deliveries>,
     turns: Turns,
     tasks: TaskTracker,
 }
@@ -97,6 +110,8 @@ pub enum Answer {
     },
     /// Its signature was seen with another message.
     Refused,
+    /// Nothing, and not even `success`: WeChat has hung up, or soon will, and delivers the message again.
+    Held,
 }
 
 impl Answer {
@@ -144,6 +159,8 @@ impl Bot {
             deadline: parts.deadline,
             lease: parts.lease,
             asked: Asked::default(),
+            late: parts.late,
+            deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),
             tasks: TaskTracker::new(),
         })
@@ -164,6 +181,11 @@ impl Bot {
     /// Unix seconds.
     pub fn now(&self) -> i64 {
         self.clock.now()
+    }
+
+    /// From now on late answers travel so; those under way keep theirs.
+    pub fn change_deliveries(&self, deliveries: Deliveries) {
+        self.deliveries.store(Arc::new(deliveries));
     }
 
     /// Work that goes on after its request; closed and awaited at a stop.
@@ -213,9 +235,17 @@ impl Bot {
             return Answer::nothing(self.now());
         };
         let work = Arc::new(Work::new(self, account, delivery, inbound));
-        let (answering, answer) = oneshot::channel();
+        let (answering, mut answer) = oneshot::channel();
         self.tasks.spawn(work.clone().run(answering));
-        match tokio::time::timeout_at(work.started + self.deadline * 4 / 5, answer).await {
+        let mut answered = tokio::time::timeout_at(work.started + self.deadline * 4 / 5, &mut answer).await;
+        if answered.is_err() && work.is_held() {
+            metrics::counter!("wxfaq_late_held_total").increment(1);
+            answered = tokio::time::timeout_at(work.started + WECHAT_WAITS, answer).await;
+            if answered.is_err() {
+                return Answer::Held;
+            }
+        }
+        match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => {
                 tracing::error!(

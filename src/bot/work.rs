@@ -4,19 +4,29 @@
 //! it cannot have the session in time, because the store is away or another message of the follower holds it, it decides
 //! without: a reply that forgets the list is better than none. A repeat of a message under way waits for the record.
 
+mod consult;
+
+use super::answers::Way;
+use super::held::{Held, report};
+use super::late::{LateState, Remembered};
 use super::matches::Lookup;
 use super::turns::TurnGuard;
-use super::{Answer, Bot, seals};
+use super::{Answer, Bot, WECHAT_WAITS, seals};
 use crate::bank::Channel;
-use crate::dialog::{self, Outcome, Plan, Session, Told};
+use crate::dialog::{self, Desk, Outcome, Plan, Session, Told};
 use crate::matching::{Matches, Scope};
-use crate::store::StoreError;
-use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange, Turn};
+use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
 use crate::wechat::{Delivery, Inbound, Reply};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+/// From the first delivery to WeChat's last one.
+const LAST_DELIVERY: Duration = Duration::from_secs(10);
+/// A delivery that comes so long after the message was sent is the last: WeChat's times are whole seconds.
+const LAST_DELIVERY_FROM: Duration = Duration::from_secs(9);
 
 /// Between two questions whether another is done with the message, or with an earlier one of the follower.
 const BUSY_PAUSE: Duration = Duration::from_millis(25);
@@ -27,11 +37,21 @@ pub(super) struct Work {
     pub started: Instant,
     arrival: Arrival,
     inbound: Inbound,
+    way: Arc<Way>,
+    /// How long ago WeChat delivered it first.
+    age: Duration,
+    /// Somebody, here or elsewhere, works on it for longer than a search takes.
+    is_slow: AtomicBool,
 }
 
 /// What a message was decided with.
 struct Decided {
     outcome: Outcome,
+    late: LateState,
+    /// What a slow source may be asked, since the bank has no direct answer.
+    asked: Option<String>,
+    /// It must not be told twice, whoever dies: it is kept before it is told.
+    is_single: bool,
     create_time: i64,
     /// What a search found that nobody has found before.
     found: Option<Arc<Matches>>,
@@ -50,19 +70,17 @@ enum Alone {
     Late,
 }
 
-/// A claim that is given back unless it is finished, whatever happens.
-struct Held {
-    bot: Arc<Bot>,
-    since: Instant,
-    turn: Option<Turn>,
-}
-
 impl Work {
     pub fn new(bot: &Arc<Bot>, account: &str, delivery: &Delivery, inbound: &Inbound) -> Self {
         let pseudonym = bot.seals.pseudonym(account, &inbound.head().openid);
+        // WeChat's word on time counts to the second, and its clock is right. The more is gone, the less is held.
+        let age = bot.now().saturating_sub(inbound.head().create_time);
         Self {
             bot: bot.clone(),
             started: Instant::now(),
+            way: bot.deliveries.load().of(account),
+            age: Duration::from_secs(age.clamp(0, LAST_DELIVERY.as_secs().cast_signed()).unsigned_abs()),
+            is_slow: AtomicBool::new(false),
             arrival: Arrival {
                 follower: Follower {
                     account: account.to_owned(),
@@ -96,8 +114,7 @@ impl Work {
             match begun {
                 Ok(Begun::Claimed { turn, session }) => {
                     let held = Held::new(&self.bot, turn);
-                    let decided = held.renewed(async { self.decide(session.as_deref(), lookup, cached) });
-                    let decided = decided.await;
+                    let decided = held.renewed(self.decide(session.as_deref(), lookup, cached)).await;
                     return self.keep(held, decided, lookup, place, answering).await;
                 }
                 Ok(Begun::Done(record)) => match self.repeat(&record) {
@@ -105,9 +122,18 @@ impl Work {
                     None => break self.alone(lookup, cached, Alone::Record),
                 },
                 Ok(Begun::Refused) => break Answer::Refused,
-                Ok(Begun::Busy) if self.started.elapsed() < self.bot.deadline => {}
-                // The late answer has been given.
-                Ok(Begun::Busy) => return,
+                Ok(Begun::Busy) => {
+                    self.is_slow.store(self.bot.late.source.is_some(), Ordering::Relaxed);
+                    let patience = if self.is_held() {
+                        WECHAT_WAITS
+                    } else {
+                        self.bot.deadline
+                    };
+                    // Then the late answer has been given.
+                    if self.started.elapsed() >= patience {
+                        return;
+                    }
+                }
                 Ok(Begun::Occupied) if place.is_some() && Instant::now() < patience => {}
                 Ok(Begun::Occupied) => break self.alone(lookup, cached, Alone::Occupied),
                 Err(error) => {
@@ -122,6 +148,17 @@ impl Work {
         let _ = answering.send(answer);
     }
 
+    /// Whether this delivery is let run out because the work on its message goes on.
+    pub fn is_held(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed) && self.way.holds() && self.age < LAST_DELIVERY_FROM
+    }
+
+    fn desk<'a>(&self, lookup: Lookup<'a>) -> Desk<'a> {
+        let Arrival { follower, message, .. } = &self.arrival;
+        let key = [&follower.account, &follower.pseudonym, message];
+        lookup.snapshot.desk(lookup.scope, &key.map(String::as_str))
+    }
+
     /// Answers without session, since the deadline nears.
     pub fn answer_late(&self) -> Answer {
         let snapshot = self.bot.snapshot();
@@ -131,6 +168,14 @@ impl Work {
             scope: self.scope(),
             normalized: &normalized,
         };
+        if self.is_slow.load(Ordering::Relaxed) {
+            let outcome = self.searching(Session::default(), self.desk(lookup));
+            self.log(&outcome);
+            return Answer::Reply {
+                reply: outcome.reply,
+                create_time: lookup.scope.now,
+            };
+        }
         self.alone(lookup, None, Alone::Late)
     }
 
@@ -147,13 +192,10 @@ impl Work {
         }
     }
 
-    /// `cached` are the matches of the message's own text, the only one a plan searches.
-    fn decide(&self, session: Option<&[u8]>, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
-        let Arrival { follower, message, .. } = &self.arrival;
-        let key = [&follower.account, &follower.pseudonym, message];
-        let desk = lookup.snapshot.desk(lookup.scope, &key.map(String::as_str));
-        let session = session.and_then(Session::from_bytes).unwrap_or_default();
-        let mut found = None;
+    /// Decides with the bank alone. `cached` are the matches of the message's own text, the only one a plan searches.
+    fn decide_at_once(&self, session: Session, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
+        let desk = self.desk(lookup);
+        let (mut found, mut asked) = (None, None);
         let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => {
@@ -162,12 +204,16 @@ impl Work {
                     found = sought.is_new.then(|| sought.matches.clone());
                     sought.matches
                 });
+                asked = Some(text);
                 dialog::conclude(&matches, session, desk)
             }
         };
         outcome.reply = outcome.reply.fitting(&self.inbound);
         Decided {
+            asked: asked.filter(|_| matches!(outcome.told, Told::NotFound | Told::List(_))),
             outcome,
+            late: LateState::default(),
+            is_single: false,
             create_time: lookup.scope.now,
             found,
         }
@@ -185,13 +231,17 @@ impl Work {
     ) {
         let Decided {
             outcome,
+            late,
+            is_single,
             create_time,
             found,
+            ..
         } = decided;
         self.log(&outcome);
-        let session = match &outcome.session {
-            Some(session) if session.is_fresh() && held.session_version() == 0 => SessionChange::Keep,
-            Some(session) => SessionChange::Put(session.to_bytes()),
+        let remembered = outcome.session.map(|session| Remembered { session, late });
+        let session = match &remembered {
+            Some(remembered) if remembered.is_fresh() && held.session_version() == 0 => SessionChange::Keep,
+            Some(remembered) => SessionChange::Put(remembered.to_bytes()),
             None => SessionChange::Delete,
         };
         let record = record(create_time, &outcome.reply);
@@ -205,9 +255,12 @@ impl Work {
                 put.await;
             }
         };
-        if held.since.elapsed() > self.bot.lease / 2 {
-            let standing = held.finish(&record, session).await;
-            let _ = answering.send(standing.and_then(|theirs| self.repeat(&theirs)).unwrap_or(answer));
+        if is_single || held.since.elapsed() > self.bot.lease / 2 {
+            let standing = match held.finish(&record, session).await {
+                Some(Finished::Superseded(Some(theirs))) => self.repeat(&theirs),
+                _ => None,
+            };
+            let _ = answering.send(standing.unwrap_or(answer));
             drop(place);
             return found.await;
         }
@@ -221,7 +274,7 @@ impl Work {
 
     /// Answers without session and record. A follower who leaves is forgotten all the same.
     fn alone(&self, lookup: Lookup<'_>, cached: Option<Arc<Matches>>, cause: Alone) -> Answer {
-        let decided = self.decide(None, lookup, cached);
+        let decided = self.decide_at_once(Session::default(), lookup, cached);
         let Follower { account, pseudonym } = &self.arrival.follower;
         let follower = seals::short(pseudonym);
         tracing::warn!(account, follower, ?cause, "message handled without its session");
@@ -308,10 +361,6 @@ fn record(create_time: i64, reply: &Reply) -> Vec<u8> {
     record
 }
 
-fn report(error: &StoreError, what: &str) {
-    tracing::warn!(error = error as &dyn std::error::Error, "{what}");
-}
-
 impl Alone {
     fn name(self) -> &'static str {
         match self {
@@ -323,240 +372,5 @@ impl Alone {
     }
 }
 
-impl Held {
-    fn new(bot: &Arc<Bot>, turn: Turn) -> Self {
-        Self {
-            bot: bot.clone(),
-            since: Instant::now(),
-            turn: Some(turn),
-        }
-    }
-
-    fn session_version(&self) -> u64 {
-        self.turn.as_ref().map_or(0, |turn| turn.session_version)
-    }
-
-    /// Runs `work` and renews the lease whenever a third of it has passed.
-    async fn renewed<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            if let Ok(done) = tokio::time::timeout(self.bot.lease / 3, work.as_mut()).await {
-                return done;
-            }
-            if let Some(turn) = &self.turn
-                && let Err(error) = self.bot.conversations.renew(turn).await
-            {
-                report(&error, "a claim is not renewed");
-            }
-        }
-    }
-
-    /// Ends the claim with a record; another's when theirs stands.
-    async fn finish(mut self, record: &[u8], session: SessionChange) -> Option<Vec<u8>> {
-        let turn = self.turn.as_ref()?;
-        match self.renewed(self.bot.conversations.finish(turn, record, session)).await {
-            Ok(finished) => {
-                self.turn = None;
-                match finished {
-                    Finished::Superseded(theirs) => theirs,
-                    Finished::Stored => None,
-                }
-            }
-            Err(error) => {
-                report(&error, "record and session are not kept");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let Some(turn) = self.turn.take() else { return };
-        let bot = self.bot.clone();
-        self.bot.tasks.spawn(async move {
-            if let Err(error) = bot.conversations.release(&turn).await {
-                report(&error, "a claim is left to its lease");
-            }
-        });
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bank::Dictionaries;
-    use crate::bot::{MatchStore, Parts, Seals, Snapshot, SnapshotParts, SystemClock};
-    use crate::dialog::Templates;
-    use crate::matching::{Analyzer, Index, Thresholds};
-    use crate::store::conversations::{Conversations, Lifetimes};
-    use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache};
-    use crate::wechat::{Event, Head};
-    use async_trait::async_trait;
-    use std::collections::BTreeMap;
-    use tokio::sync::Semaphore;
-
-    const LASTING: Duration = Duration::from_secs(600);
-
-    /// A store that answers some calls in its own way.
-    struct Troubled {
-        inner: MemoryConversations,
-        begins: Option<Begun>,
-        finishes: bool,
-        renewals: Semaphore,
-        forgotten: Semaphore,
-    }
-
-    #[async_trait]
-    impl Conversations for Troubled {
-        async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
-            match &self.begins {
-                Some(begun) => Ok(begun.clone()),
-                None => self.inner.begin(arrival).await,
-            }
-        }
-        async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
-            if self.finishes {
-                return self.inner.finish(turn, record, session).await;
-            }
-            Err(StoreError::Unavailable {
-                backend: "test",
-                reason: "test".to_owned(),
-            })
-        }
-        async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
-            self.renewals.add_permits(1);
-            self.inner.renew(turn).await
-        }
-        async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
-            self.inner.release(turn).await
-        }
-        async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
-            self.inner.note_signature(account, signature, fingerprint).await
-        }
-        async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
-            self.forgotten.add_permits(1);
-            self.inner.forget(follower).await
-        }
-    }
-
-    fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc<Troubled>) {
-        let lifetimes = Lifetimes {
-            lease: LASTING,
-            signature: LASTING,
-            record: LASTING,
-            session: LASTING,
-        };
-        let store = Arc::new(Troubled {
-            inner: MemoryConversations::new(lifetimes, Bounds::default(), Arc::new(|| Duration::ZERO)),
-            begins,
-            finishes,
-            renewals: Semaphore::new(0),
-            forgotten: Semaphore::new(0),
-        });
-        let dictionaries = Arc::new(Dictionaries::default());
-        let bot = Bot::new(Parts {
-            snapshot: Snapshot::new(SnapshotParts {
-                index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
-                dictionaries,
-                rules: Arc::default(),
-                templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
-                thresholds: Thresholds {
-                    answer: 0.8,
-                    suggest: 0.6,
-                },
-                max_suggestions: 5,
-                max_bytes: 2_048,
-                revision: 1,
-            }),
-            conversations: store.clone(),
-            matches: MatchStore::new(Arc::new(MemoryMatchCache::new(LASTING, 1 << 20))),
-            seals: Seals::new("key"),
-            clock: Arc::new(SystemClock),
-            deadline: Duration::from_millis(100),
-            lease,
-        });
-        (bot, store)
-    }
-
-    fn work(bot: &Arc<Bot>, event: Event) -> Arc<Work> {
-        let head = Head {
-            account: "gh".into(),
-            openid: "o".into(),
-            create_time: 1,
-        };
-        let inbound = Inbound::Event { head, event };
-        Arc::new(Work {
-            bot: bot.clone(),
-            started: Instant::now(),
-            arrival: arrival(&inbound.dedup_id()),
-            inbound,
-        })
-    }
-
-    fn arrival(message: &str) -> Arrival {
-        Arrival {
-            follower: Follower {
-                account: "a".into(),
-                pseudonym: "p".into(),
-            },
-            message: message.into(),
-            signature: message.into(),
-            fingerprint: message.into(),
-        }
-    }
-
-    fn subscribe() -> Event {
-        Event::Subscribe { scene: None }
-    }
-
-    async fn answer(work: Arc<Work>) -> Answer {
-        let (answering, answer) = oneshot::channel();
-        work.run(answering).await;
-        answer.await.unwrap()
-    }
-
-    fn says_something(answer: &Answer) -> bool {
-        matches!(answer, Answer::Reply { reply, .. } if *reply != Reply::Acknowledge)
-    }
-
-    #[tokio::test]
-    async fn a_claim_whose_end_fails_is_given_back() {
-        let (bot, store) = bot(None, false, LASTING);
-        assert!(says_something(&answer(work(&bot, subscribe())).await));
-        bot.tasks.close();
-        bot.tasks.wait().await;
-        let next = store.inner.begin(&arrival("next")).await.unwrap();
-        assert!(matches!(next, Begun::Claimed { .. }), "{next:?}");
-    }
-
-    #[tokio::test]
-    async fn a_follower_held_elsewhere_is_answered_and_forgotten_without_a_session() {
-        let (bot, store) = bot(Some(Begun::Occupied), true, Duration::ZERO);
-        assert!(says_something(&answer(work(&bot, subscribe())).await));
-        answer(work(&bot, Event::Unsubscribe)).await;
-        store.forgotten.acquire().await.unwrap().forget();
-    }
-
-    #[tokio::test]
-    async fn a_late_message_is_answered_from_the_snapshot() {
-        let (bot, _) = bot(Some(Begun::Busy), true, LASTING);
-        assert!(says_something(&work(&bot, subscribe()).answer_late()));
-    }
-
-    #[tokio::test]
-    async fn a_claim_is_renewed_while_work_goes_on() {
-        let (bot, store) = bot(None, true, Duration::from_millis(3));
-        let Begun::Claimed { turn, .. } = store.begin(&arrival("1")).await.unwrap() else {
-            panic!("not to be had");
-        };
-        let held = Held::new(&bot, turn);
-        held.renewed(async { store.renewals.acquire_many(3).await.unwrap().forget() })
-            .await;
-        assert_eq!(held.finish(b"record", SessionChange::Keep).await, None);
-        assert_eq!(
-            store.begin(&arrival("1")).await.unwrap(),
-            Begun::Done(b"record".to_vec())
-        );
-    }
-}
+mod tests;

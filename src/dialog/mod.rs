@@ -6,6 +6,7 @@
 
 pub mod choice;
 pub mod cut;
+pub mod late;
 mod rules;
 mod say;
 pub mod session;
@@ -88,6 +89,15 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// This outcome with a reply as WeChat shows it in answer to `inbound`.
+    #[must_use]
+    pub fn fitting(mut self, inbound: &Inbound) -> Self {
+        self.reply = self.reply.fitting(inbound);
+        self
+    }
+}
+
 /// What an [`Outcome`] tells the follower.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
@@ -109,6 +119,12 @@ pub enum Told {
     Greeting,
     /// How to go on: the message could not be taken as it was.
     Hint,
+    /// What a slow answer source found, in time.
+    Sourced,
+    /// The answer to an earlier message, which took longer than WeChat waits.
+    Late,
+    /// That the answer is still being looked for; with customer-service messages nothing, it comes by itself.
+    Searching,
     /// Nothing; WeChat is only told that we heard.
     Nothing,
 }
@@ -126,6 +142,9 @@ impl Told {
             Self::Refused => "refused",
             Self::Greeting => "greeting",
             Self::Hint => "hint",
+            Self::Sourced => "source",
+            Self::Late => "late",
+            Self::Searching => "searching",
             Self::Nothing => "nothing",
         }
     }

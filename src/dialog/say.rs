@@ -135,7 +135,7 @@ impl Say<'_> {
         }
     }
 
-    fn page<P: Page>(self, page: &P, session: Session, told: Told) -> Outcome {
+    pub fn page<P: Page>(self, page: &P, session: Session, told: Told) -> Outcome {
         let (text, fault) = self.desk.templates.words(page);
         let outcome = self.text(&text, session, told);
         Outcome {

@@ -28,7 +28,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 14] = [
+const EMBEDDED: [(&str, &str); 16] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
@@ -52,6 +52,8 @@ const EMBEDDED: [(&str, &str); 14] = [
         MiniprogramLink::NAME,
         include_str!("../../templates/reply/miniprogram.txt"),
     ),
+    (Searching::NAME, include_str!("../../templates/reply/searching.txt")),
+    (Apology::NAME, include_str!("../../templates/reply/apology.txt")),
 ];
 
 /// A template's input.
@@ -101,6 +103,10 @@ pages_without_values! {
     Refused = "refused.txt";
     /// A menu button whose key is neither an entry's id nor a question.
     MenuUnknown = "menu_unknown.txt";
+    /// The answer takes longer than WeChat waits; it comes with the follower's next message.
+    Searching = "searching.txt";
+    /// The answer took so long that looking for it was given up.
+    Apology = "apology.txt";
 }
 
 /// The answer to a question.
@@ -329,6 +335,8 @@ impl Templates {
         self.try_one::<Unsupported>(&mut errors);
         self.try_one::<MenuUnknown>(&mut errors);
         self.try_one::<MiniprogramLink<'_>>(&mut errors);
+        self.try_one::<Searching>(&mut errors);
+        self.try_one::<Apology>(&mut errors);
         errors
     }
 

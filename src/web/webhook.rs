@@ -26,6 +26,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Kept by all bodies that are arriving or being answered; far more than as many messages as are handled at once need.
 const BODY_BUDGET_BYTES: usize = 32 * 1024 * 1024;
+/// Longest wait for WeChat to hang up on a delivery that gets no answer.
+const HELD: Duration = Duration::from_secs(10);
 /// What the budget is counted in.
 const BLOCK_BYTES: usize = 1024;
 
@@ -186,6 +188,11 @@ async fn reply(web: &Web, account: &str, delivery: &Delivery) -> Result<Answered
     };
     match web.bot.handle(account, delivery).await {
         Answer::Refused => Err("replay"),
+        Answer::Held => {
+            // Any answer would end WeChat's deliveries. It hangs up by itself, and this is dropped.
+            tokio::time::sleep(HELD).await;
+            Err("held")
+        }
         Answer::Reply { reply, create_time } => match reply.to_xml(inbound.head(), create_time) {
             Some(xml) => {
                 let mut random = [0; 16];

@@ -1,14 +1,12 @@
 //! Replies go on when Redis does not: refused, killed, hung, lying; and its return is noticed without help.
 
 use crate::conversations::{LASTING, arrival, claim, done, follower, handle, put, session};
+use crate::support::bot::Counted;
 use crate::support::redis_proxy::{FloodingServer, LyingServer};
 use crate::support::redis_server::RedisServer;
-use async_trait::async_trait;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use wxfaq::store::StoreError;
-use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
+use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, SessionChange};
 use wxfaq::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
 use wxfaq::store::match_cache::{MatchCache, MatchKey};
 use wxfaq::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monotonic};
@@ -25,40 +23,10 @@ const PATIENCE: Patience = Patience {
     longest_pause: Duration::from_millis(100),
 };
 
-/// Counts what reaches the shared store.
-struct Counted {
-    inner: RedisConversations,
-    calls: AtomicUsize,
-}
-
-#[async_trait]
-impl Conversations for Counted {
-    async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.inner.begin(arrival).await
-    }
-    async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.inner.finish(turn, record, session).await
-    }
-    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
-        self.inner.renew(turn).await
-    }
-    async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
-        self.inner.release(turn).await
-    }
-    async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
-        self.inner.note_signature(account, signature, fingerprint).await
-    }
-    async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
-        self.inner.forget(follower).await
-    }
-}
-
 /// One instance of the daemon, as far as conversations go.
 struct Instance {
     store: FallbackConversations,
-    shared: Arc<Counted>,
+    shared: Arc<Counted<RedisConversations>>,
     breaker: Arc<Breaker>,
     link: Arc<Link>,
 }
@@ -68,10 +36,7 @@ impl Instance {
         let link = wxfaq::store::redis::open(url, "test:", PATIENCE.deadline).unwrap();
         let breaker = Breaker::new("redis", link.clone(), PATIENCE);
         let inner = RedisConversations::new(link.clone(), LASTING);
-        let shared = Arc::new(Counted {
-            inner,
-            calls: AtomicUsize::new(0),
-        });
+        let shared = Arc::new(Counted::new(inner));
         let memory = MemoryConversations::new(LASTING, Bounds::default(), monotonic());
         let store = FallbackConversations::new(shared.clone(), memory, Arc::clone(&breaker), LASTING);
         Self {
@@ -95,7 +60,7 @@ impl Instance {
     }
 
     fn calls(&self) -> usize {
-        self.shared.calls.load(Ordering::SeqCst)
+        self.shared.calls()
     }
 }
 

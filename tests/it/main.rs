@@ -17,6 +17,7 @@ mod import;
 mod matching;
 mod dialog;
 mod rules;
+mod late;
 mod daemon;
 mod api;
 mod overload;

@@ -3,24 +3,20 @@
 //! What a message holds is compared at the library's surface (`vectors`); here it counts whether anybody acted on it, and
 //! what the follower, or WeChat, gets to see.
 
+use crate::support::bot::{Counted, parts};
 use crate::support::vectors::{self, Vector};
-use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use wxfaq::bank::Dictionaries;
-use wxfaq::bot::{Bot, Clock, MatchStore, Parts, Seals, Snapshot, SnapshotParts};
+use wxfaq::bot::{Bot, Clock, Parts};
 use wxfaq::config::Api;
-use wxfaq::dialog::Templates;
-use wxfaq::matching::{Analyzer, Index, Thresholds};
-use wxfaq::store::StoreError;
-use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn};
-use wxfaq::store::memory::{Bounds, MemoryConversations, MemoryMatchCache};
+use wxfaq::store::conversations::Lifetimes;
+use wxfaq::store::memory::{Bounds, MemoryConversations};
 use wxfaq::web::listener::{Limits, Socket, serve};
 use wxfaq::web::{Gate, Policy, Web, router};
 use wxfaq::wechat::platform::{self, Answer};
@@ -43,47 +39,11 @@ impl Clock for Hands {
     }
 }
 
-/// Counts the messages that somebody acts on.
-struct Counted {
-    inner: MemoryConversations,
-    claimed: AtomicUsize,
-}
-
-#[async_trait]
-impl Conversations for Counted {
-    async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
-        let begun = self.inner.begin(arrival).await;
-        let claimed = matches!(begun, Ok(Begun::Claimed { .. }));
-        self.claimed.fetch_add(usize::from(claimed), Ordering::Relaxed);
-        begun
-    }
-
-    async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
-        self.inner.finish(turn, record, session).await
-    }
-
-    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
-        self.inner.renew(turn).await
-    }
-
-    async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
-        self.inner.release(turn).await
-    }
-
-    async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
-        self.inner.note_signature(account, signature, fingerprint).await
-    }
-
-    async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
-        self.inner.forget(follower).await
-    }
-}
-
 /// A server with an account for each vector.
 struct Door {
     address: SocketAddr,
     hands: Arc<Hands>,
-    conversations: Arc<Counted>,
+    conversations: Arc<Counted<MemoryConversations>>,
     stop: CancellationToken,
 }
 
@@ -105,32 +65,11 @@ impl Door {
             record: Duration::from_secs(60),
             session: Duration::from_secs(1_800),
         };
-        let conversations = Arc::new(Counted {
-            inner: MemoryConversations::new(lifetimes, Bounds::default(), Arc::new(since)),
-            claimed: AtomicUsize::new(0),
-        });
-        let dictionaries = Arc::new(Dictionaries::default());
-        let seals = Seals::new("an install key of the tests");
+        let memory = MemoryConversations::new(lifetimes, Bounds::default(), Arc::new(since));
+        let conversations = Arc::new(Counted::new(memory));
         let bot = Bot::new(Parts {
-            snapshot: Snapshot::new(SnapshotParts {
-                index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
-                dictionaries,
-                rules: Arc::default(),
-                templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
-                thresholds: Thresholds {
-                    answer: 0.8,
-                    suggest: 0.6,
-                },
-                max_suggestions: 5,
-                max_bytes: 2_048,
-                revision: 1,
-            }),
-            conversations: conversations.clone(),
-            matches: MatchStore::new(Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20))),
-            seals,
-            clock: hands.clone(),
-            deadline: Duration::from_secs(4),
             lease: lifetimes.lease,
+            ..parts(Vec::new(), conversations.clone(), hands.clone())
         });
         let gate = |vector: &Vector| {
             let credentials = vector.credentials().ok()?;
@@ -173,12 +112,12 @@ impl Door {
     /// Sends one request at `unix_seconds`; returns what came back and how many messages were acted on.
     async fn ask(&self, request: Request, unix_seconds: i64) -> (Response, usize) {
         self.hands.unix_seconds.store(unix_seconds, Ordering::Relaxed);
-        let before = self.conversations.claimed.load(Ordering::Relaxed);
+        let before = self.conversations.claimed();
         let address = self.address;
         let response = tokio::task::spawn_blocking(move || request.send(address))
             .await
             .unwrap();
-        (response, self.conversations.claimed.load(Ordering::Relaxed) - before)
+        (response, self.conversations.claimed() - before)
     }
 }
 

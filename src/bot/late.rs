@@ -1,0 +1,200 @@
+//! Work that takes longer than WeChat waits: who does it, who joins it, and what becomes of its answer.
+//!
+//! [`Errand::pursue`] is the entry point. One claim per question decides who works, over all instances: the claim of a
+//! follower that is none, so that the real one's next messages do not wait for it. The work is a task of its own. Whoever
+//! pursues the question while it goes on gets the finding; when nobody does any more, [`deliver`] brings it to the
+//! follower. If whoever works dies, the next delivery or the follower's next message takes over.
+
+mod deliver;
+mod state;
+mod windows;
+
+pub(super) use state::{LateState, MOST_QUESTION_BYTES, Remembered};
+
+use super::answers::Way;
+use super::held::{Held, report};
+use super::seals::{hex, short};
+use super::{Bot, Snapshot};
+use crate::bank::Channel;
+use crate::dialog::late::Finding;
+use crate::matching::Scope;
+use crate::store::conversations::{Arrival, Begun, Finished, Follower, SessionChange, Turn};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Between two looks whether somebody else is done.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// One question that is being looked into, on behalf of one follower.
+#[derive(Clone)]
+pub(super) struct Errand {
+    pub bot: Arc<Bot>,
+    pub way: Arc<Way>,
+    pub follower: Follower,
+    /// For sending only; never kept.
+    pub openid: String,
+    /// Of the message that asked.
+    pub key: String,
+    pub question: String,
+    pub started: Instant,
+}
+
+/// What came of waiting for a finding.
+pub(super) enum Pursued {
+    Found(Finding),
+    /// The time is over; the work goes on.
+    Late,
+    /// There is no work to wait for.
+    Failed,
+}
+
+/// The key of a message among its follower's: 32 hexadecimal digits.
+pub(super) fn key_of(message: &str) -> String {
+    hex(&Sha256::digest(message)[..16])
+}
+
+impl Errand {
+    /// Waits for the finding until `until`, and begins the work if nobody does it.
+    pub async fn pursue(&self, until: Instant) -> Pursued {
+        let place = self.work_place();
+        loop {
+            match self.bot.conversations.begin(&place).await {
+                Ok(Begun::Claimed { turn, .. }) => return self.wait(self.begin(turn), until).await,
+                Ok(Begun::Done(record)) => return read(&record).map_or(Pursued::Failed, Pursued::Found),
+                Ok(Begun::Busy | Begun::Occupied) => {}
+                Ok(Begun::Refused) => return Pursued::Failed,
+                Err(error) => {
+                    report(&error, "a slow answer is not looked for");
+                    return Pursued::Failed;
+                }
+            }
+            if Instant::now() + LOOK >= until {
+                tokio::time::sleep_until(until).await;
+                return Pursued::Late;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Begins the work if whoever did it is dead, and brings its answer if that was not done. Who has died is found out
+    /// within a lease.
+    pub async fn revive(self) {
+        let until = Instant::now() + self.bot.lease + 2 * LOOK;
+        let place = self.work_place();
+        loop {
+            match self.bot.conversations.begin(&place).await {
+                Ok(Begun::Claimed { turn, .. }) => return drop(self.begin(turn)),
+                Ok(Begun::Done(record)) => {
+                    return if let Some(finding) = read(&record) {
+                        self.deliver(finding).await;
+                    };
+                }
+                Ok(Begun::Busy | Begun::Occupied) if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// Begins the work under `turn`.
+    fn begin(&self, turn: Turn) -> oneshot::Receiver<Finding> {
+        let (handing, finding) = oneshot::channel();
+        let held = Held::new(&self.bot, turn);
+        self.bot.tasks.spawn(self.clone().work(held, handing));
+        finding
+    }
+
+    async fn wait(&self, mut finding: oneshot::Receiver<Finding>, until: Instant) -> Pursued {
+        match tokio::time::timeout_at(until, &mut finding).await {
+            Ok(Ok(finding)) => Pursued::Found(finding),
+            // The task has ended without a word: the source panicked.
+            Ok(Err(_)) => Pursued::Failed,
+            Err(_) => {
+                finding.close();
+                // Handed over in the last moment.
+                finding.try_recv().map_or(Pursued::Late, Pursued::Found)
+            }
+        }
+    }
+
+    /// Asks the source, and hands over what it finds: to who waits, or to the follower.
+    async fn work(self, held: Held, handing: oneshot::Sender<Finding>) {
+        let finding = held.renewed(self.ask()).await;
+        let record = serde_json::to_vec(&finding).unwrap_or_default();
+        let was_awaited = handing.send(finding.clone()).is_ok();
+        match held.finish(&record, SessionChange::Keep).await {
+            _ if was_awaited => {}
+            // Whoever has taken the work over brings it.
+            Some(Finished::Superseded(_)) => tracing::debug!(follower = self.name(), "a late answer was taken over"),
+            _ => self.deliver(finding).await,
+        }
+    }
+
+    async fn ask(&self) -> Finding {
+        let Some(source) = &self.bot.late.source else {
+            return Finding::Nothing;
+        };
+        let scope = self.scope();
+        match tokio::time::timeout(self.bot.late.work, source.answer(&self.question, scope)).await {
+            Ok(Ok(words)) => Finding::of_words(words),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    account = self.follower.account,
+                    error = &error as &dyn std::error::Error,
+                    "the answer source cannot answer"
+                );
+                metrics::counter!("wxfaq_answer_source_failures_total").increment(1);
+                Finding::Nothing
+            }
+            Err(_) => {
+                metrics::counter!("wxfaq_late_cut_total").increment(1);
+                Finding::Cut
+            }
+        }
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            account: &self.follower.account,
+            channel: Channel::Wechat,
+            now: self.bot.now(),
+            category: None,
+        }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.bot.snapshot()
+    }
+
+    /// The follower as logs name them.
+    fn name(&self) -> String {
+        short(&self.follower.pseudonym)
+    }
+
+    /// Where the work is claimed.
+    fn work_place(&self) -> Arrival {
+        let pseudonym = format!("{}.{}", self.follower.pseudonym, self.key);
+        self.place(pseudonym, "work".to_owned())
+    }
+
+    /// A message nobody has sent; under a signature of its own, which nobody can have seen.
+    fn place(&self, pseudonym: String, message: String) -> Arrival {
+        let account = &self.follower.account;
+        let signature = hex(&Sha256::digest(format!("late {account} {pseudonym} {message}")));
+        Arrival {
+            follower: Follower {
+                account: account.clone(),
+                pseudonym,
+            },
+            message,
+            fingerprint: signature.clone(),
+            signature,
+        }
+    }
+}
+
+fn read(record: &[u8]) -> Option<Finding> {
+    serde_json::from_slice(record).ok()
+}

@@ -1,0 +1,131 @@
+//! What a message is decided with: the follower's late answers, the bank, and a slow answer source if there is one.
+//!
+//! `Work::decide` is the entry point. Without a source it waits for nothing.
+
+use super::{Decided, LAST_DELIVERY, LAST_DELIVERY_FROM, Work};
+use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
+use crate::bot::matches::Lookup;
+use crate::dialog::late::{acknowledged, moves_on, searching, tell};
+use crate::dialog::{self, Desk, Outcome, Session, Told};
+use crate::matching::Matches;
+use crate::wechat::Inbound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Work {
+    /// Decides with what the store has kept of the follower. `cached` as of `decide_at_once`.
+    pub(super) async fn decide(
+        &self,
+        remembered: Option<&[u8]>,
+        lookup: Lookup<'_>,
+        cached: Option<Arc<Matches>>,
+    ) -> Decided {
+        let desk = self.desk(lookup);
+        let Remembered { session, mut late } = Remembered::from_bytes(remembered);
+        let ready = if self.is_event() { None } else { late.take_ready() };
+        let mut decided = match ready {
+            Some((entry, finding)) => {
+                let outcome = tell(&finding, &entry.question, session, desk);
+                Decided {
+                    outcome: told_late(outcome).fitting(&self.inbound),
+                    late,
+                    asked: None,
+                    is_single: true,
+                    create_time: lookup.scope.now,
+                    found: None,
+                }
+            }
+            None => {
+                let decided = self.decide_at_once(session.clone(), lookup, cached);
+                let decided = Decided { late, ..decided };
+                match self.bot.late.source {
+                    Some(_) => self.consult(decided, session, desk).await,
+                    None => decided,
+                }
+            }
+        };
+        if self.way.api().is_some() && !decided.late.is_empty() {
+            decided.late.windows.note(&self.inbound, lookup.scope.now);
+        }
+        decided
+    }
+
+    /// Asks the slow source where the bank has no direct answer, or joins those who wait for an earlier question; all
+    /// within the message's time.
+    async fn consult(&self, mut decided: Decided, session: Session, desk: Desk<'_>) -> Decided {
+        let sends = self.way.api().is_some();
+        let pending: Vec<Errand> = decided
+            .late
+            .pending()
+            .map(|entry| self.errand(&entry.key, &entry.question))
+            .collect();
+        if sends {
+            for errand in &pending {
+                self.bot.tasks.spawn(errand.clone().revive());
+            }
+        }
+        // Where answers come with the next message, anything that moves nothing on is that message.
+        let joined = pending
+            .first()
+            .filter(|_| !sends && !self.is_event() && !moves_on(&decided.outcome, desk));
+        let own = || {
+            let is_asked = decided.late.has_room() && (sends || pending.is_empty());
+            let question = decided.asked.as_deref().filter(|_| is_asked)?;
+            let question = dialog::cut::cut(question, MOST_QUESTION_BYTES).map_or(question, |(part, _)| part);
+            Some(self.errand(&key_of(&self.arrival.message), question))
+        };
+        let Some(errand) = joined.cloned().or_else(own) else {
+            return decided;
+        };
+        let mut until = self.started + self.bot.deadline * 3 / 4;
+        if joined.is_none() && self.way.holds() && self.age < LAST_DELIVERY_FROM {
+            until += LAST_DELIVERY.saturating_sub(self.age);
+        }
+        self.is_slow.store(true, Ordering::Relaxed);
+        match errand.pursue(until).await {
+            Pursued::Found(finding) => {
+                let outcome = tell(&finding, &errand.question, session, desk).fitting(&self.inbound);
+                decided.late.take_pending(&errand.key);
+                decided.is_single = true;
+                decided.outcome = if joined.is_some() { told_late(outcome) } else { outcome };
+            }
+            Pursued::Late => {
+                decided.outcome = self.searching(session, desk);
+                decided.late.add(&errand.key, &errand.question);
+            }
+            Pursued::Failed => {}
+        }
+        decided
+    }
+
+    /// What the follower is told while the answer is looked for.
+    pub(super) fn searching(&self, session: Session, desk: Desk<'_>) -> Outcome {
+        match self.way.api() {
+            Some(_) => acknowledged(session),
+            None => searching(session, desk),
+        }
+    }
+
+    fn errand(&self, key: &str, question: &str) -> Errand {
+        Errand {
+            bot: self.bot.clone(),
+            way: self.way.clone(),
+            follower: self.arrival.follower.clone(),
+            openid: self.inbound.head().openid.clone(),
+            key: key.to_owned(),
+            question: question.to_owned(),
+            started: self.started,
+        }
+    }
+
+    fn is_event(&self) -> bool {
+        matches!(self.inbound, Inbound::Event { .. })
+    }
+}
+
+fn told_late(outcome: Outcome) -> Outcome {
+    Outcome {
+        told: Told::Late,
+        ..outcome
+    }
+}

@@ -1,0 +1,123 @@
+//! Answers that take longer than WeChat waits: what is said meanwhile, and how they are told once they are there.
+//!
+//! [`tell`] turns a [`Finding`] into a reply. Who looks for it, where it waits and how it travels is `bot`'s work.
+
+use super::say::Say;
+use super::{Desk, MAX_OFFER, Outcome, Session, Told, conclude, cut, is_small_talk, templates};
+use crate::wechat::Reply;
+use serde::{Deserialize, Serialize};
+
+/// Longest answer that is kept, in bytes of UTF-8; what is beyond is cut off.
+pub const MAX_ANSWER_BYTES: usize = 8 * 1024;
+
+/// What a slow answer source brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    /// An answer; not blank, at most [`MAX_ANSWER_BYTES`].
+    Text(String),
+    /// It does not know, or could not be asked: what the bank has is told.
+    Nothing,
+    /// It took so long that it was given up.
+    Cut,
+}
+
+impl Finding {
+    /// The finding for a source's words; blank ones are none.
+    pub fn of_words(words: Option<String>) -> Self {
+        match words {
+            Some(words) if !words.trim().is_empty() => {
+                let text = cut::cut(words.trim(), MAX_ANSWER_BYTES).map_or(words.trim(), |(part, _)| part);
+                Self::Text(text.to_owned())
+            }
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// Says that the answer is being looked for.
+pub fn searching(session: Session, desk: Desk<'_>) -> Outcome {
+    Say { desk }.searching(session)
+}
+
+/// Says nothing: the answer comes by itself.
+pub fn acknowledged(session: Session) -> Outcome {
+    Outcome::new(Reply::Acknowledge, Some(session), Told::Searching)
+}
+
+/// Tells what was found for `question`.
+pub fn tell(finding: &Finding, question: &str, session: Session, desk: Desk<'_>) -> Outcome {
+    let say = Say { desk };
+    match finding {
+        Finding::Text(text) => say.text(text, Session::default(), Told::Sourced),
+        Finding::Nothing => conclude(&desk.index.search(question, desk.scope, MAX_OFFER), session, desk),
+        Finding::Cut => say.apology(session),
+    }
+}
+
+/// Whether `outcome` moves the conversation on, so that its message was not just anything, sent to see an answer that
+/// is being looked for.
+pub fn moves_on(outcome: &Outcome, desk: Desk<'_>) -> bool {
+    match &outcome.told {
+        Told::Answer(id, _) => !desk.index.entry(id.as_str()).is_some_and(|entry| is_small_talk(entry)),
+        Told::NotFound | Told::Hint => false,
+        _ => true,
+    }
+}
+
+/// `text` in parts of at most `max_bytes`, cut at safe places; at least one.
+pub fn parts(text: &str, max_bytes: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut left = text;
+    while let Some((part, rest)) = cut::cut(left, max_bytes) {
+        parts.push(part);
+        left = rest;
+    }
+    if !left.is_empty() || parts.is_empty() {
+        parts.push(left);
+    }
+    parts
+}
+
+/// The whole words of an outcome made at a desk without a limit; `None` when it has no text.
+pub fn words(outcome: &Outcome) -> Option<&str> {
+    match &outcome.reply {
+        Reply::Text { content } => Some(content),
+        _ => None,
+    }
+}
+
+impl Say<'_> {
+    fn searching(self, session: Session) -> Outcome {
+        self.page(&templates::Searching {}, session, Told::Searching)
+    }
+
+    fn apology(self, session: Session) -> Outcome {
+        self.page(&templates::Apology {}, session, Told::Late)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sources_words_are_bounded_and_blank_ones_are_none() {
+        let finding = |words: &str| Finding::of_words(Some(words.to_owned()));
+        assert_eq!(finding(" \n"), Finding::Nothing);
+        assert_eq!(Finding::of_words(None), Finding::Nothing);
+        assert_eq!(finding(" 好 "), Finding::Text("好".into()));
+        let Finding::Text(text) = finding(&"好".repeat(10_000)) else {
+            panic!("no text");
+        };
+        assert!(text.len() <= MAX_ANSWER_BYTES && text.len() > MAX_ANSWER_BYTES - 4);
+    }
+
+    #[test]
+    fn parts_join_to_the_text_and_fit() {
+        let text = "第一句话。第二句话！".repeat(300);
+        let parts = parts(&text, 2_048);
+        assert!(parts.len() > 3 && parts.iter().all(|part| part.len() <= 2_048 && !part.is_empty()));
+        assert_eq!(parts.concat(), text);
+        assert_eq!(super::parts("短", 2_048), ["短"]);
+    }
+}

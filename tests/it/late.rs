@@ -1,0 +1,579 @@
+//! Work that takes longer than WeChat waits, in the three ways an account may have, with WeChat's deliveries played as it
+//! makes them: at 0, 5 and 10 seconds, each for five.
+
+use crate::support::bot::{INSTALL_KEY, TokioClock, parts};
+use crate::support::fake_wechat::{FakeWechat, NOON};
+use crate::support::redis_server::RedisServer;
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId};
+use wxfaq::bot::{
+    Answer, AnswerSource, Bot, Clock, Deliveries, Late, LateDelivery, Parts, SealedConversations, Seals, SourceError,
+};
+use wxfaq::fake_wechat::Contact;
+use wxfaq::matching::Scope;
+use wxfaq::store::conversations::{Conversations, Lifetimes};
+use wxfaq::store::memory::{Bounds, MemoryConversations};
+use wxfaq::store::redis::RedisConversations;
+use wxfaq::wechat::platform;
+use wxfaq::wechat::{CredentialParts, Credentials, Delivery, Head, Mode, Query, Reply};
+use wxfaq::wechat_api::{ApiError, MediaFile, Message, Refusal, Typing, Uploaded, WechatApi};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(1_000_000);
+const ACCOUNT: &str = "demo";
+const QUESTION: &str = "火星上怎么交电费";
+const ANSWER: &str = "火星上不收电费。";
+/// The bank answers this.
+const KNOWN: &str = "怎么开户";
+/// The bank does not answer this, and nobody would ask it.
+const ANYTHING: &str = "好";
+const SEARCHING: &str = "正在查找，回复任意内容查看答案。";
+const APOLOGY: &str = "抱歉，这个问题查了很久也没有结果。";
+
+const LIFETIMES: Lifetimes = Lifetimes {
+    lease: SECOND,
+    signature: Duration::from_secs(615),
+    record: Duration::from_secs(30),
+    session: Duration::from_secs(1_800),
+};
+
+/// A source that takes its time.
+struct Slow {
+    takes: Duration,
+    words: String,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl AnswerSource for Slow {
+    async fn answer(&self, question: &str, scope: Scope<'_>) -> Result<Option<String>, SourceError> {
+        assert_eq!((question, scope.account), (QUESTION, ACCOUNT));
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        sleep(self.takes).await;
+        Ok(Some(self.words.clone()))
+    }
+}
+
+/// What was sent as customer-service messages, and when.
+#[derive(Default)]
+struct Outbox {
+    sent: Mutex<Vec<(Instant, String)>>,
+    errors: Mutex<VecDeque<ApiError>>,
+}
+
+#[async_trait]
+impl WechatApi for Outbox {
+    async fn send(&self, _openid: &str, message: &Message) -> Result<(), ApiError> {
+        if let Some(error) = self.errors.lock().unwrap().pop_front() {
+            return Err(error);
+        }
+        let Message::Text { content } = message else {
+            panic!("not a text: {message:?}");
+        };
+        self.sent.lock().unwrap().push((Instant::now(), content.clone()));
+        Ok(())
+    }
+    async fn typing(&self, _: &str, _: Typing) -> Result<(), ApiError> {
+        Ok(())
+    }
+    async fn upload(&self, _: MediaFile) -> Result<Uploaded, ApiError> {
+        unreachable!("nothing is uploaded")
+    }
+}
+
+impl Outbox {
+    fn texts(&self) -> Vec<String> {
+        self.sent.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Placeholder,
+    Hold,
+    Send,
+}
+
+/// Instances of one account, one follower's view of them, and what they share.
+struct Stage {
+    bots: Vec<Arc<Bot>>,
+    clock: Arc<TokioClock>,
+    source: Arc<Slow>,
+    outbox: Arc<Outbox>,
+    openid: String,
+}
+
+fn memory() -> Arc<dyn Conversations> {
+    let begun = Instant::now();
+    let clock = Arc::new(move || begun.elapsed());
+    Arc::new(MemoryConversations::new(LIFETIMES, Bounds::default(), clock))
+}
+
+/// Sealed, on a connection of its own, with patience for a busy machine.
+fn redis(server: &RedisServer) -> Arc<dyn Conversations> {
+    let link = wxfaq::store::redis::open(server.url(), "test:", 20 * SECOND).unwrap();
+    let store = Arc::new(RedisConversations::new(link, LIFETIMES));
+    Arc::new(SealedConversations::new(store, Seals::new(INSTALL_KEY)))
+}
+
+impl Stage {
+    /// One instance for each of `stores`, whose source takes `takes`.
+    fn new(way: Way, takes: Duration, work: Duration, stores: Vec<Arc<dyn Conversations>>) -> Self {
+        Self::saying(ANSWER, way, takes, work, stores)
+    }
+
+    fn saying(words: &str, way: Way, takes: Duration, work: Duration, stores: Vec<Arc<dyn Conversations>>) -> Self {
+        static FOLLOWERS: AtomicUsize = AtomicUsize::new(0);
+        let source = Arc::new(Slow {
+            takes,
+            words: words.to_owned(),
+            asked: AtomicUsize::new(0),
+        });
+        let outbox = Arc::new(Outbox::default());
+        let clock = TokioClock::starting(NOON);
+        let bots = stores
+            .into_iter()
+            .map(|store| bot(way, store, clock.clone(), source.clone(), outbox.clone(), work))
+            .collect();
+        Self {
+            bots,
+            clock,
+            source,
+            outbox,
+            openid: format!("oFollower{}", FOLLOWERS.fetch_add(1, Ordering::SeqCst)),
+        }
+    }
+
+    fn message(&self, text: &str) -> Delivery {
+        delivery(&self.openid, text, self.clock.now())
+    }
+
+    /// The message as WeChat delivers it, to one instance after another. What the follower sees, `None` for nothing, and
+    /// at which delivery.
+    async fn write(&self, text: &str) -> (usize, Option<String>) {
+        self.write_to(0, text).await
+    }
+
+    async fn write_to(&self, first: usize, text: &str) -> (usize, Option<String>) {
+        let delivery = self.message(text);
+        let begun = Instant::now();
+        for n in 0..3 {
+            sleep_until(begun + 5 * SECOND * u32::try_from(n).unwrap()).await;
+            let asked = Instant::now();
+            let bot = &self.bots[(first + n) % self.bots.len()];
+            match timeout(5 * SECOND, bot.handle(ACCOUNT, &delivery)).await {
+                Ok(Answer::Reply { reply, .. }) => {
+                    assert!(asked.elapsed() < Duration::from_millis(4_500), "{:?}", asked.elapsed());
+                    // WeChat may have missed it: a repeat gets the same, wherever it comes.
+                    for bot in &self.bots {
+                        let again = bot.handle(ACCOUNT, &delivery).await;
+                        assert!(matches!(again, Answer::Reply { reply: same, .. } if same == reply));
+                    }
+                    return (n, shown(reply));
+                }
+                Ok(Answer::Held) | Err(_) => {}
+                Ok(Answer::Refused) => panic!("refused"),
+            }
+        }
+        panic!("no delivery of {text} is answered");
+    }
+
+    fn asked(&self) -> usize {
+        self.source.asked.load(Ordering::SeqCst)
+    }
+
+    /// Everything that goes on has come to its end.
+    async fn settle(&self) {
+        for bot in &self.bots {
+            bot.tasks().close();
+            bot.tasks().wait().await;
+            bot.tasks().reopen();
+        }
+    }
+
+    /// The whole story of one question in the stage's way; `works`: how the source ends.
+    async fn play(&self, way: Way, takes: Duration) {
+        let asked_at = Instant::now();
+        let expected = if takes == NEVER { APOLOGY } else { ANSWER };
+        let (delivery, seen) = self.write(QUESTION).await;
+        let story = format!("{way:?}, {takes:?}, {} instances", self.bots.len());
+        match (way, takes.as_secs()) {
+            (Way::Send, _) => assert_eq!((delivery, seen), (0, None), "{story}"),
+            (Way::Placeholder, _) => assert_eq!((delivery, seen.as_deref()), (0, Some(SEARCHING)), "{story}"),
+            (Way::Hold, 6) => assert_eq!((delivery, seen.as_deref()), (1, Some(ANSWER)), "{story}"),
+            (Way::Hold, 12) => assert_eq!((delivery, seen.as_deref()), (2, Some(ANSWER)), "{story}"),
+            (Way::Hold, _) => assert_eq!((delivery, seen.as_deref()), (2, Some(SEARCHING)), "{story}"),
+        }
+        let was_told = way == Way::Hold && takes != NEVER;
+        if way == Way::Placeholder && takes == 12 * SECOND {
+            // Too early: still looked for.
+            assert_eq!(
+                self.write_to(1, ANYTHING).await.1.as_deref(),
+                Some(SEARCHING),
+                "{story}"
+            );
+        }
+        if way == Way::Placeholder && takes == 6 * SECOND {
+            // Who writes while it is looked for waits for it.
+            sleep_until(asked_at + 5 * SECOND).await;
+            assert_eq!(self.write_to(1, ANYTHING).await.1.as_deref(), Some(ANSWER), "{story}");
+            assert!(asked_at.elapsed() >= takes, "{story}");
+        } else {
+            self.settle().await;
+            if way != Way::Send && !was_told {
+                let seen = self.write_to(1, ANYTHING).await.1.unwrap();
+                assert!(seen.starts_with(expected), "{story}: {seen}");
+            }
+        }
+        self.settle().await;
+        for _ in 0..self.bots.len() {
+            let seen = self.write_to(1, KNOWN).await.1.unwrap();
+            assert!(!seen.starts_with(expected) && seen != SEARCHING, "{story}: {seen}");
+        }
+        let sent = self.outbox.texts();
+        assert_eq!(sent.len(), usize::from(way == Way::Send), "{story}: {sent:?}");
+        assert!(sent.iter().all(|text| text.starts_with(expected)), "{story}: {sent:?}");
+        assert_eq!(self.asked(), 1, "{story}");
+    }
+}
+
+fn bot(
+    way: Way,
+    conversations: Arc<dyn Conversations>,
+    clock: Arc<TokioClock>,
+    source: Arc<Slow>,
+    api: Arc<dyn WechatApi>,
+    work: Duration,
+) -> Arc<Bot> {
+    let delivery = match way {
+        Way::Placeholder => LateDelivery::Placeholder,
+        Way::Hold => LateDelivery::Hold,
+        Way::Send => LateDelivery::Send(api),
+    };
+    let id = EntryId::parse("kaihu").unwrap();
+    let entry = Entry::new(id, KNOWN.into(), BankAnswer::Text("带上身份证。".into()));
+    Bot::new(Parts {
+        late: Late {
+            source: Some(source),
+            work,
+        },
+        deliveries: Deliveries::new([(ACCOUNT.to_owned(), delivery)]),
+        ..parts(vec![entry], conversations, clock)
+    })
+}
+
+fn open(xml: &str, now: i64) -> Delivery {
+    static NONCE: AtomicUsize = AtomicUsize::new(0);
+    let credentials = Credentials::new(CredentialParts {
+        appid: "wx1a2b3c4d5e6f7081",
+        mode: Mode::Plain,
+        token: "TokenOfTheTests",
+        previous_token: None,
+        encoding_aes_key: None,
+        previous_encoding_aes_key: None,
+    })
+    .unwrap();
+    let nonce = NONCE.fetch_add(1, Ordering::SeqCst).to_string();
+    let request = platform::deliver(&credentials, xml, now, &nonce, [7; 16]);
+    let query = Query::parse(&request.query).unwrap();
+    credentials.open(&query, request.body.as_bytes(), now, 300).unwrap()
+}
+
+fn head(openid: &str, now: i64) -> Head {
+    Head {
+        account: "gh_tests".into(),
+        openid: openid.into(),
+        create_time: now,
+    }
+}
+
+/// A text nobody has sent before.
+fn delivery(openid: &str, text: &str, now: i64) -> Delivery {
+    static IDS: AtomicUsize = AtomicUsize::new(1);
+    let id = IDS.fetch_add(1, Ordering::SeqCst).to_string();
+    open(&platform::text_xml(&head(openid, now), &id, text), now)
+}
+
+fn sentences(count: usize) -> String {
+    (0..count).map(|n| format!("第{n}句。")).collect::<Vec<_>>().concat()
+}
+
+fn shown(reply: Reply) -> Option<String> {
+    match reply {
+        Reply::Acknowledge => None,
+        Reply::Text { content } => Some(content),
+        other => panic!("not a text: {other:?}"),
+    }
+}
+
+const WAYS: [Way; 3] = [Way::Send, Way::Placeholder, Way::Hold];
+const WORKS: [Duration; 3] = [Duration::from_secs(6), Duration::from_secs(12), NEVER];
+
+#[tokio::test(start_paused = true)]
+async fn every_message_is_answered_in_time_and_its_answer_arrives_once() {
+    for way in WAYS {
+        for takes in WORKS {
+            Stage::new(way, takes, 60 * SECOND, vec![memory()])
+                .play(way, takes)
+                .await;
+            let store = memory();
+            Stage::new(way, takes, 60 * SECOND, vec![store.clone(), store])
+                .play(way, takes)
+                .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_on_one_redis_answer_as_one_does() {
+    let server = RedisServer::start().await;
+    let cases = WAYS.into_iter().flat_map(|way| WORKS.map(|takes| (way, takes)));
+    let stages = cases.map(async |(way, takes)| {
+        let stage = Stage::new(way, takes, 16 * SECOND, vec![redis(&server), redis(&server)]);
+        stage.play(way, takes).await;
+    });
+    join_all(stages).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bank_answers_is_never_asked_of_the_source() {
+    let stage = Stage::new(Way::Send, NEVER, 60 * SECOND, vec![memory()]);
+    let begun = Instant::now();
+    assert_eq!(stage.write(KNOWN).await, (0, Some("带上身份证。".into())));
+    assert_eq!((begun.elapsed(), stage.asked()), (Duration::ZERO, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_in_time_answers_at_once() {
+    let stage = Stage::new(Way::Send, SECOND, 60 * SECOND, vec![memory()]);
+    assert_eq!(stage.write(QUESTION).await, (0, Some(ANSWER.into())));
+    stage.settle().await;
+    assert_eq!((stage.asked(), stage.outbox.texts()), (1, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_question_is_answered_while_another_is_looked_into() {
+    let stage = Stage::new(Way::Placeholder, 20 * SECOND, 60 * SECOND, vec![memory()]);
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
+    assert_eq!(stage.write(KNOWN).await, (0, Some("带上身份证。".into())));
+    stage.settle().await;
+    assert_eq!(stage.write(KNOWN).await.1.as_deref(), Some(ANSWER), "it comes first");
+    assert_eq!(stage.write(KNOWN).await, (0, Some("带上身份证。".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_is_sent_in_order_and_its_parts_apart() {
+    let long = sentences(500);
+    let stage = Stage::saying(&long, Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    stage.settle().await;
+    let sent = stage.outbox.sent.lock().unwrap().clone();
+    let parts: Vec<&str> = sent.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(parts.len() > 2 && parts.iter().all(|part| part.len() <= 2_048 && part.ends_with('。')));
+    assert_eq!(parts.concat(), long);
+    assert!(sent.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_wechat_does_not_take_waits_for_the_next_message() {
+    let refused = |code| ApiError::Refused(Refusal::new("/cgi-bin/message/custom/send", code, "no"));
+    let unreachable = ApiError::Unreachable { reason: "x".into() };
+    for error in [refused(45_015), refused(45_047), refused(48_001), unreachable] {
+        let stage = Stage::new(Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+        stage.outbox.errors.lock().unwrap().push_back(error.clone());
+        assert_eq!(stage.write(QUESTION).await.1, None);
+        stage.settle().await;
+        assert_eq!(stage.outbox.texts(), Vec::<String>::new());
+        assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(ANSWER), "{error}");
+        assert_ne!(stage.write(KNOWN).await.1.as_deref(), Some(ANSWER), "{error}");
+    }
+    let doubtful = ApiError::NoAnswer {
+        path: "/cgi-bin/message/custom/send",
+        reason: "x".into(),
+    };
+    for error in [doubtful, refused(43_004)] {
+        let stage = Stage::new(Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+        stage.outbox.errors.lock().unwrap().push_back(error.clone());
+        stage.write(QUESTION).await;
+        stage.settle().await;
+        assert_ne!(stage.write(KNOWN).await.1.as_deref(), Some(ANSWER), "{error}");
+        assert_eq!(stage.outbox.texts(), Vec::<String>::new(), "never twice");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_may_not_send_asks_for_another_message_from_then_on() {
+    let stage = Stage::new(Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    let refused = ApiError::Refused(Refusal::new("/cgi-bin/message/custom/send", 48_001, "no"));
+    stage.outbox.errors.lock().unwrap().push_back(refused);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    stage.settle().await;
+    assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(ANSWER));
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
+    stage.settle().await;
+    assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(ANSWER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_is_sent_nothing_and_leaves_nothing() {
+    for way in [Way::Send, Way::Placeholder] {
+        let stage = Stage::new(way, 6 * SECOND, 60 * SECOND, vec![memory()]);
+        stage.write(QUESTION).await;
+        let now = stage.clock.now();
+        let fields = [("Event", "unsubscribe"), ("EventKey", "")];
+        let leaves = open(&platform::message_xml(&head(&stage.openid, now), "event", &fields), now);
+        stage.bots[0].handle(ACCOUNT, &leaves).await;
+        stage.settle().await;
+        assert_eq!(stage.outbox.texts(), Vec::<String>::new());
+        assert_ne!(stage.write(KNOWN).await.1.as_deref(), Some(ANSWER), "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_answer_survives_a_restart() {
+    let server = RedisServer::start().await;
+    let mut stage = Stage::new(Way::Placeholder, 4 * SECOND, 60 * SECOND, vec![redis(&server)]);
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
+    stage.settle().await;
+    let clock = stage.clock.clone();
+    let (source, outbox) = (stage.source.clone(), stage.outbox.clone());
+    stage.bots = vec![bot(
+        Way::Placeholder,
+        redis(&server),
+        clock,
+        source,
+        outbox,
+        60 * SECOND,
+    )];
+    assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(ANSWER));
+    assert_eq!(stage.asked(), 1);
+}
+
+/// The instance that works is killed, `after` its message came, at one of WeChat's moments; another goes on.
+async fn killed(way: Way, after: Duration) {
+    let server = RedisServer::start().await;
+    let stage = Stage::new(way, 6 * SECOND, 60 * SECOND, vec![redis(&server)]);
+    let delivery = Arc::new(stage.message(QUESTION));
+    let doomed = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (clock, source, outbox) = (stage.clock.clone(), stage.source.clone(), stage.outbox.clone());
+    let (store, first) = (redis(&server), delivery.clone());
+    let begun = Instant::now();
+    let answered = doomed.spawn(async move {
+        let bot = bot(way, store, clock, source, outbox, 60 * SECOND);
+        bot.handle(ACCOUNT, &first).await
+    });
+    sleep_until(begun + after).await;
+    // Its tasks end where they are: nothing is given back.
+    doomed.shutdown_background();
+    let first = answered.await;
+    let was_answered = matches!(first, Ok(Answer::Reply { .. }));
+    assert_eq!(was_answered, after > 4 * SECOND, "{way:?}: {first:?}");
+    let [living] = stage.bots.as_slice() else {
+        unreachable!("one instance is left")
+    };
+    if was_answered {
+        // WeChat delivers no more; the follower writes again.
+        let next = if way == Way::Send { KNOWN } else { ANYTHING };
+        let seen = stage.write(next).await.1;
+        assert_ne!(seen.as_deref(), Some(ANSWER), "it is looked for anew");
+    } else {
+        sleep_until(begun + 5 * SECOND).await;
+        let again = timeout(5 * SECOND, living.handle(ACCOUNT, &delivery)).await;
+        if way == Way::Hold {
+            assert!(matches!(again, Ok(Answer::Held) | Err(_)), "{again:?}");
+            sleep_until(begun + 10 * SECOND).await;
+            let Answer::Reply { reply, .. } = living.handle(ACCOUNT, &delivery).await else {
+                panic!("the last delivery is not answered");
+            };
+            assert_eq!(shown(reply).as_deref(), Some(ANSWER));
+        } else {
+            assert!(matches!(again, Ok(Answer::Reply { .. })), "{again:?}");
+        }
+    }
+    stage.settle().await;
+    let mut told = stage.outbox.texts();
+    for _ in 0..2 {
+        told.extend(stage.write(KNOWN).await.1.filter(|seen| seen == ANSWER));
+    }
+    assert_eq!(told.len(), usize::from(way != Way::Hold), "{way:?}: {told:?}");
+    assert_eq!(stage.outbox.texts().len(), usize::from(way == Way::Send));
+    assert_eq!(stage.asked(), 2, "once by the dead, once by the living");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_instance_at_work_dies_another_brings_the_answer() {
+    tokio::join!(
+        killed(Way::Send, 2 * SECOND),
+        killed(Way::Placeholder, 2 * SECOND),
+        killed(Way::Hold, 2 * SECOND),
+        killed(Way::Send, 5 * SECOND),
+        killed(Way::Placeholder, 5 * SECOND),
+    );
+}
+
+/// A bot that sends through a real client to the fake WeChat.
+async fn on_fake_wechat(words: &str) -> (FakeWechat, Stage) {
+    let wechat = FakeWechat::start().await;
+    let stage = Stage::saying(words, Way::Send, SECOND / 2, 60 * SECOND, vec![memory()]);
+    let client = Arc::new(wechat.client());
+    let bot = Bot::new(Parts {
+        late: Late {
+            source: Some(stage.source.clone()),
+            work: 60 * SECOND,
+        },
+        deliveries: Deliveries::new([(ACCOUNT.to_owned(), LateDelivery::Send(client))]),
+        deadline: SECOND / 2,
+        ..parts(Vec::new(), memory(), stage.clock.clone())
+    });
+    let stage = Stage {
+        bots: vec![bot],
+        ..stage
+    };
+    wechat.fake.contact(&stage.openid, Contact::Message);
+    (wechat, stage)
+}
+
+const SEND: &str = "/cgi-bin/message/custom/send";
+
+#[tokio::test]
+async fn a_closed_window_is_asked_once_and_the_answer_waits() {
+    let (wechat, stage) = on_fake_wechat(ANSWER).await;
+    wechat.fake.contact(&stage.openid, Contact::Leave);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    stage.settle().await;
+    assert_eq!((wechat.fake.calls(SEND), wechat.fake.sent().len()), (1, 0));
+    assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(ANSWER));
+    assert_eq!(wechat.fake.calls(SEND), 1);
+}
+
+#[tokio::test]
+async fn what_the_quota_does_not_allow_is_not_tried_and_waits() {
+    // Three parts each: more than five for two questions.
+    let long = sentences(450);
+    let (wechat, stage) = on_fake_wechat(&long).await;
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    stage.settle().await;
+    let sent = wechat.fake.sent();
+    assert_eq!((wechat.fake.calls(SEND), sent.len()), (5, 5), "nothing is tried beyond");
+    let texts: Vec<&str> = sent
+        .iter()
+        .map(|sent| sent.message["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts[..3].concat(), long, "one answer after the other");
+    let (second, hint) = texts[3..].split_at(1);
+    let tail = &long[second[0].len() + hint[0].find('\n').unwrap()..];
+    assert!(hint[0].contains("更多"), "{}", hint[0]);
+    assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(tail));
+}
