@@ -3,6 +3,7 @@
 //! [`configure`] reads the configuration for any command, [`serve`] runs the daemon. What changes while it runs, bank,
 //! templates, dictionaries and configuration, comes in through [`Publisher`].
 
+mod accounts;
 mod first_day;
 mod keys;
 mod compaction;
@@ -18,10 +19,11 @@ use crate::bot::{Bot, Deliveries, Late, MatchStore, Parts, SealedConversations, 
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
 use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
+use crate::store::access_tokens::AccessTokens;
 use crate::store::conversations::{Conversations, Lifetimes};
 use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
 use crate::store::match_cache::MatchCache;
-use crate::store::memory::{Bounds, MemoryConversations, MemoryMatchCache, monotonic};
+use crate::store::memory::{Bounds, MemoryAccessTokens, MemoryConversations, MemoryMatchCache, monotonic};
 use crate::store::redis::{RedisConversations, RedisMatchCache, open as open_redis};
 use crate::store::sql::{Database, OpenError};
 use crate::telemetry::{self, Logs, Metrics, TelemetryError};
@@ -29,6 +31,8 @@ use crate::web::listener::{Limits, Socket, serve as listen};
 use crate::web::ops::{Dependency, Ops, Readiness};
 use crate::web::{self, Gate, Policy, Web, ops};
 use crate::wechat::credentials::{CredentialParts, Credentials, Mode};
+use crate::wechat_api::ApiError;
+use accounts::Accounts;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -88,6 +92,9 @@ pub enum AppError {
         #[expect(missing_docs, reason = "the name says it")]
         source: std::io::Error,
     },
+    /// WeChat's API cannot be called, as far as that is known without calling it.
+    #[error(transparent)]
+    Wechat(#[from] ApiError),
     /// The system refuses something basic.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -171,10 +178,11 @@ pub fn lifetimes(config: &Config) -> Lifetimes {
     }
 }
 
-/// Conversations and cached matches, and how the shared store is.
+/// Conversations, cached matches and access tokens, and how the shared store is.
 struct Stores {
     conversations: Arc<dyn Conversations>,
     matches: Arc<dyn MatchCache>,
+    access_tokens: Arc<dyn AccessTokens>,
     redis: Option<Arc<Breaker>>,
 }
 
@@ -187,6 +195,7 @@ impl Stores {
             return Ok(Self {
                 conversations: Arc::new(memory),
                 matches: Arc::new(near),
+                access_tokens: Arc::new(MemoryAccessTokens::new(monotonic())),
                 redis: None,
             });
         };
@@ -205,11 +214,13 @@ impl Stores {
         }
         let shared = Arc::new(RedisConversations::new(link.clone(), lifetimes));
         let shared = Arc::new(SealedConversations::new(shared, seals.clone()));
+        let access_tokens = access_tokens_on(link.clone(), breaker.clone(), seals);
         let far = Arc::new(RedisMatchCache::new(link, MATCH_LIFETIME));
         let far = Arc::new(SealedMatches::new(far, seals.clone()));
         Ok(Self {
             conversations: Arc::new(FallbackConversations::new(shared, memory, breaker.clone(), lifetimes)),
             matches: Arc::new(TieredMatchCache::new(near, far, breaker.clone())),
+            access_tokens,
             redis: Some(breaker),
         })
     }
@@ -240,11 +251,17 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,
         lease: lifetimes(&config).lease,
-        late: Late::default(),
+        late: Late {
+            // No service stands behind the port yet: the bank alone answers, and nothing is late.
+            source: None,
+            work: config.reply.work,
+        },
         deliveries: Deliveries::default(),
     });
+    let accounts = Arc::new(Accounts::new(&config, stores.access_tokens, bot.tasks().clone())?);
+    bot.change_deliveries(accounts.deliveries(config.reply.hold_retries));
     let publisher = Arc::new(Publisher::new(bot.clone(), database, sources));
-    let web = Web::new(bot.clone(), gates(&config), decoy()?, policy(&config));
+    let web = Web::new(bot.clone(), accounts.gates(), decoy()?, policy(&config));
     web.replace_keys(api_keys.all().await?);
 
     let stop = CancellationToken::new();
@@ -266,6 +283,10 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     background.spawn(keep_running("api keys", async move || {
         keys::follow(api_keys.clone(), holder.clone(), poll).await;
     }));
+    let asking = accounts.clone();
+    background.spawn(keep_running("callback addresses", async move || {
+        asking.follow_addresses().await;
+    }));
     if let Some(hangups) = hangups {
         let mut reload = Reload {
             hangups,
@@ -274,6 +295,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
             current: config.clone(),
             web,
             publisher,
+            accounts: accounts.clone(),
         };
         background.spawn(keep_running("reload", async move || reload.run().await));
     }
@@ -423,17 +445,6 @@ fn operations(
     }
 }
 
-fn gates(config: &Config) -> BTreeMap<String, Gate> {
-    let gate = |account: &crate::config::Account| Gate {
-        credentials: account.credentials.clone(),
-    };
-    config
-        .accounts
-        .iter()
-        .map(|account| (account.id.clone(), gate(account)))
-        .collect()
-}
-
 /// An account whose Token nobody has.
 fn decoy() -> std::io::Result<Gate> {
     let (token, key) = (first_day::random_text(32)?, first_day::random_text(43)?);
@@ -447,6 +458,7 @@ fn decoy() -> std::io::Result<Gate> {
     });
     Ok(Gate {
         credentials: credentials.expect("a Token and a key of the right form are accepted"),
+        addresses: None,
     })
 }
 
@@ -468,6 +480,7 @@ struct Reload {
     remembered: Duration,
     web: Arc<Web>,
     publisher: Arc<Publisher>,
+    accounts: Arc<Accounts>,
 }
 
 impl Reload {
@@ -490,7 +503,10 @@ impl Reload {
             config.timestamp_window = self.current.timestamp_window;
         }
         self.publisher.replace_sources(Sources::of(&config)).await?;
-        self.web.gates.store(Arc::new(gates(&config)));
+        self.accounts.follow(&config)?;
+        let deliveries = self.accounts.deliveries(config.reply.hold_retries);
+        self.publisher.bot().change_deliveries(deliveries);
+        self.web.gates.store(Arc::new(self.accounts.gates()));
         self.web.policy.store(Arc::new(policy(&config)));
         for key in needs_restart(&self.current, &config) {
             tracing::warn!("{key} has changed; this takes effect at the next restart");
@@ -517,6 +533,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[redis]", old.redis != new.redis),
         ("[session]", old.session_ttl != new.session_ttl),
         ("reply.deadline_ms", old.reply.deadline != new.reply.deadline),
+        ("reply.work_seconds", old.reply.work != new.reply.work),
         ("paths.data", old.paths.data != new.paths.data),
         ("security.install_key", old.install_key != new.install_key),
         ("[log]", old.log != new.log),

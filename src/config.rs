@@ -322,6 +322,27 @@ mod tests {
     }
 
     #[test]
+    fn what_calls_wechat_needs_the_secret_for_it() {
+        for key in ["customer_service", "check_source"] {
+            let error = load(&format!("{ACCOUNT}{key} = true\n"), &[]).unwrap_err();
+            assert!(
+                error.contains(&format!(":6: account.0.{key} = true is not accepted")),
+                "{error}"
+            );
+            let account = format!("{ACCOUNT}app_secret = \"s\"\n{key} = true\n");
+            let account = &load(&account, &[]).unwrap().accounts[0];
+            assert!(account.customer_service != account.check_source);
+            let error = load(&format!("{ACCOUNT}{key} = \"yes\"\n"), &[]).unwrap_err();
+            assert!(error.contains("accepted: true or false"), "{error}");
+        }
+        let variables = [
+            ("WXFAQ__ACCOUNT__0__APP_SECRET", "s"),
+            ("WXFAQ__ACCOUNT__0__CUSTOMER_SERVICE", "true"),
+        ];
+        assert!(load(ACCOUNT, &variables).unwrap().accounts[0].customer_service);
+    }
+
+    #[test]
     fn the_environment_overrides_the_file() {
         let variables = [
             ("WXFAQ__REPLY__DEADLINE_MS", "1500"),

@@ -122,6 +122,7 @@ impl From<&AppError> for Exit {
             }
             AppError::Store(error) => error.into(),
             AppError::Open(error) => error.into(),
+            AppError::Wechat(error) => error.into(),
             AppError::Listen { .. } | AppError::Io(_) => Self::Unavailable,
         }
     }

@@ -11,7 +11,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of one `[[account]]`.
-pub(super) const ACCOUNT_KEYS: [&str; 9] = [
+pub(super) const ACCOUNT_KEYS: [&str; 11] = [
     "id",
     "appid",
     "token",
@@ -21,6 +21,8 @@ pub(super) const ACCOUNT_KEYS: [&str; 9] = [
     "previous_token",
     "previous_encoding_aes_key",
     "api_base",
+    "customer_service",
+    "check_source",
 ];
 
 /// Keys, and account keys, that may also be given as `KEY_file`.

@@ -26,7 +26,6 @@ pub(super) struct Reader {
 impl Reader {
     /// The whole configuration; where something is wrong, any value stands in its place.
     pub fn config(&mut self) -> Config {
-        self.only("reply.hold_retries", &Value::Boolean(false), "false in this version");
         self.choice("redis.mode", &["standalone"]);
         self.text("redis.sentinel_master");
         self.warnings
@@ -62,6 +61,8 @@ impl Reader {
             reply: ReplySettings {
                 deadline: Duration::from_millis(self.integer("reply.deadline_ms", 500..=4_800)),
                 max_bytes: self.integer("reply.max_bytes", 256..=2_048) as usize,
+                hold_retries: self.flag("reply.hold_retries"),
+                work: Duration::from_secs(self.integer("reply.work_seconds", 5..=300)),
             },
             thresholds: Thresholds {
                 answer,
@@ -177,11 +178,20 @@ impl Reader {
                 "account {id}: api_base is http: the AppSecret and what is sent to followers can be read on the way; use https"
             ));
         }
+        let [customer_service, check_source] = ["customer_service", "check_source"].map(|name| {
+            let is_set = self.account_flag(n, name);
+            if is_set && app_secret.is_empty() {
+                self.refuse(&key(name), "true only with an app_secret, which calls to WeChat need");
+            }
+            is_set
+        });
         Some(Account {
             id,
             credentials,
             app_secret,
             api_base,
+            customer_service,
+            check_source,
         })
     }
 
@@ -298,6 +308,22 @@ impl Reader {
         text
     }
 
+    /// `false` where it is missing.
+    fn account_flag(&mut self, n: usize, key: &str) -> bool {
+        let key = format!("account.{n}.{key}");
+        let value = self.layers.leaves.get(&key).map(|leaf| leaf.value.clone());
+        match value {
+            None => false,
+            Some(Value::Boolean(flag)) => flag,
+            // From the environment.
+            Some(Value::String(text)) if matches!(text.as_str(), "true" | "false") => text == "true",
+            Some(_) => {
+                self.refuse(&key, "true or false");
+                false
+            }
+        }
+    }
+
     /// The value of `key`; an empty text where it is missing, of an account in its block.
     fn leaf(&self, key: &str) -> Leaf {
         let missing = || Leaf {
@@ -385,12 +411,6 @@ impl Reader {
                 self.refuse(key, &accepted.join(" | "));
                 accepted[0].to_owned()
             }
-        }
-    }
-
-    fn only(&mut self, key: &str, value: &Value, accepted: &str) {
-        if self.leaf(key).value != *value {
-            self.refuse(key, accepted);
         }
     }
 

@@ -122,6 +122,10 @@ pub struct Account {
     pub app_secret: Secret,
     #[expect(missing_docs, reason = "config/default.toml documents every key")]
     pub api_base: String,
+    /// Whether it may send customer-service messages; only with an AppSecret.
+    pub customer_service: bool,
+    /// Whether deliveries must come from WeChat's addresses; only with an AppSecret.
+    pub check_source: bool,
 }
 
 /// `[redis]`
@@ -140,6 +144,8 @@ pub struct Redis {
 pub struct ReplySettings {
     pub deadline: Duration,
     pub max_bytes: usize,
+    pub hold_retries: bool,
+    pub work: Duration,
 }
 
 /// `[paths]`

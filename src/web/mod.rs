@@ -16,7 +16,7 @@ mod search_api;
 mod webhook;
 
 pub use error::ApiError;
-pub use webhook::Gate;
+pub use webhook::{CallbackAddresses, Gate};
 
 use crate::bot::Bot;
 use crate::config::{Api, Network};

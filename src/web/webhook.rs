@@ -10,7 +10,9 @@
 use super::client::{Peer, client_address};
 use super::{Policy, Web};
 use crate::bot::Answer;
+use crate::config::Network;
 use crate::wechat::{Credentials, Delivery, Query, Refusal};
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -36,6 +38,26 @@ const BLOCK_BYTES: usize = 1024;
 pub struct Gate {
     #[expect(missing_docs, reason = "the type says it")]
     pub credentials: Credentials,
+    /// Where deliveries may come from; `None`: from anywhere.
+    pub addresses: Option<Arc<CallbackAddresses>>,
+}
+
+/// The addresses WeChat says it calls from: a second fence, behind the signature. While none is known, everybody may
+/// call.
+#[derive(Default)]
+pub struct CallbackAddresses(ArcSwap<Vec<Network>>);
+
+impl CallbackAddresses {
+    /// Only these from now on.
+    pub fn replace(&self, networks: Vec<Network>) {
+        self.0.store(Arc::new(networks));
+    }
+
+    /// Whether `client` may call. Nobody knows who a client without an address is.
+    fn admit(&self, client: Option<IpAddr>) -> bool {
+        let known = self.0.load();
+        known.is_empty() || client.is_some_and(|client| known.iter().any(|network| network.contains(client)))
+    }
 }
 
 /// What the door answers.
@@ -74,6 +96,18 @@ struct Call {
     gate: Gate,
     query: Result<Query, Refusal>,
     client: Option<IpAddr>,
+}
+
+impl Call {
+    /// The error is why it is refused. After the signature, so that nobody else learns which addresses are WeChat's.
+    fn check_source(&self) -> Result<(), &'static str> {
+        let admits = self
+            .gate
+            .addresses
+            .as_ref()
+            .is_none_or(|known| known.admit(self.client));
+        if admits { Ok(()) } else { Err("source") }
+    }
 }
 
 /// `/wechat`, when there is one account.
@@ -126,6 +160,7 @@ async fn verify(web: &Web, call: &Call, window: u64) -> Result<Answered, &'stati
         .credentials
         .verify_url(query, web.bot.now(), window)
         .map_err(cause)?;
+    call.check_source()?;
     let signature = query.signature.as_deref().unwrap_or_default();
     if !web.bot.note_verification(&call.account, signature).await {
         return Err("replay");
@@ -142,6 +177,9 @@ async fn deliver(web: &Web, call: &Call, body: Body, policy: &Policy) -> Result<
         let address = call.gate.credentials.verify_address(query, web.bot.now(), window);
         address.map(|()| query)
     });
+    let vouched = vouched
+        .map_err(cause)
+        .and_then(|query| call.check_source().map(|()| query));
     let mut kept = KeptBody::new(&web.bodies);
     let arrived = match vouched {
         Ok(_) => receive_body(body, policy.body_timeout, |chunk| kept.push(chunk)).await,
@@ -149,7 +187,7 @@ async fn deliver(web: &Web, call: &Call, body: Body, policy: &Policy) -> Result<
     };
     match (arrived, vouched) {
         (Err(Unread::TooLarge), _) => Ok(Answered::TooLarge),
-        (_, Err(refusal)) => Err(cause(refusal)),
+        (_, Err(cause)) => Err(cause),
         (Err(Unread::Broken), _) => Err("broken"),
         (Err(Unread::Slow), _) => Err("slow"),
         (Err(Unread::NoRoom), _) => Ok(shed()),

@@ -6,6 +6,7 @@ mod support;
 mod architecture;
 mod vectors;
 mod webhook;
+mod source_check;
 mod listener;
 mod conversations;
 mod access_tokens;

@@ -73,7 +73,11 @@ impl Door {
         });
         let gate = |vector: &Vector| {
             let credentials = vector.credentials().ok()?;
-            Some((vector.id.clone(), Gate { credentials }))
+            let gate = Gate {
+                credentials,
+                addresses: None,
+            };
+            Some((vector.id.clone(), gate))
         };
         let policy = Policy {
             timestamp_window: 300,
@@ -138,6 +142,7 @@ fn decoy() -> Gate {
     });
     Gate {
         credentials: credentials.unwrap(),
+        addresses: None,
     }
 }
 
