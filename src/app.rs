@@ -4,6 +4,7 @@
 //! templates, dictionaries and configuration, comes in through [`Publisher`].
 
 mod accounts;
+mod erasing;
 mod first_day;
 mod keys;
 mod compaction;
@@ -20,7 +21,7 @@ use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
 use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
 use crate::store::access_tokens::AccessTokens;
-use crate::store::conversations::{Conversations, Lifetimes};
+use crate::store::conversations::{Conversations, Follower, Lifetimes};
 use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
 use crate::store::match_cache::MatchCache;
 use crate::store::memory::{Bounds, MemoryAccessTokens, MemoryConversations, MemoryMatchCache, monotonic};
@@ -226,6 +227,17 @@ impl Stores {
     }
 }
 
+/// Forgets the conversations of `followers` in the configured Redis, if there is one.
+pub async fn forget_in_redis(config: &Config, followers: &[Follower]) -> Result<(), AppError> {
+    let Some(url) = &config.redis.url else { return Ok(()) };
+    let link = open_redis(url.expose(), &config.redis.prefix, config.redis.deadline)?;
+    let conversations = RedisConversations::new(link, lifetimes(config));
+    for follower in followers {
+        conversations.forget(follower).await?;
+    }
+    Ok(())
+}
+
 /// Runs the daemon on the bank, the rules and the API keys in `database` until it is told to stop.
 pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
     let metrics = Metrics::start()?;
@@ -239,6 +251,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
     let api_keys = database.api_keys();
+    let erasures = database.erasures();
     let sources = Sources::of(&config);
     let snapshot = publisher::first_snapshot(database, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
@@ -256,6 +269,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
             source: None,
             work: config.reply.work,
         },
+        erasures: Some(Arc::new(erasures.clone())),
         deliveries: Deliveries::default(),
     });
     let accounts = Arc::new(Accounts::new(&config, stores.access_tokens, bot.tasks().clone())?);
@@ -282,6 +296,10 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     let (poll, holder) = (config.database_poll, web.clone());
     background.spawn(keep_running("api keys", async move || {
         keys::follow(api_keys.clone(), holder.clone(), poll).await;
+    }));
+    let erasing = bot.clone();
+    background.spawn(keep_running("erasures", async move || {
+        erasing::follow(erasures.clone(), erasing.clone()).await;
     }));
     let asking = accounts.clone();
     background.spawn(keep_running("callback addresses", async move || {

@@ -26,7 +26,8 @@ pub use snapshot::{Snapshot, SnapshotParts};
 use crate::bank::Channel;
 use crate::dialog;
 use crate::matching::{Matches, Scope, Trace};
-use crate::store::conversations::Conversations;
+use crate::store::conversations::{Conversations, Follower};
+use crate::store::erasures::Erasures;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
 use matches::{Lookup, Sought};
@@ -78,6 +79,8 @@ pub struct Parts {
     pub lease: Duration,
     #[expect(missing_docs, reason = "the type says it")]
     pub late: Late,
+    /// Where rows are asked to go of followers who leave; `None`: there are none.
+    pub erasures: Option<Arc<dyn Erasures>>,
     /// How late answers travel, until [`Bot::change_deliveries`].
     pub deliveries: Deliveries,
 }
@@ -93,6 +96,7 @@ pub struct Bot {
     lease: Duration,
     asked: Asked,
     late: Late,
+    erasures: Option<Arc<dyn Erasures>>,
     deliveries: ArcSwap<Deliveries>,
     turns: Turns,
     tasks: TaskTracker,
@@ -160,6 +164,7 @@ impl Bot {
             lease: parts.lease,
             asked: Asked::default(),
             late: parts.late,
+            erasures: parts.erasures,
             deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),
             tasks: TaskTracker::new(),
@@ -186,6 +191,24 @@ impl Bot {
     /// From now on late answers travel so; those under way keep theirs.
     pub fn change_deliveries(&self, deliveries: Deliveries) {
         self.deliveries.store(Arc::new(deliveries));
+    }
+
+    /// Forgets the follower's conversation and what waits for them. Failing that it ends with its lifetime.
+    pub async fn forget(&self, follower: &Follower) {
+        if let Err(error) = self.conversations.forget(follower).await {
+            held::report(&error, "a follower who left is not forgotten");
+        }
+    }
+
+    /// Has the rows of a follower who left erased, when the database comes to it.
+    fn erase_rows(&self, follower: &Follower) {
+        let Some(erasures) = self.erasures.clone() else { return };
+        let (follower, now) = (follower.clone(), self.now());
+        self.tasks.spawn(async move {
+            if let Err(error) = erasures.ask(&follower, now).await {
+                held::report(&error, "a follower's erasure waits in this process");
+            }
+        });
     }
 
     /// Work that goes on after its request; closed and awaited at a stop.

@@ -7,8 +7,8 @@ use crate::app::{self, Missing};
 use crate::bank::import::Mode;
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
-    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, say, serve,
-    simulate, write_out,
+    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, privacy, say,
+    serve, simulate, write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
@@ -49,6 +49,8 @@ pub enum Command {
     Simulate(simulate::Args),
     /// Read, set or delete an account's menu (自定义菜单).
     Menu(menu::Args),
+    /// Show or erase what is kept of a follower.
+    Privacy(privacy::Args),
     /// Play WeChat's API on this machine, for trials without an account.
     FakeWechat(fake_wechat::Args),
     /// Keys of the JSON API: make, show, revoke.
@@ -108,6 +110,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,
         Command::Menu(args) => menu::run(config, args).await,
+        Command::Privacy(args) => privacy::run(config, args).await,
         Command::FakeWechat(args) => fake_wechat::run(args).await,
         Command::Apikey(args) => apikey::run(config, args).await,
         Command::Completions { shell } => {

@@ -242,7 +242,10 @@ impl Work {
         let session = match &remembered {
             Some(remembered) if remembered.is_fresh() && held.session_version() == 0 => SessionChange::Keep,
             Some(remembered) => SessionChange::Put(remembered.to_bytes()),
-            None => SessionChange::Delete,
+            None => {
+                self.bot.erase_rows(&self.arrival.follower);
+                SessionChange::Delete
+            }
         };
         let record = record(create_time, &outcome.reply);
         let answer = Answer::Reply {
@@ -282,11 +285,8 @@ impl Work {
         self.log(&decided.outcome);
         if decided.outcome.session.is_none() {
             let (bot, follower) = (self.bot.clone(), self.arrival.follower.clone());
-            self.bot.tasks.spawn(async move {
-                if let Err(error) = bot.conversations.forget(&follower).await {
-                    report(&error, "a follower who left is not forgotten");
-                }
-            });
+            self.bot.erase_rows(&follower);
+            self.bot.tasks.spawn(async move { bot.forget(&follower).await });
         }
         Answer::Reply {
             reply: decided.outcome.reply,

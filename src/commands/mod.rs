@@ -19,6 +19,7 @@ pub mod export;
 pub mod eval;
 pub mod simulate;
 pub mod menu;
+pub mod privacy;
 pub mod console_rules;
 pub mod fake_wechat;
 pub mod apikey;

@@ -9,6 +9,7 @@ pub mod conversations;
 pub mod fallback;
 pub mod match_cache;
 pub mod access_tokens;
+pub mod erasures;
 pub mod memory;
 pub mod redis;
 pub mod sql;

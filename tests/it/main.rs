@@ -19,6 +19,7 @@ mod matching;
 mod dialog;
 mod rules;
 mod late;
+mod privacy;
 mod daemon;
 mod api;
 mod overload;

@@ -93,6 +93,7 @@ fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc
         deadline: Duration::from_millis(100),
         lease,
         late: Late::default(),
+        erasures: None,
         deliveries: Deliveries::default(),
     });
     (bot, store)

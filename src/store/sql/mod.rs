@@ -8,8 +8,10 @@ mod api_keys;
 mod history;
 mod questions;
 mod rules;
+mod erasures;
 
 pub use api_keys::{ApiKeys, Revocation};
+pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
 pub use history::{ApplyError, Author};
 pub use questions::{Changes, Questions};
 pub use rules::Rules;
@@ -30,10 +32,12 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("src/store/sql/migrations/sq
 
 /// What each connection to SQLite is set to. FULL, because in WAL mode NORMAL loses acknowledged writes on power loss.
 /// The busy timeout comes last: until then sqlx's longer one lets a connection wait for the recovery after a crash.
-const SQLITE_PRAGMAS: [&str; 4] = [
+const SQLITE_PRAGMAS: [&str; 5] = [
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    // What is erased is gone from the file, too.
+    "PRAGMA secure_delete = ON",
     "PRAGMA busy_timeout = 200",
 ];
 
@@ -112,6 +116,11 @@ impl Database {
     /// The keys of the JSON API.
     pub fn api_keys(&self) -> ApiKeys {
         ApiKeys::new(self.clone())
+    }
+
+    /// The queue of followers whose rows are to go.
+    pub fn erasures(&self) -> ErasureQueue {
+        ErasureQueue::new(self.clone())
     }
 
     /// Ends every connection, after what they are doing.

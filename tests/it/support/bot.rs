@@ -42,6 +42,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         deadline: Duration::from_secs(4),
         lease: Duration::from_secs(1),
         late: Late::default(),
+        erasures: None,
         deliveries: Deliveries::default(),
     }
 }

@@ -1,0 +1,78 @@
+//! A follower who leaves is erased, and an operator can ask for it, with the real binary.
+
+use crate::support::daemon::{BINARY, Daemon, INSTALL_KEY, run, simulate};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use wxfaq::bot::{Clock, Seals, SystemClock};
+use wxfaq::store::sql::{Database, Erased, sqlite_url};
+
+const OPENID: &str = "oCanaryOpenid000000000000001";
+
+/// What the daemon's queue holds.
+async fn queued(daemon: &Daemon) -> Vec<Erased> {
+    let url = sqlite_url(&daemon.folder.path().join("data/wxfaq.db"));
+    let database = Database::open_existing(&url).await.unwrap();
+    let queued = database.erasures().work_off(SystemClock.now()).await.unwrap();
+    database.close().await;
+    queued
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_is_queued_for_erasure_under_a_pseudonym() {
+    let daemon = Daemon::start("");
+    simulate(&daemon, &["--account", "safe", "--openid", OPENID, "基金赎回"]);
+    simulate(
+        &daemon,
+        &["--account", "safe", "--openid", OPENID, "--event", "unsubscribe"],
+    );
+    let pseudonym = Seals::new(INSTALL_KEY).pseudonym("safe", OPENID);
+    let begun = std::time::Instant::now();
+    loop {
+        let queued = queued(&daemon).await;
+        if let [erased] = queued.as_slice() {
+            assert_eq!(erased.follower.account, "safe");
+            assert_eq!(erased.follower.pseudonym, pseudonym.as_str());
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{queued:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!daemon.log().contains(OPENID));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_shows_and_erases_what_is_kept_of_a_follower() {
+    let daemon = Daemon::start("");
+    let privacy = |arguments: &[&str]| {
+        let all = [&["--config", "wxfaq.toml", "privacy"], arguments].concat();
+        let output = run(daemon.folder.path(), &all);
+        (
+            output.status.code(),
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+        )
+    };
+    let (code, shown) = privacy(&["export", OPENID, "--account", "safe"]);
+    assert_eq!(code, Some(0), "{shown}");
+    let pseudonym = Seals::new(INSTALL_KEY).pseudonym("safe", OPENID);
+    assert!(
+        shown.contains(pseudonym.as_str()) && !shown.contains(OPENID) && !shown.contains("plain"),
+        "{shown}"
+    );
+    assert_eq!(privacy(&["erase", ""]).0, Some(64));
+    assert_eq!(privacy(&["erase", OPENID, "--account", "nobody"]).0, Some(64));
+
+    // Through standard input, for every account.
+    let mut child = Command::new(BINARY)
+        .args(["--config", "wxfaq.toml", "privacy", "erase", "-"])
+        .current_dir(daemon.folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{OPENID}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("0 rows erased"));
+    assert_eq!(queued(&daemon).await.len(), 3);
+}
