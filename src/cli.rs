@@ -5,10 +5,11 @@
 
 use crate::app::{self, Missing};
 use crate::bank::import::Mode;
+use crate::commands::console_rules::Effect;
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
-    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, privacy, say,
-    serve, simulate, write_out,
+    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, privacy, rule,
+    say, serve, simulate, write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
@@ -43,6 +44,9 @@ pub enum Command {
         /// .jsonl or .csv
         file: PathBuf,
     },
+    /// Rules beside the bank (自动回复): key words, greetings, menu buttons, default replies, off hours.
+    #[command(subcommand)]
+    Rule(rule::Args),
     /// Measure the quality of matching; needs no database.
     Eval(eval::Args),
     /// Play WeChat against a running daemon: sign, encrypt, send, print the reply.
@@ -71,11 +75,11 @@ pub struct ImportArgs {
     /// .jsonl or .csv
     #[arg(required_unless_present = "from_wechat")]
     pub file: Option<PathBuf>,
-    /// Instead of a file: what the rules made in WeChat's console would become; with --dry-run only, in this version.
-    #[arg(long, value_name = "ACCOUNT", requires = "dry_run", conflicts_with_all = ["file", "mode"])]
+    /// Instead of a file: the account's rules made in WeChat's console, as rules of ours; look with --dry-run first.
+    #[arg(long, value_name = "ACCOUNT", conflicts_with_all = ["file", "mode"])]
     pub from_wechat: Option<String>,
     /// append adds and updates; replace also removes what the file lacks.
-    #[arg(long, default_value = "append", value_parser = parse_mode)]
+    #[arg(long, default_value = "append", value_parser = rule::parse_mode)]
     pub mode: Mode,
     /// Only report what would happen, row by row.
     #[arg(long)]
@@ -83,14 +87,6 @@ pub struct ImportArgs {
     /// For programs.
     #[arg(long)]
     pub json: bool,
-}
-
-fn parse_mode(text: &str) -> Result<Mode, String> {
-    match text {
-        "append" => Ok(Mode::Append),
-        "replace" => Ok(Mode::Replace),
-        _ => Err("append or replace".to_owned()),
-    }
 }
 
 /// Does what was asked.
@@ -107,6 +103,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
             say!("{report}");
             Ok(Exit::Ok)
         }
+        Command::Rule(args) => rule::run(config, args).await,
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,
         Command::Menu(args) => menu::run(config, args).await,
@@ -131,7 +128,11 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
 
 async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Failure> {
     if let Some(account) = &args.from_wechat {
-        return console_rules::run(config, account, args.json).await;
+        let effect = match args.dry_run {
+            true => Effect::DryRun,
+            false => Effect::Apply,
+        };
+        return console_rules::run(config, account, effect, args.json).await;
     }
     let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
     let config = app::configure(config, Missing::Leave)?.config;

@@ -17,7 +17,7 @@ mod users;
 mod network;
 mod quota;
 
-pub use auto_reply::{AutoReplies, AutoReply, KeywordRule, MatchMode, Pattern, ReplyMode};
+pub use auto_reply::{AutoReplies, AutoReply, ConsoleArticle, KeywordRule, MatchMode, Pattern, ReplyMode};
 pub use client::{Client, ClientParts, WallClock};
 pub use customer_service::{Article, MenuLine, Message, OnlineAgent, Session, Typing, WaitingUser};
 pub use error::{ApiError, Refusal, Remedy};

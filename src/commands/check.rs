@@ -1,12 +1,12 @@
 //! `wxfaq check`: is everything as it must be, before it has to be?
 //!
-//! Configuration, templates and dictionaries are read as `serve` reads them; database, Redis and WeChat are tried, and
+//! Configuration, templates and dictionaries are read as `serve` reads them; rules are held to their limits and to one another; database, Redis and WeChat are tried, and
 //! what an account may do there is found out. What is wrong is said with its place; the status is that of the first thing
 //! that is wrong. Looking makes nothing.
 
 mod wechat;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, rule};
 use crate::app::{self, AppError, Missing, Sources};
 use crate::config::Config;
 use crate::store::redis::RedisConversations;
@@ -68,7 +68,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         )
     }));
     findings.extend(content(&config));
-    findings.push(database(&config).await);
+    findings.extend(database(&config).await);
     if !args.offline {
         findings.extend(redis(&config).await);
         findings.extend(wechat::check(&config).await);
@@ -128,26 +128,55 @@ fn overridden(subject: &str, folder: Option<&Path>, files: Result<Vec<String>, A
     }
 }
 
-async fn database(config: &Config) -> Finding {
+async fn database(config: &Config) -> Vec<Finding> {
     let database = match Database::open_existing(config.database_url.expose()).await {
         Ok(database) => database,
         // `serve` would start and make it, so nothing is wrong; a mistyped path looks the same.
         Err(error @ OpenError::Absent(_)) => {
             let detail = error.to_string();
-            return finding("database", Verdict::Warning { detail });
+            return vec![finding("database", Verdict::Warning { detail })];
         }
-        Err(error) => return wrong("database", error.to_string(), Exit::from(&error)),
+        Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
-    let finding = match database.questions().load().await {
+    let bank = match database.questions().load().await {
         Ok((revision, entries)) if entries.is_empty() => {
             let detail = format!("revision {revision}, the bank is empty: fill it with `wxfaq import FILE`");
             finding("database", Verdict::Warning { detail })
         }
         Ok((revision, entries)) => good("database", format!("revision {revision}, {} entries", entries.len())),
-        Err(error) => wrong("database", error.to_string(), Exit::from(&error)),
+        Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
+    let mut findings = vec![bank];
+    findings.extend(rules(config, &database).await);
     database.close().await;
-    finding
+    findings
+}
+
+/// Rules that break a limit, that answer nobody, that name accounts which are not there.
+async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
+    let rules = match database.rules().load().await {
+        Ok((_, rules)) => rules,
+        Err(error) => return vec![wrong("rules", error.to_string(), Exit::from(&error))],
+    };
+    let mut findings = vec![good("rules", format!("{} in the database", rules.len()))];
+    for rule in &rules {
+        if let Err(error) = rule.validate() {
+            findings.push(wrong("rules", format!("{}: {error}", rule.id), Exit::BadData));
+        }
+        let is_known = |id: &String| config.accounts.iter().any(|account| account.id == *id);
+        if let Some(unknown) = rule.accounts.iter().find(|id| !is_known(id)) {
+            let detail = format!("{}: there is no account {unknown}", rule.id);
+            findings.push(finding("rules", Verdict::Warning { detail }));
+        }
+    }
+    match rule::warnings(database, &rules).await {
+        Ok(warnings) => findings.extend(warnings.iter().map(|warning| {
+            let detail = warning.to_string();
+            finding("rules", Verdict::Warning { detail })
+        })),
+        Err(error) => findings.push(wrong("rules", error.to_string(), error.exit())),
+    }
+    findings
 }
 
 async fn redis(config: &Config) -> Option<Finding> {

@@ -1,201 +1,354 @@
-//! `wxfaq import --from-wechat`: what the rules made in WeChat's console (自动回复) would become here.
+//! `wxfaq import --from-wechat`: the rules made in WeChat's console (自动回复) as rules of ours.
 //!
-//! A rule's first key word becomes a question, the others its similar questions, its texts the answer. Keyword rules
-//! proper are not in this version, so this is a dry run: it writes nothing.
+//! 关键词回复 become rules by key words, 被关注回复 the greeting, 收到消息回复 the default reply, all for that account only.
+//! Media keep their ids: what the console uploaded stays there. A second import changes what has changed since; the ids
+//! follow from account and name.
 
-use super::{Exit, Failure, account_named, client_of};
-use crate::app::{self, Missing};
+use super::rule::{self, Report, Terms};
+use super::{Exit, Failure, account_named, client_of, operator};
+use crate::app::{self, AppError, Missing};
+use crate::bank::import::Mode;
+use crate::bank::rule::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
+use crate::bank::{Answer, Article, State};
+use crate::store::sql::Database;
 use crate::wechat_api::{AutoReplies, AutoReply, KeywordRule, MatchMode, ReplyMode};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// In every entry that comes from a rule.
-const CATEGORY: &str = "关键词回复";
-
-/// What would become of the console's rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What becomes of the console's rules.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Conversion {
-    /// As `import` reads them, a line each.
-    entries: Vec<ConvertedRule>,
-    /// What has no place in a bank of texts, a sentence each.
+    /// Valid, with distinct ids.
+    rules: Vec<Rule>,
+    /// What has no place here, a sentence each.
     left_out: Vec<String>,
 }
 
-/// An entry, in the names of the bank's files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ConvertedRule {
-    question: String,
-    similar: Vec<String>,
-    answer: String,
-    category: &'static str,
+/// For programs.
+#[derive(Serialize)]
+struct Outcome {
+    #[serde(flatten)]
+    conversion: Conversion,
+    #[serde(flatten)]
+    report: Report,
 }
 
-/// Asks WeChat and prints what would be taken over.
-pub async fn run(file: Option<PathBuf>, account: &str, is_json: bool) -> Result<Exit, Failure> {
+/// Whether the database is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Show only.
+    DryRun,
+    /// Take over.
+    Apply,
+}
+
+/// Asks WeChat, and takes over or shows what would be.
+pub async fn run(file: Option<PathBuf>, account: &str, effect: Effect, is_json: bool) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
     let account = account_named(&config, Some(account))?;
     let replies = client_of(&config, account).await?.auto_replies().await?;
-    let conversion = convert(&replies);
+    let conversion = convert(&replies, &account.id);
+    let terms = Terms {
+        mode: Mode::Append,
+        dry_run: effect == Effect::DryRun,
+        who: &operator(),
+        source: "from-wechat",
+    };
+    let database = Database::open(config.database_url.expose())
+        .await
+        .map_err(AppError::from)?;
+    let rows = || (1..).zip(conversion.rules.iter().cloned().map(Ok));
+    let report = rule::import(&database, rows, terms).await;
+    database.close().await;
+    let report = report?;
+    let exit = report.exit();
     if is_json {
-        say!("{}", serde_json::to_string_pretty(&conversion).unwrap_or_default());
-        return Ok(Exit::Ok);
+        let outcome = Outcome { conversion, report };
+        say!("{}", serde_json::to_string_pretty(&outcome).unwrap_or_default());
+        return Ok(exit);
     }
-    for entry in &conversion.entries {
-        say!("entry     {}", serde_json::to_string(entry).unwrap_or_default());
+    for rule in &conversion.rules {
+        say!("rule      {}", serde_json::to_string(rule).unwrap_or_default());
     }
     for reason in &conversion.left_out {
         say!("left out  {reason}");
     }
-    say!(
-        "dry run, nothing written: {} entries, {} left out",
-        conversion.entries.len(),
-        conversion.left_out.len()
-    );
-    Ok(Exit::Ok)
+    say!("{report}");
+    Ok(exit)
 }
 
-fn convert(replies: &AutoReplies) -> Conversion {
-    let mut conversion = Conversion {
-        entries: Vec::new(),
-        left_out: Vec::new(),
+fn convert(replies: &AutoReplies, account: &str) -> Conversion {
+    let mut converter = Converter {
+        account,
+        ids: BTreeSet::new(),
+        conversion: Conversion {
+            rules: Vec::new(),
+            left_out: Vec::new(),
+        },
     };
-    for (name, reply) in [("被关注回复", &replies.subscribe), ("收到消息回复", &replies.default)] {
-        if let Some(AutoReply::Text(text)) = reply {
-            conversion
-                .left_out
-                .push(format!("{name}: belongs into a reply template: {text:?}"));
-        } else if reply.is_some() {
-            conversion.left_out.push(format!("{name}: is no text"));
+    let single = [
+        ("被关注回复", Trigger::Subscribe(Vec::new()), &replies.subscribe),
+        ("收到消息回复", Trigger::Default, &replies.default),
+    ];
+    for (name, trigger, reply) in single {
+        if let Some(reply) = reply {
+            converter.take(name, trigger, std::slice::from_ref(reply), Pick::All);
         }
     }
-    replies
-        .rules
-        .iter()
-        .for_each(|rule| convert_rule(rule, &mut conversion));
-    conversion
+    for rule in &replies.rules {
+        let trigger = Trigger::Keywords(converter.keywords(rule));
+        let pick = match rule.mode {
+            ReplyMode::All => Pick::All,
+            ReplyMode::OneAtRandom => Pick::OneAtRandom,
+        };
+        converter.take(&rule.name, trigger, &rule.replies, pick);
+    }
+    converter.conversion
 }
 
-fn convert_rule(rule: &KeywordRule, conversion: &mut Conversion) {
-    let texts: Vec<&str> = rule
-        .replies
-        .iter()
-        .filter_map(|reply| match reply {
-            AutoReply::Text(text) => Some(text.as_str()),
-            AutoReply::Media { .. } => None,
-        })
-        .collect();
-    for reply in &rule.replies {
-        if let AutoReply::Media { kind } = reply {
-            conversion.left_out.push(format!(
-                "{}: a reply of kind {kind}: its file is in the console",
-                rule.name
-            ));
+struct Converter<'a> {
+    account: &'a str,
+    ids: BTreeSet<RuleId>,
+    conversion: Conversion,
+}
+
+impl Converter<'_> {
+    fn leave_out(&mut self, name: &str, what: impl std::fmt::Display) {
+        self.conversion.left_out.push(format!("{name}: {what}"));
+    }
+
+    fn keywords(&mut self, rule: &KeywordRule) -> Vec<Keyword> {
+        let mut keywords = Vec::new();
+        for pattern in &rule.patterns {
+            let text = pattern.text.trim().to_owned();
+            if !text.chars().any(char::is_alphanumeric) {
+                self.leave_out(
+                    &rule.name,
+                    format_args!("its key word {text:?} holds no letter or digit"),
+                );
+                continue;
+            }
+            let keyword = match pattern.mode {
+                MatchMode::Equal => Keyword::Equals(text),
+                MatchMode::Contain => Keyword::Contains(text),
+            };
+            if !keywords.contains(&keyword) {
+                keywords.push(keyword);
+            }
+        }
+        keywords
+    }
+
+    fn take(&mut self, name: &str, trigger: Trigger, replies: &[AutoReply], pick: Pick) {
+        let mut answers = Vec::new();
+        for reply in replies {
+            match answer(reply) {
+                Some(answer) => answers.push(RuleReply::Own(answer)),
+                None => self.leave_out(name, format_args!("a reply of kind {}", kind(reply))),
+            }
+        }
+        let mut rule = Rule {
+            id: self.new_id(name, trigger.name()),
+            name: name.chars().filter(|c| !c.is_control()).take(64).collect(),
+            trigger,
+            replies: answers,
+            pick,
+            accounts: vec![self.account.to_owned()],
+            priority: 0,
+            state: State::Published,
+            window: None,
+        };
+        rule.tidy();
+        match rule.validate() {
+            Ok(()) => self.conversion.rules.push(rule),
+            Err(error) => self.leave_out(name, error),
         }
     }
-    // Whole messages make better questions than parts of them.
-    let (whole, part): (Vec<_>, Vec<_>) = rule
-        .patterns
-        .iter()
-        .filter(|pattern| !pattern.text.trim().is_empty())
-        .partition(|pattern| pattern.mode == MatchMode::Equal);
-    let mut wordings = whole.iter().chain(&part).map(|pattern| pattern.text.clone());
-    let answer = match rule.mode {
-        ReplyMode::All => texts.join("\n\n"),
-        ReplyMode::OneAtRandom => texts.first().map(|text| (*text).to_owned()).unwrap_or_default(),
-    };
-    let Some(question) = wordings.next().filter(|_| !answer.trim().is_empty()) else {
-        conversion
-            .left_out
-            .push(format!("{}: has no key word, or no text", rule.name));
-        return;
-    };
-    if rule.mode == ReplyMode::OneAtRandom && texts.len() > 1 {
-        let others = texts.len() - 1;
-        conversion
-            .left_out
-            .push(format!("{}: {others} of its texts, which took turns", rule.name));
+
+    /// The same whenever the rule is imported.
+    fn new_id(&mut self, name: &str, trigger: &str) -> RuleId {
+        let account = self.account;
+        let ids = (0_u32..).map(|attempt| {
+            let digest = Sha256::digest(format!("{account}\n{trigger}\n{name}\n{attempt}"));
+            let mut first = [0; 8];
+            first[2..].copy_from_slice(&digest[..6]);
+            let digits = u64::from_be_bytes(first);
+            RuleId::parse(&format!("console-{digits:012x}")).expect("hex digits are allowed in ids")
+        });
+        let mut unused = ids.skip_while(|id| self.ids.contains(id));
+        let id = unused.next().expect("there are more attempts than rules");
+        self.ids.insert(id.clone());
+        id
     }
-    conversion.entries.push(ConvertedRule {
-        question,
-        similar: wordings.collect(),
-        answer,
-        category: CATEGORY,
-    });
+}
+
+fn answer(reply: &AutoReply) -> Option<Answer> {
+    Some(match reply {
+        AutoReply::Text(text) => Answer::Text(text.clone()),
+        AutoReply::Media { kind, media_id } => {
+            let media_id = media_id.clone();
+            match kind.as_str() {
+                "img" => Answer::Image { media_id },
+                "voice" => Answer::Voice { media_id },
+                "video" => Answer::Video {
+                    media_id,
+                    title: String::new(),
+                    description: String::new(),
+                },
+                _ => return None,
+            }
+        }
+        AutoReply::News(articles) if articles.is_empty() => return None,
+        AutoReply::News(articles) => {
+            let articles = articles.iter().map(|article| Article {
+                title: article.title.clone(),
+                description: article.digest.clone(),
+                url: article.content_url.clone(),
+                picurl: article.cover_url.clone(),
+            });
+            Answer::News {
+                articles: articles.collect(),
+            }
+        }
+    })
+}
+
+fn kind(reply: &AutoReply) -> &str {
+    match reply {
+        AutoReply::Text(_) => "text",
+        AutoReply::Media { kind, .. } => kind,
+        AutoReply::News(_) => "news, without its articles",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat_api::Pattern;
+    use crate::wechat_api::{ConsoleArticle, Pattern};
 
-    fn rule(patterns: &[(&str, MatchMode)], replies: &[&str], mode: ReplyMode) -> KeywordRule {
+    fn rule(patterns: &[(&str, MatchMode)], replies: Vec<AutoReply>, mode: ReplyMode) -> KeywordRule {
         let pattern = |(text, mode): &(&str, MatchMode)| Pattern {
             text: (*text).to_owned(),
             mode: *mode,
-        };
-        let reply = |text: &&str| match text.strip_prefix("media:") {
-            Some(kind) => AutoReply::Media { kind: kind.to_owned() },
-            None => AutoReply::Text((*text).to_owned()),
         };
         KeywordRule {
             name: "规则".to_owned(),
             patterns: patterns.iter().map(pattern).collect(),
             mode,
-            replies: replies.iter().map(reply).collect(),
+            replies,
         }
     }
 
-    fn check(rule: KeywordRule, expected: Option<(&str, &[&str], &str)>, left_out: &[&str]) {
+    fn text(text: &str) -> AutoReply {
+        AutoReply::Text(text.to_owned())
+    }
+
+    fn media(kind: &str) -> AutoReply {
+        let (kind, media_id) = (kind.to_owned(), "M".to_owned());
+        AutoReply::Media { kind, media_id }
+    }
+
+    /// Trigger, replies and pick as files have them, and what is left out.
+    fn converted(rules: Vec<KeywordRule>) -> (Vec<String>, Vec<String>) {
         let replies = AutoReplies {
-            rules: vec![rule],
+            rules,
             ..AutoReplies::default()
         };
-        let conversion = convert(&replies);
-        let found = conversion.entries.first();
-        assert_eq!(
-            found.map(|entry| (entry.question.as_str(), entry.answer.as_str())),
-            expected.map(|(q, _, a)| (q, a))
-        );
-        assert_eq!(
-            found.map(|entry| entry.similar.clone()).unwrap_or_default(),
-            expected.map_or(&[][..], |(_, s, _)| s)
-        );
-        assert_eq!(conversion.left_out, left_out);
+        let Conversion { rules, left_out } = convert(&replies, "demo");
+        let part = |rule: &Rule| {
+            let trigger = serde_json::to_string(&rule.trigger).unwrap();
+            let replies = serde_json::to_string(&rule.replies).unwrap();
+            format!("{trigger} {replies} {:?}", rule.pick)
+        };
+        (rules.iter().map(part).collect(), left_out)
     }
 
     #[test]
-    fn texts_become_entries_and_the_rest_is_named() {
+    fn a_rule_by_key_words_becomes_one() {
         use MatchMode::{Contain, Equal};
-        check(
-            rule(
-                &[("几点", Contain), ("营业时间", Equal)],
-                &["九点", "请早"],
-                ReplyMode::All,
-            ),
-            Some(("营业时间", &["几点"], "九点\n\n请早")),
-            &[],
+        let words = [
+            ("几点", Contain),
+            (" 营业时间", Equal),
+            ("几点", Contain),
+            ("？", Equal),
+        ];
+        let (rules, left_out) = converted(vec![rule(&words, vec![text("九点"), text("请早")], ReplyMode::All)]);
+        let expected = r#"{"keywords":[{"contains":"几点"},{"equals":"营业时间"}]} ["九点","请早"] All"#;
+        assert_eq!(rules, [expected]);
+        assert_eq!(left_out, ["规则: its key word \"？\" holds no letter or digit"]);
+    }
+
+    #[test]
+    fn media_keep_their_ids_and_articles_their_links() {
+        let article = ConsoleArticle {
+            title: "标题".to_owned(),
+            digest: "摘要".to_owned(),
+            content_url: "https://h/1".to_owned(),
+            cover_url: String::new(),
+        };
+        let replies = vec![
+            media("img"),
+            AutoReply::News(vec![article]),
+            media("mpvideo"),
+            AutoReply::News(vec![]),
+        ];
+        let (rules, left_out) = converted(vec![rule(
+            &[("海报", MatchMode::Contain)],
+            replies,
+            ReplyMode::OneAtRandom,
+        )]);
+        let replies = [
+            r#"{"answer":{"media_id":"M"},"kind":"image"}"#,
+            r#"{"answer":{"articles":[{"description":"摘要","picurl":"","title":"标题","url":"https://h/1"}]},"kind":"news"}"#,
+        ];
+        let expected = format!(
+            r#"{{"keywords":[{{"contains":"海报"}}]}} [{}] OneAtRandom"#,
+            replies.join(",")
         );
-        check(
-            rule(&[("海报", Contain)], &["media:img", "一", "二"], ReplyMode::OneAtRandom),
-            Some(("海报", &[], "一")),
-            &[
-                "规则: a reply of kind img: its file is in the console",
-                "规则: 1 of its texts, which took turns",
-            ],
+        assert_eq!(rules, [expected]);
+        assert_eq!(
+            left_out,
+            [
+                "规则: a reply of kind mpvideo",
+                "规则: a reply of kind news, without its articles"
+            ]
         );
-        check(
-            rule(&[(" ", Equal)], &["一"], ReplyMode::All),
-            None,
-            &["规则: has no key word, or no text"],
+    }
+
+    #[test]
+    fn a_rule_without_words_or_replies_is_left_out_with_the_reason() {
+        let (rules, left_out) = converted(vec![
+            rule(&[], vec![text("一")], ReplyMode::All),
+            rule(&[("词", MatchMode::Equal)], vec![], ReplyMode::All),
+        ]);
+        assert_eq!(rules, [""; 0]);
+        assert_eq!(
+            left_out,
+            ["规则: trigger: keywords has no item", "规则: replies: has no item"]
         );
-        let media_only = rule(&[("图", Equal)], &["media:img"], ReplyMode::All);
-        check(
-            media_only,
-            None,
-            &[
-                "规则: a reply of kind img: its file is in the console",
-                "规则: has no key word, or no text",
-            ],
+    }
+
+    #[test]
+    fn greeting_and_default_reply_are_rules_of_the_account_with_ids_that_stay() {
+        let replies = AutoReplies {
+            subscribe: Some(text("谢谢关注！")),
+            default: Some(text("稍后回复。")),
+            rules: vec![rule(&[("词", MatchMode::Equal)], vec![text("一")], ReplyMode::All); 2],
+        };
+        let rules = convert(&replies, "demo").rules;
+        assert_eq!(rules, convert(&replies, "demo").rules);
+        let triggers: Vec<_> = rules.iter().map(|rule| rule.trigger.name()).collect();
+        assert_eq!(triggers, ["subscribe", "default", "keywords", "keywords"]);
+        let ids: BTreeSet<_> = rules.iter().map(|rule| &rule.id).collect();
+        assert_eq!(ids.len(), 4, "two rules of one name are two");
+        assert!(rules.iter().all(|rule| rule.accounts == ["demo"]));
+        assert!(
+            convert(&replies, "other")
+                .rules
+                .iter()
+                .all(|rule| !ids.contains(&rule.id))
         );
     }
 }

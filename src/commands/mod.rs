@@ -21,6 +21,7 @@ pub mod simulate;
 pub mod menu;
 pub mod privacy;
 pub mod console_rules;
+pub mod rule;
 pub mod fake_wechat;
 pub mod apikey;
 

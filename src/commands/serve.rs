@@ -1,10 +1,11 @@
-//! `wxfaq serve`: the daemon, and on its first day the sample bank.
+//! `wxfaq serve`: the daemon, and on its first day the sample bank and rules.
 
-use super::Failure;
 use super::import::{ImportTerms, run_embedded};
+use super::{Failure, rule};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::Format;
 use crate::bank::import::Mode;
+use crate::bank::rule::file;
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
 use crate::store::sql::{Database, Questions};
@@ -17,6 +18,9 @@ const SAMPLES: [&str; 2] = [
     include_str!("../../config/smalltalk.jsonl"),
 ];
 
+/// Rules of the first day.
+const SAMPLE_RULES: &str = include_str!("../../config/sample-rules.jsonl");
+
 /// Runs until stopped.
 pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Failure> {
     let setup = app::configure(config, Missing::Make)?;
@@ -28,6 +32,7 @@ pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Fa
     // An emptied bank stays empty; only one that never held anything gets the sample.
     if setup.first_day && questions.revision().await.map_err(AppError::from)? == 0 {
         import_samples(&questions).await?;
+        import_sample_rules(&database).await?;
     }
     let served = app::serve(setup, &database, &logs, inherited).await;
     database.close().await;
@@ -48,4 +53,18 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+async fn import_sample_rules(database: &Database) -> Result<(), Failure> {
+    let terms = rule::Terms {
+        mode: Mode::Append,
+        dry_run: false,
+        who: "wxfaq",
+        source: "import",
+    };
+    let report = rule::import(database, || file::read(SAMPLE_RULES), terms).await?;
+    match report.applied {
+        true => Ok(()),
+        false => Err(Failure::Report(report.exit(), report.to_string())),
+    }
 }

@@ -23,11 +23,29 @@ pub struct AutoReplies {
 pub enum AutoReply {
     #[expect(missing_docs, reason = "the name says it")]
     Text(String),
-    /// Of a kind (`img`, `voice`, `video`, `news`) whose content is a media id of the console's.
+    /// Of a kind (`img`, `voice`, `video`, …) whose content the console keeps.
     Media {
         #[expect(missing_docs, reason = "the name says it")]
         kind: String,
+        /// The console's; stays valid.
+        media_id: String,
     },
+    /// Articles (图文); empty when WeChat does not say which.
+    News(Vec<ConsoleArticle>),
+}
+
+/// One article of [`AutoReply::News`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "fields carry WeChat's own names")]
+pub struct ConsoleArticle {
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub digest: String,
+    #[serde(default)]
+    pub content_url: String,
+    #[serde(default)]
+    pub cover_url: String,
 }
 
 /// A rule by key words.
@@ -84,6 +102,14 @@ struct Item {
     kind: String,
     #[serde(default)]
     content: String,
+    #[serde(default)]
+    news_info: NewsInfo,
+}
+
+#[derive(Deserialize, Default)]
+struct NewsInfo {
+    #[serde(default)]
+    list: Vec<ConsoleArticle>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +142,11 @@ impl From<Item> for AutoReply {
     fn from(item: Item) -> Self {
         match item.kind.as_str() {
             "text" => Self::Text(item.content),
-            _ => Self::Media { kind: item.kind },
+            "news" => Self::News(item.news_info.list),
+            _ => Self::Media {
+                kind: item.kind,
+                media_id: item.content,
+            },
         }
     }
 }

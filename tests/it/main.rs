@@ -20,6 +20,7 @@ mod dialog;
 mod rules;
 mod late;
 mod privacy;
+mod rule_commands;
 mod daemon;
 mod api;
 mod overload;

@@ -229,30 +229,41 @@ async fn check_says_what_is_wrong_with_an_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_consoles_rules_are_shown_as_entries() {
+async fn the_consoles_rules_are_shown_and_then_taken_over() {
     let wechat = FakeWechat::start().await;
     let folder = folder(&wechat.base);
-    let (code, out, err) = wxfaq(&folder, &["import", "--from-wechat", "demo", "--dry-run"]);
+    let import = |more: &[&str]| wxfaq(&folder, &[&["import", "--from-wechat", "demo"], more].concat());
+    let (code, out, err) = import(&["--dry-run"]);
     assert!(
-        code == Some(0) && out.contains("dry run, nothing written: 2 entries, 3 left out"),
+        code == Some(0) && out.contains("dry run, nothing written: 4 new, 0 changed, 0 same"),
         "{out}{err}"
     );
-    let (_, out, _) = wxfaq(&folder, &["import", "--from-wechat", "demo", "--dry-run", "--json"]);
-    let conversion: Value = serde_json::from_str(&out).unwrap();
-    let lines: Vec<String> = conversion["entries"]
+    assert!(out.contains("FAKE_CONSOLE_MEDIA"), "media keep their ids: {out}");
+    assert!(wxfaq(&folder, &["rule", "list"]).1.contains("there are no rules"));
+    let (code, out, err) = import(&[]);
+    assert!(
+        code == Some(0) && out.contains("4 new, 0 changed, 0 same"),
+        "{out}{err}"
+    );
+    let (_, out, _) = import(&["--json"]);
+    let outcome: Value = serde_json::from_str(&out).unwrap();
+    let verdicts: Vec<_> = outcome["rows"]
         .as_array()
         .unwrap()
         .iter()
-        .map(Value::to_string)
+        .map(|row| &row["verdict"])
         .collect();
-    fs::write(folder.path().join("rules.jsonl"), lines.join("\n")).unwrap();
-    let (code, out, err) = wxfaq(&folder, &["import", "rules.jsonl", "--dry-run"]);
-    assert!(code == Some(0) && out.contains("2 new"), "{out}{err}");
-    assert_eq!(
-        wxfaq(&folder, &["import", "--from-wechat", "demo"]).0,
-        Some(64),
-        "a dry run only"
-    );
+    assert_eq!(verdicts, ["same"; 4], "a second time nothing changes");
+    let (_, listed, _) = wxfaq(&folder, &["rule", "list"]);
+    for part in [
+        "subscribe",
+        "default",
+        r#"[{"equals":"营业时间"},{"contains":"几点开门"}]"#,
+        "accounts demo",
+    ] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
+    assert_eq!(import(&["--mode", "replace"]).0, Some(64));
 }
 
 #[test]
