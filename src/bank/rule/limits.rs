@@ -28,7 +28,7 @@ const MAX_KEY_BYTES: usize = 128;
 /// The expression, ready for use.
 ///
 /// # Errors
-/// What is wrong with it, in one line; also when it grows beyond [`MAX_REGEX_BYTES`].
+/// What is wrong with it, in one line; also when it grows beyond 256 KiB once compiled.
 pub fn compile_regex(text: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(text)
         .size_limit(MAX_REGEX_BYTES)

@@ -1,8 +1,8 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`] and [`ApiKeys`]. They hold one set of
-//! statements in plain SQL with `?` for parameters; everything that must differ by database is in `Dialect`. So far
-//! only SQLite is compiled in. Nothing on the reply path calls into this module.
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`] and [`ApiKeys`]. They
+//! hold one set of statements in plain SQL with `?` for parameters; everything that must differ by database is in
+//! `Dialect`. So far only SQLite is compiled in. Nothing on the reply path calls into this module.
 
 mod api_keys;
 mod history;
