@@ -5,14 +5,14 @@
 
 use super::AppError;
 use super::compaction::Compaction;
-use crate::bank::Dictionaries;
 use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
+use crate::bank::{Dictionaries, Entry};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::config::Config;
 use crate::dialog::{RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index, Thresholds};
 use crate::store::StoreError;
-use crate::store::sql::{Database, Questions, Rules};
+use crate::store::sql::{Changes, Database, Questions, Rules};
 use crate::web::ops::Dependency;
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -191,6 +191,12 @@ pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Sn
         .map_err(|_| AppError::Content("the bank cannot be indexed: the attempt has panicked".into()))
 }
 
+/// What is new in the bank: its changes, or the whole of it with its revision.
+enum Read {
+    Changes(Changes),
+    Whole((u64, Vec<Entry>)),
+}
+
 /// Changes what the bot decides with, one change at a time.
 pub struct Publisher {
     bot: Arc<Bot>,
@@ -285,8 +291,20 @@ impl Publisher {
         // Held over the whole change, so that no other change starts from the same snapshot.
         let _sources = self.sources.lock().await;
         let snapshot = self.bot.snapshot();
-        let edit: Box<dyn FnOnce(&mut SnapshotParts) + Send> = match self.questions.changes_since(known).await? {
-            Some(changes) => {
+        let read = match self.questions.changes_since(known).await? {
+            Some(changes) => Read::Changes(changes),
+            None => Read::Whole(self.questions.load().await?),
+        };
+        // After the bank: a rule that changes in between is read again at the next look, and no change is missed.
+        let rules = match self.rules.have_changed_since(known).await? {
+            true => Some(self.rules.load().await?.1),
+            false => None,
+        };
+        if let Some(rules) = &rules {
+            tracing::info!(rules = rules.len(), "rules changed");
+        }
+        let edit: Box<dyn FnOnce(&mut SnapshotParts) + Send> = match read {
+            Read::Changes(changes) => {
                 let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
                 let edits: Vec<Change> = put.chain(changes.removed.into_iter().map(Change::Remove)).collect();
                 self.compaction.note(&edits);
@@ -300,8 +318,7 @@ impl Publisher {
                     parts.revision = changes.revision;
                 })
             }
-            None => {
-                let (revision, entries) = self.questions.load().await?;
+            Read::Whole((revision, entries)) => {
                 self.compaction.outdate();
                 tracing::warn!(revision, "bank was put back to an earlier revision; loaded whole");
                 Box::new(move |parts| {
@@ -310,14 +327,6 @@ impl Publisher {
                 })
             }
         };
-        // After the bank: a rule that changes in between is read again at the next look, and no change is missed.
-        let rules = match self.rules.have_changed_since(known).await? {
-            true => Some(self.rules.load().await?.1),
-            false => None,
-        };
-        if let Some(rules) = &rules {
-            tracing::info!(rules = rules.len(), "rules changed");
-        }
         let next = rebuild(&snapshot, move |parts| {
             edit(parts);
             if let Some(rules) = rules {
