@@ -1,6 +1,6 @@
 //! Suggestions while typing: entries whose wording begins with what is typed so far, or holds it.
 //!
-//! [`Index::suggest`] is the entry point. A [`Pattern`] is made of what is typed; the phrasings that hold its rarest place
+//! [`Index::suggest`] is the entry point. A `Pattern` is made of what is typed; the phrasings that hold its rarest place
 //! are read, each is compared with it, and the best are kept. Nothing is kept for it beside the index. [`Index::hottest`]
 //! is what to offer before anything is typed.
 
