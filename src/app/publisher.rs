@@ -9,7 +9,7 @@ use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
 use crate::bank::{Dictionaries, Entry};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::config::Config;
-use crate::dialog::{RuleBook, Templates};
+use crate::dialog::{Habits, Handoff, RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index, Thresholds};
 use crate::store::StoreError;
 use crate::store::sql::{Changes, Database, Questions, Rules};
@@ -35,6 +35,10 @@ pub struct Sources {
     pub max_suggestions: usize,
     /// `reply.max_bytes`
     pub max_bytes: usize,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub habits: Habits,
+    /// `handoff` of each account.
+    pub handoffs: BTreeMap<String, Handoff>,
 }
 
 impl Sources {
@@ -46,6 +50,12 @@ impl Sources {
             thresholds: config.thresholds,
             max_suggestions: config.max_suggestions,
             max_bytes: config.reply.max_bytes,
+            habits: config.reply.habits,
+            handoffs: config
+                .accounts
+                .iter()
+                .map(|account| (account.id.clone(), account.handoff))
+                .collect(),
         }
     }
 
@@ -172,6 +182,8 @@ pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Sn
             thresholds,
             max_suggestions,
             max_bytes,
+            habits,
+            handoffs,
             ..
         } = sources;
         Snapshot::new(SnapshotParts {
@@ -182,6 +194,8 @@ pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Sn
             thresholds,
             max_suggestions,
             max_bytes,
+            habits,
+            handoffs,
             revision,
         })
     });
@@ -394,6 +408,8 @@ impl Publisher {
             parts.thresholds = taken.thresholds;
             parts.max_suggestions = taken.max_suggestions;
             parts.max_bytes = taken.max_bytes;
+            parts.habits = taken.habits;
+            parts.handoffs = taken.handoffs;
         });
         self.publish(next.await);
         if *current != sources {

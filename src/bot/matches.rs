@@ -193,6 +193,8 @@ mod tests {
                 suggest: 0.6,
             },
             max_suggestions: 5,
+            habits: crate::dialog::Habits::default(),
+            handoffs: std::collections::BTreeMap::new(),
             max_bytes: 2_048,
             revision: 1,
         })

@@ -5,9 +5,10 @@
 
 use super::seals::hex;
 use crate::bank::Dictionaries;
-use crate::dialog::{Desk, RuleBook, Templates};
+use crate::dialog::{Desk, Habits, Handoff, RuleBook, Templates};
 use crate::matching::{Index, Scope, Thresholds};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a snapshot is made of.
@@ -27,6 +28,10 @@ pub struct SnapshotParts {
     pub max_suggestions: usize,
     /// Longest text reply, in bytes.
     pub max_bytes: usize,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub habits: Habits,
+    /// By account; who is not named hands over where the bank says so.
+    pub handoffs: BTreeMap<String, Handoff>,
     /// The bank's revision in the database.
     pub revision: u64,
 }
@@ -67,7 +72,7 @@ impl Snapshot {
         format!("{}.{}", self.hash, self.index.boundaries_passed(now))
     }
 
-    /// A desk for one message, whose `key` is the same in every delivery.
+    /// A desk for one message, not yet named, whose `key` is the same in every delivery.
     pub fn desk<'a>(&'a self, scope: Scope<'a>, key: &[&str]) -> Desk<'a> {
         let mut hasher = Sha256::new();
         for part in key {
@@ -85,6 +90,10 @@ impl Snapshot {
             thresholds: self.thresholds,
             max_suggestions: self.max_suggestions,
             max_bytes: self.max_bytes,
+            habits: self.habits,
+            handoff: self.handoffs.get(scope.account).copied().unwrap_or_default(),
+            hot: &[],
+            message: "",
         }
     }
 }

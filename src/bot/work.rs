@@ -11,9 +11,9 @@ use super::held::{Held, report};
 use super::late::{LateState, Remembered};
 use super::matches::Lookup;
 use super::turns::TurnGuard;
-use super::{Answer, Bot, WECHAT_WAITS, seals};
+use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
 use crate::bank::Channel;
-use crate::dialog::{self, Desk, Outcome, Plan, Session, Told};
+use crate::dialog::{self, Desk, Outcome, Plan, Session, Told, context};
 use crate::matching::{Matches, Scope};
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
 use crate::wechat::{Delivery, Inbound, Reply};
@@ -153,10 +153,13 @@ impl Work {
         self.is_slow.load(Ordering::Relaxed) && self.way.holds() && self.age < LAST_DELIVERY_FROM
     }
 
-    fn desk<'a>(&self, lookup: Lookup<'a>) -> Desk<'a> {
+    fn desk<'a>(&'a self, lookup: Lookup<'a>) -> Desk<'a> {
         let Arrival { follower, message, .. } = &self.arrival;
         let key = [&follower.account, &follower.pseudonym, message];
-        lookup.snapshot.desk(lookup.scope, &key.map(String::as_str))
+        Desk {
+            message,
+            ..lookup.snapshot.desk(lookup.scope, &key.map(String::as_str))
+        }
     }
 
     /// Answers without session, since the deadline nears.
@@ -192,20 +195,28 @@ impl Work {
         }
     }
 
-    /// Decides with the bank alone. `cached` are the matches of the message's own text, the only one a plan searches.
+    /// Decides with the bank alone. `cached` are the matches of the message's own text; a follow-up is searched a second
+    /// time, with its topic.
     fn decide_at_once(&self, session: Session, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
         let desk = self.desk(lookup);
         let (mut found, mut asked) = (None, None);
         let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => {
-                let matches = cached.unwrap_or_else(|| {
-                    let sought = self.bot.find(&text, lookup);
-                    found = sought.is_new.then(|| sought.matches.clone());
-                    sought.matches
-                });
+                let own = cached.unwrap_or_else(|| self.found(&text, lookup, &mut found));
                 asked = Some(text);
-                dialog::conclude(&matches, session, desk)
+                dialog::conclude(&own, session, desk)
+            }
+            Plan::FollowUp { text, joined, answered } => {
+                let own = cached.unwrap_or_else(|| self.found(&text, lookup, &mut found));
+                asked = Some(text);
+                if context::is_answered(&own, desk) {
+                    dialog::conclude(&own, session, desk)
+                } else {
+                    let joined = lookup.snapshot.index.search(&joined, lookup.scope, DEPTH);
+                    let better = context::clearly_better(&own, &joined, &answered, desk);
+                    dialog::conclude(better.as_ref().unwrap_or(&own), session, desk)
+                }
             }
         };
         outcome.reply = outcome.reply.fitting(&self.inbound);
@@ -217,6 +228,13 @@ impl Work {
             create_time: lookup.scope.now,
             found,
         }
+    }
+
+    /// Searches for the message's own text; `new` gets what was not known before.
+    fn found(&self, text: &str, lookup: Lookup<'_>, new: &mut Option<Arc<Matches>>) -> Arc<Matches> {
+        let sought = self.bot.find(text, lookup);
+        *new = sought.is_new.then(|| sought.matches.clone());
+        sought.matches
     }
 
     /// Answers first and keeps record and session right after; a repeat or the next message waits for that. When much

@@ -11,7 +11,7 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of one `[[account]]`.
-pub(super) const ACCOUNT_KEYS: [&str; 11] = [
+pub(super) const ACCOUNT_KEYS: [&str; 12] = [
     "id",
     "appid",
     "token",
@@ -23,6 +23,7 @@ pub(super) const ACCOUNT_KEYS: [&str; 11] = [
     "api_base",
     "customer_service",
     "check_source",
+    "handoff",
 ];
 
 /// Keys, and account keys, that may also be given as `KEY_file`.

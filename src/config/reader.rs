@@ -4,6 +4,7 @@
 
 use super::layers::{Layers, Leaf, Origin, is_secret};
 use super::{Account, Api, Config, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
+use crate::dialog::{Habits, Handoff};
 use crate::matching::Thresholds;
 use crate::wechat::credentials::{CredentialParts, is_well_known_token};
 use crate::wechat::{Credentials, Mode};
@@ -63,6 +64,11 @@ impl Reader {
                 max_bytes: self.integer("reply.max_bytes", 256..=2_048) as usize,
                 hold_retries: self.flag("reply.hold_retries"),
                 work: Duration::from_secs(self.integer("reply.work_seconds", 5..=300)),
+                habits: Habits {
+                    also_asked: self.integer("reply.also_asked", 0..=3) as usize,
+                    also_asked_margin: self.number("reply.also_asked_margin", 0.0..=1.0),
+                    feedback: self.flag("reply.feedback"),
+                },
             },
             thresholds: Thresholds {
                 answer,
@@ -185,6 +191,16 @@ impl Reader {
             }
             is_set
         });
+        let handoff = self.account_text(n, "handoff").unwrap_or_else(|| "bank".to_owned());
+        let handoff = match handoff.as_str() {
+            "bank" => Handoff::Bank,
+            "always" => Handoff::Always,
+            "never" => Handoff::Never,
+            _ => {
+                self.refuse(&key("handoff"), "bank | always | never");
+                Handoff::default()
+            }
+        };
         Some(Account {
             id,
             credentials,
@@ -192,6 +208,7 @@ impl Reader {
             api_base,
             customer_service,
             check_source,
+            handoff,
         })
     }
 

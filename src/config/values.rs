@@ -1,5 +1,6 @@
 //! The values of a configuration, as the rest of the program takes them: right by construction.
 
+use crate::dialog::{Habits, Handoff};
 use crate::wechat::Credentials;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -126,6 +127,8 @@ pub struct Account {
     pub customer_service: bool,
     /// Whether deliveries must come from WeChat's addresses; only with an AppSecret.
     pub check_source: bool,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub handoff: Handoff,
 }
 
 /// `[redis]`
@@ -139,13 +142,15 @@ pub struct Redis {
 }
 
 /// `[reply]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "config/default.toml documents every key")]
 pub struct ReplySettings {
     pub deadline: Duration,
     pub max_bytes: usize,
     pub hold_retries: bool,
     pub work: Duration,
+    /// `also_asked`, `also_asked_margin`, `feedback`
+    pub habits: Habits,
 }
 
 /// `[paths]`

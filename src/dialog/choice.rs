@@ -1,4 +1,4 @@
-//! Short replies to what was offered: a number in any writing, an ordinal word, 更多.
+//! Short replies to what was offered: a number in any writing, an ordinal word (上面那个, 倒数第二个), 更多.
 //!
 //! [`Pick::parse`] is the entry point; whether something was offered, and whether the bank has the text as a question, is
 //! the caller's business.
@@ -10,8 +10,10 @@ use unicode_normalization::UnicodeNormalization;
 pub enum Choice {
     /// The n-th item, from 1; 0 was written as such. At most 99.
     Nth(usize),
-    /// 最后一个.
-    Last,
+    /// The n-th item from the end, from 1: 最后一个 is the first.
+    FromLast(usize),
+    /// 中间那个.
+    Middle,
     /// The next page, or the next part.
     More,
 }
@@ -36,13 +38,22 @@ const LEADS: &str = "请回复 回复 请 麻烦 帮我 我 想 要 就 就要 �
 
 /// What people write after them; the longest counts.
 const TAILS: &str =
-    "个问题 问题 个 条 项 号 题 行 种 那个 这个 吧 的 了 呢 啊 呀 哦 谢谢 谢谢你 多谢 感谢 thanks please";
+    "那个问题 个问题 问题 个 条 项 号 题 行 种 那个 这个 吧 的 了 呢 啊 呀 哦 谢谢 谢谢你 多谢 感谢 thanks please";
 
 /// What announces a question, though leads, number and tails would make it the first item.
 const ANNOUNCED: &str = "一个 一个问题 来一个问题 再来一个问题";
 
-/// What means the last item once leads and tails are gone.
-const LAST: &str = "最后 最后一 最后1 倒数第一 倒数第1";
+/// What means the first item once leads and tails are gone.
+const FIRST: &str = "上面 最上面 上边 最上边 上头 前面 最前面 头一 首";
+
+/// What means the one in the middle.
+const MIDDLE: &str = "中间 中间的 正中间 当中";
+
+/// What means the last item.
+const LAST: &str = "最后 最后一 最后1 下面 最下面 下边 最下边 末尾 最末 后面 最后面";
+
+/// What counts from the end.
+const BACKWARDS: &str = "倒数第";
 
 /// 回复, as followers copy it from our own words.
 const REPLY: &str = "请回复 請回覆 請回復 回复 回覆 回復";
@@ -50,8 +61,8 @@ const REPLY: &str = "请回复 請回覆 請回復 回复 回覆 回復";
 /// Characters of the words above and of numbers that are also written otherwise.
 const VARIANTS: [(&str, &str); 5] = [
     (
-        "個條項號題種選擇點擊開這還發給請覆復繼續閱讀頁換後別問輸數編謝說內",
-        "个条项号题种选择点击开这还发给请复复继续阅读页换后别问输数编谢说内",
+        "個條項號題種選擇點擊開這還發給請覆復繼續閱讀頁換後別問輸數編謝說內邊間頭轉沒無滿麼決",
+        "个条项号题种选择点击开这还发给请复复继续阅读页换后别问输数编谢说内边间头转没无满么决",
     ),
     ("壹贰叁肆伍陆柒捌玖拾零", "一二三四五六七八九十〇"),
     ("貳參陸两兩", "二三六二二"),
@@ -79,12 +90,15 @@ impl Pick {
         if is_one_of(ANNOUNCED, whole) {
             return None;
         }
-        let choice = if is_one_of(MORE, whole) || is_one_of(MORE, core) {
-            Choice::More
-        } else if is_one_of(LAST, core) {
-            Choice::Last
-        } else {
-            Choice::Nth(number(core)?)
+        let choice = match core {
+            _ if is_one_of(MORE, whole) || is_one_of(MORE, core) => Choice::More,
+            core if is_one_of(FIRST, core) => Choice::Nth(1),
+            core if is_one_of(MIDDLE, core) => Choice::Middle,
+            core if is_one_of(LAST, core) => Choice::FromLast(1),
+            core => match core.strip_prefix(BACKWARDS) {
+                Some(rest) => Choice::FromLast(number(rest)?),
+                None => Choice::Nth(number(core)?),
+            },
         };
         Some(Self {
             choice,
@@ -101,32 +115,42 @@ pub fn after_reply(text: &str) -> Option<&str> {
     Some(bare(rest)).filter(|rest| !rest.is_empty())
 }
 
-fn is_one_of(words: &str, text: &str) -> bool {
+/// Whether `text` is one of the `words`, which stand apart by spaces.
+pub(super) fn is_one_of(words: &str, text: &str) -> bool {
     words.split_whitespace().any(|word| word == text)
 }
 
-/// A word for more begins like some leads, and what is one needs nothing taken away.
-fn without_leads(mut text: &str) -> &str {
+fn without_leads(text: &str) -> &str {
+    stripped_start(text, LEADS, MORE)
+}
+
+fn without_tails(text: &str) -> &str {
+    stripped_end(text, TAILS, MORE)
+}
+
+/// `text` without any number of `leads`, the longest first; what is one of `kept`, which may begin like a lead, stays.
+pub(super) fn stripped_start<'a>(mut text: &'a str, leads: &str, kept: &str) -> &'a str {
     let rest = |text| {
-        let rests = LEADS
+        let rests = leads
             .split_whitespace()
             .filter_map(|lead| str::strip_prefix(text, lead));
         rests.min_by_key(|rest: &&str| rest.len())
     };
-    while let Some(rest) = rest(text).filter(|_| !is_one_of(MORE, text)) {
+    while let Some(rest) = rest(text).filter(|_| !is_one_of(kept, text)) {
         text = bare(rest);
     }
     text
 }
 
-fn without_tails(mut text: &str) -> &str {
+/// As [`stripped_start`], at the end.
+pub(super) fn stripped_end<'a>(mut text: &'a str, tails: &str, kept: &str) -> &'a str {
     let rest = |text| {
-        let rests = TAILS
+        let rests = tails
             .split_whitespace()
             .filter_map(|tail| str::strip_suffix(text, tail));
         rests.min_by_key(|rest: &&str| rest.len())
     };
-    while let Some(rest) = rest(text).filter(|_| !is_one_of(MORE, text)) {
+    while let Some(rest) = rest(text).filter(|_| !is_one_of(kept, text)) {
         text = bare(rest);
     }
     text
@@ -134,12 +158,12 @@ fn without_tails(mut text: &str) -> &str {
 
 /// The text without quotes, brackets, full stops and the marks of keycap emoji around it. Inside, punctuation stays:
 /// 2.5 is no choice.
-fn bare(text: &str) -> &str {
+pub(super) fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| !c.is_alphanumeric() && c != '#')
 }
 
 /// Without spaces, width, circles and case, in simplified characters.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars().filter(|c| !c.is_whitespace()) {
         match whole_number(c) {
@@ -276,8 +300,36 @@ mod tests {
         ] {
             assert_eq!(choice(text), Some(Choice::Nth(n)), "{text}");
         }
-        assert_eq!(choice("倒数第一个"), Some(Choice::Last));
-        assert_eq!(choice("最后一个"), Some(Choice::Last));
+    }
+
+    #[test]
+    fn ordinal_words_name_the_ends_and_the_middle() {
+        for (text, meant) in [
+            ("第一个", Choice::Nth(1)),
+            ("上面那个", Choice::Nth(1)),
+            ("最上面的", Choice::Nth(1)),
+            ("就上面那个吧", Choice::Nth(1)),
+            ("前面那个问题", Choice::Nth(1)),
+            ("中间那个", Choice::Middle),
+            ("最后一个", Choice::FromLast(1)),
+            ("倒数第一个", Choice::FromLast(1)),
+            ("下面那个", Choice::FromLast(1)),
+            ("最後一個", Choice::FromLast(1)),
+            ("倒数第二个", Choice::FromLast(2)),
+            ("我要倒数第2条", Choice::FromLast(2)),
+        ] {
+            assert_eq!(choice(text), Some(meant), "{text}");
+        }
+        for text in [
+            "上面说的费用",
+            "最后交易日",
+            "下面怎么办",
+            "倒数第",
+            "中间商",
+            "最后期限",
+        ] {
+            assert_eq!(choice(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -5,22 +5,27 @@
 //! [`templates`]. What a follower wrote never becomes part of a template, a link or a list.
 
 pub mod choice;
+pub mod wish;
+pub mod context;
 pub mod cut;
 pub mod late;
 mod rules;
+pub mod link;
 mod say;
 pub mod session;
 pub mod templates;
 
 pub use rules::RuleBook;
-pub use session::Session;
+pub use session::{Answered, Session};
 pub use templates::{TemplateError, Templates};
+pub use wish::Verdict;
 
 use crate::bank::rule::MessageKind;
 use crate::bank::{Entry, EntryId, RuleId};
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
 use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
+use link::Tap;
 use say::Say;
 use std::sync::Arc;
 
@@ -30,10 +35,10 @@ pub const MAX_OFFER: usize = 20;
 const UNSUPPORTED_TEXT: &str = "【收到不支持的消息类型，暂无法显示】";
 /// The category of greetings, thanks and the like: they interrupt nothing.
 const SMALL_TALK: &str = "闲聊";
-/// Begins the `bizmsgmenuid` of a link to an entry.
-const ENTRY_LINK: &str = "entry:";
-/// The `bizmsgmenuid` of a link to the next page.
-const MORE_LINK: &str = "more";
+/// The least part of a shown question that chooses it, in characters; shorter ones must be half of it.
+const CLEAR_PART: usize = 4;
+/// What a human is asked for with, when a line of ours is tapped.
+const HUMAN_WORD: &str = "人工";
 
 /// What a conversation is held with; one per message.
 #[derive(Clone, Copy)]
@@ -54,15 +59,70 @@ pub struct Desk<'a> {
     pub max_suggestions: usize,
     /// Longest text reply, in bytes.
     pub max_bytes: usize,
+    /// What else goes with an answer.
+    pub habits: Habits,
+    /// Whether this account hands followers over to humans.
+    pub handoff: Handoff,
+    /// What is asked most, most first; may be empty, and may name what has left the bank.
+    pub hot: &'a [EntryId],
+    /// The message's key among the follower's, for what a verdict is about.
+    pub message: &'a str,
+}
+
+impl Desk<'_> {
+    /// Whether 人工 leads to a human: the account hands over, or the bank says how to.
+    fn has_human(&self) -> bool {
+        match self.handoff {
+            Handoff::Always => true,
+            Handoff::Bank => exact(HUMAN_WORD, *self).is_some(),
+            Handoff::Never => false,
+        }
+    }
+}
+
+/// What goes with an answer; by default nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Habits {
+    /// Most entries that are named beside a direct answer; 0: none.
+    pub also_asked: usize,
+    /// How much less sure than the answer they may be, in confidence.
+    pub also_asked_margin: f64,
+    /// Whether an answer asks whether it was of use.
+    pub feedback: bool,
+}
+
+/// When a follower is handed over to a human (`transfer_customer_service`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Handoff {
+    /// Where an entry of the bank says so.
+    #[default]
+    Bank,
+    /// There, and whenever a human is asked for.
+    Always,
+    /// Never: the account has no customer-service desk. A text says so.
+    Never,
 }
 
 /// What a message asks for.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each message, and it is moved once"
+)]
 pub enum Plan {
     /// Decided without a search.
     Say(Outcome),
     /// A question: search this text, then [`conclude`].
     Search(String),
+    /// Perhaps a follow-up: search both texts, then [`conclude`] with what [`context::clearly_better`] says.
+    FollowUp {
+        /// As typed.
+        text: String,
+        /// Together with the topic.
+        joined: String,
+        /// Whose topic it is.
+        answered: EntryId,
+    },
 }
 
 /// A reply with the session after it.
@@ -76,6 +136,26 @@ pub struct Outcome {
     pub told: Told,
     /// A template that failed on this message's values; the embedded one's words stand in the reply.
     pub fault: Option<Box<TemplateError>>,
+    /// What the follower thinks of an answer, to be kept.
+    pub feedback: Option<Feedback>,
+}
+
+/// What a follower thinks of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feedback {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub given: Given,
+    /// The answer.
+    pub about: Answered,
+}
+
+/// The two forms of feedback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    #[expect(missing_docs, reason = "the type says it")]
+    Verdict(Verdict),
+    /// The message itself says what was wrong.
+    Comment,
 }
 
 impl Outcome {
@@ -85,6 +165,7 @@ impl Outcome {
             session,
             told,
             fault: None,
+            feedback: None,
         }
     }
 }
@@ -115,6 +196,10 @@ pub enum Told {
     Rule(RuleId),
     /// That the subject is not talked about.
     Refused,
+    /// A human, or that there is none.
+    Human,
+    /// Thanks for a verdict or for words about an answer.
+    Feedback,
     /// A greeting.
     Greeting,
     /// How to go on: the message could not be taken as it was.
@@ -140,6 +225,8 @@ impl Told {
             Self::NotFound => "none",
             Self::Rule(_) => "rule",
             Self::Refused => "refused",
+            Self::Human => "human",
+            Self::Feedback => "feedback",
             Self::Greeting => "greeting",
             Self::Hint => "hint",
             Self::Sourced => "source",
@@ -200,7 +287,8 @@ fn plan_talk(inbound: &Inbound, session: Session, desk: Desk<'_>) -> Plan {
 
 /// Turns the matches of a [`Plan::Search`] into a reply.
 ///
-/// A new question leaves the list of `session`; one the bank does not know, or small talk, leaves it on the table.
+/// A new question leaves the list of `session`; one the bank does not know, or small talk, leaves it on the table. After
+/// 没用, what is no clear question says what was wrong.
 pub fn conclude(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
     rules::off_hours(concluded(matches, session, desk), desk)
 }
@@ -213,11 +301,15 @@ fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
             let session = if is_small_talk(&best.entry) {
                 session
             } else {
-                Session::default()
+                Session {
+                    offer: also_asked(matches, desk),
+                    ..Session::default()
+                }
             };
             say.entry(&best.entry, session, told)
         }
         (Decision::Suggest, _) => {
+            let feedback = comment(&session);
             // Scores count the distance to the best, so what follows it scores lower and still belongs in the list.
             let near = |floor: f64| matches.hits.iter().take_while(move |hit| hit.score.get() >= floor);
             let shown = near(desk.thresholds.suggest / 2.0).take(desk.max_suggestions).count();
@@ -225,16 +317,51 @@ fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
                 .take(MAX_OFFER)
                 .map(|hit| hit.entry.id.clone())
                 .collect();
-            say.list(
-                Session {
-                    offer,
-                    ..Session::default()
-                },
-                shown,
-            )
+            let session = Session {
+                offer,
+                answered: session.answered,
+                ..Session::default()
+            };
+            let mut outcome = say.list(session, shown);
+            outcome.feedback = feedback;
+            outcome
         }
-        _ => rules::not_found(session, desk),
+        _ => match comment(&session) {
+            None => rules::not_found(session, desk),
+            feedback => {
+                let mut outcome = say.commented(Session {
+                    awaits_comment: false,
+                    ..session
+                });
+                outcome.feedback = feedback;
+                outcome
+            }
+        },
     }
+}
+
+/// What the message says about the answer before, when it was asked for.
+fn comment(session: &Session) -> Option<Feedback> {
+    let about = session.answered.clone().filter(|_| session.awaits_comment)?;
+    let given = Given::Comment;
+    Some(Feedback { given, about })
+}
+
+/// What may have been meant instead of the direct answer: as sure but for a margin, in itself worth showing, with other
+/// words to say, and no small talk.
+fn also_asked(matches: &Matches, desk: Desk<'_>) -> Vec<EntryId> {
+    let Habits {
+        also_asked,
+        also_asked_margin,
+        ..
+    } = desk.habits;
+    let Some((best, others)) = matches.hits.split_first() else {
+        return Vec::new();
+    };
+    let floor = (best.score.get() - also_asked_margin).max(desk.thresholds.suggest / 2.0);
+    let near = others.iter().take_while(|hit| hit.score.get() >= floor);
+    let other = near.filter(|hit| hit.entry.answer != best.entry.answer && !is_small_talk(&hit.entry));
+    other.take(also_asked).map(|hit| hit.entry.id.clone()).collect()
 }
 
 /// Whether the entry stands in the category 闲聊 or below it.
@@ -254,18 +381,41 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     if let Some(id) = retyped(text, &session, desk) {
         return Plan::Say(chosen(id.as_str(), session, desk));
     }
+    if let Some(about) = session.answered.clone().filter(|_| desk.habits.feedback)
+        && let Some(verdict) = Verdict::parse(text)
+        && exact(text, desk).is_none()
+        && rules::equals(text, desk).is_none()
+    {
+        return Plan::Say(say.verdict(verdict, about, session));
+    }
     if let Some(outcome) = rules::keyword(text, desk) {
         return Plan::Say(outcome);
     }
     // Answers and lists say 回复“…”; who repeats that with the word means the word, unless the bank has the whole.
     let named = choice::after_reply(text).filter(|rest| exact(text, desk).is_none() && exact(rest, desk).is_some());
     match named {
-        Some(rest) => Plan::Say(concluded(
-            &desk.index.search(rest, desk.scope, MAX_OFFER),
-            session,
-            desk,
-        )),
-        None => Plan::Search(text.to_owned()),
+        Some(rest) => {
+            let matches = desk.index.search(rest, desk.scope, MAX_OFFER);
+            Plan::Say(concluded(&matches, session, desk))
+        }
+        None if wish::wants_human(text) && exact(text, desk).is_none() => Plan::Say(human(session, desk)),
+        None => search(text, &session, desk),
+    }
+}
+
+/// A search for the text, and for it together with what was answered last where it may be a follow-up.
+fn search(text: &str, session: &Session, desk: Desk<'_>) -> Plan {
+    let text = text.to_owned();
+    // What was wrong with an answer is no question about it.
+    let topic = session.answered.as_ref().filter(|_| !session.awaits_comment);
+    let topic = topic.and_then(|answered| desk.index.entry(answered.entry.as_str()));
+    let joined = topic.and_then(|entry| {
+        let joined = context::with_topic(&text, entry, desk.index.analyzer())?;
+        Some((joined, entry.id.clone()))
+    });
+    match joined {
+        Some((joined, answered)) => Plan::FollowUp { text, joined, answered },
+        None => Plan::Search(text),
     }
 }
 
@@ -277,7 +427,7 @@ fn picked(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     let Pick { choice, as_asked } = Pick::parse(text)?;
     let is_open = match choice {
         Choice::More => session.has_more(),
-        Choice::Nth(_) | Choice::Last => session.shown > 0,
+        Choice::Nth(_) | Choice::FromLast(_) | Choice::Middle => session.shown > 0,
     };
     let by_rule = || match is_open {
         true => rules::equals(text, desk).is_some(),
@@ -291,9 +441,12 @@ fn picked(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     Some(match choice {
         Choice::More if is_open => more(session, desk),
         Choice::More => say.no_more(session),
-        Choice::Nth(n) if is_open => nth(n, session, desk),
-        Choice::Last if is_open => nth(session.shown, session, desk),
-        Choice::Nth(_) | Choice::Last => say.no_list(session),
+        _ if !is_open => say.no_list(session),
+        Choice::Nth(n) => nth(n, session, desk),
+        Choice::FromLast(n) => nth((session.shown + 1).saturating_sub(n), session, desk),
+        // Of four there is none in the middle.
+        Choice::Middle if session.shown.is_multiple_of(2) => say.choose_again(session),
+        Choice::Middle => nth(session.shown.div_ceil(2), session, desk),
     })
 }
 
@@ -328,31 +481,65 @@ fn exact(text: &str, desk: Desk<'_>) -> Option<Arc<Entry>> {
 
 /// What a tapped line asks for; `None` when the line is not one of ours.
 fn tapped(menu_id: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
-    if menu_id == MORE_LINK {
-        let say = Say { desk };
-        return Some(if session.has_more() {
-            more(session.clone(), desk)
-        } else {
-            say.no_more(session.clone())
-        });
-    }
-    Some(chosen(menu_id.strip_prefix(ENTRY_LINK)?, session.clone(), desk))
+    let (say, session) = (Say { desk }, session.clone());
+    Some(match Tap::parse(menu_id)? {
+        Tap::More if session.has_more() => more(session, desk),
+        Tap::More => say.no_more(session),
+        Tap::Entry(id) => chosen(id.as_str(), session, desk),
+        Tap::Human => human(session, desk),
+        Tap::Useful(id) => judged(Verdict::Useful, id, session, desk),
+        Tap::Useless(id) => judged(Verdict::Useless, id, session, desk),
+    })
 }
 
-/// The shown entry whose question `text` repeats.
+/// A human, as the bank says it, else as the account allows it.
+fn human(session: Session, desk: Desk<'_>) -> Outcome {
+    let say = Say { desk };
+    match exact(HUMAN_WORD, desk) {
+        Some(entry) => say.entry(&entry, session, Told::Choice(entry.id.clone())),
+        None => say.human(session),
+    }
+}
+
+/// A verdict by tap, which may be about an earlier answer than the last.
+fn judged(verdict: Verdict, id: EntryId, mut session: Session, desk: Desk<'_>) -> Outcome {
+    let say = Say { desk };
+    if desk.index.entry(id.as_str()).is_none() {
+        return say.gone(session);
+    }
+    let last = session.answered.take().filter(|answered| answered.entry == id);
+    let about = last.unwrap_or(Answered {
+        entry: id,
+        score: None,
+        message: String::new(),
+    });
+    // Words that follow are about this answer, too.
+    session.answered = Some(about.clone());
+    say.verdict(verdict, about, session)
+}
+
+/// The shown entry whose question `text` repeats, or a clear part of which it is: of one question only.
 fn retyped(text: &str, session: &Session, desk: Desk<'_>) -> Option<EntryId> {
     if session.shown == 0 {
         return None;
     }
     let normalize = |text: &str| desk.index.analyzer().normalize(text);
     let wanted = normalize(text);
+    if wanted.is_empty() {
+        return None;
+    }
     let shown = session.offer.iter().take(session.shown);
-    let mut same = shown.filter(|id| {
-        desk.index
-            .entry(id.as_str())
-            .is_some_and(|entry| normalize(&entry.question) == wanted)
-    });
-    same.next().filter(|_| !wanted.is_empty()).cloned()
+    let shown: Vec<(&EntryId, String)> = shown
+        .filter_map(|id| Some((id, normalize(&desk.index.entry(id.as_str())?.question))))
+        .collect();
+    if let Some((id, _)) = shown.iter().find(|(_, question)| *question == wanted) {
+        return Some((*id).clone());
+    }
+    let chars = wanted.chars().count();
+    let mut holding = shown.iter().filter(|(_, question)| question.contains(&wanted));
+    let (id, question) = holding.next()?;
+    let is_clear = chars >= CLEAR_PART || (chars >= 2 && 2 * chars >= question.chars().count());
+    (is_clear && holding.next().is_none() && exact(text, desk).is_none()).then(|| (*id).clone())
 }
 
 fn nth(n: usize, session: Session, desk: Desk<'_>) -> Outcome {

@@ -251,7 +251,7 @@ pub(super) fn not_found(session: Session, desk: Desk<'_>) -> Outcome {
 pub(super) fn off_hours_plan(plan: Plan, desk: Desk<'_>) -> Plan {
     match plan {
         Plan::Say(outcome) => Plan::Say(off_hours(outcome, desk)),
-        search @ Plan::Search(_) => search,
+        search @ (Plan::Search(_) | Plan::FollowUp { .. }) => search,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Outcomes in words: templates rendered, long texts cut, lists and links made.
 
+use super::link::{Tap, link};
+use super::session::Answered;
 use super::templates::{self, Page, Suggestion, TemplateError};
-use super::{Desk, ENTRY_LINK, MORE_LINK, Outcome, Session, Told, cut, is_small_talk};
-use crate::bank::{Answer, Entry};
+use super::{Desk, Feedback, Given, Handoff, Outcome, Session, Told, Verdict, cut, is_small_talk};
+use crate::bank::{Answer, Entry, EntryId};
 use crate::wechat::Reply;
 use crate::wechat::reply::NewsArticle;
 
@@ -20,8 +22,57 @@ impl Say<'_> {
         self.page(&templates::Greeting {}, Session::default(), Told::Greeting)
     }
 
-    pub fn not_found(self, session: Session) -> Outcome {
-        self.page(&templates::NotFound {}, session, Told::NotFound)
+    /// The bank does not know. The second time in a row a human and the questions asked most are offered; what lies on
+    /// the table goes only when there are such questions.
+    pub fn not_found(self, mut session: Session) -> Outcome {
+        session.misses = session.misses.saturating_add(1);
+        session.awaits_comment = false;
+        if session.misses < 2 {
+            return self.page(&templates::NotFound {}, session, Told::NotFound);
+        }
+        let is_offered = |id: &&EntryId| {
+            let entry = self.desk.index.entry(id.as_str());
+            entry.is_some_and(|entry| self.desk.scope.admits(entry))
+        };
+        let hot: Vec<EntryId> = self.desk.hot.iter().filter(is_offered).cloned().collect();
+        let count = hot.len().min(self.desk.max_suggestions);
+        if count > 0 {
+            (session.offer, session.shown) = (hot, count);
+        }
+        let page = templates::NotFoundAgain {
+            human: if self.desk.has_human() {
+                Tap::Human.menu_id()
+            } else {
+                String::new()
+            },
+            hot: self.items(&session.offer[..count]),
+        };
+        self.page(&page, session, Told::NotFound)
+    }
+
+    /// Hands over to a human, or says that there is none.
+    pub fn human(self, session: Session) -> Outcome {
+        match self.desk.handoff {
+            Handoff::Always => Outcome::new(Reply::Transfer { kf_account: None }, Some(session), Told::Human),
+            Handoff::Bank | Handoff::Never => self.page(&templates::Human {}, session, Told::Human),
+        }
+    }
+
+    /// A verdict on an answer; after 没用 the next text may say why.
+    pub fn verdict(self, verdict: Verdict, about: Answered, mut session: Session) -> Outcome {
+        session.awaits_comment = verdict == Verdict::Useless;
+        let mut outcome = match verdict {
+            Verdict::Useful => self.page(&templates::Useful {}, session, Told::Feedback),
+            Verdict::Useless => self.page(&templates::Useless {}, session, Told::Feedback),
+        };
+        let given = Given::Verdict(verdict);
+        outcome.feedback = Some(Feedback { given, about });
+        outcome
+    }
+
+    /// Thanks for saying why an answer was of no use.
+    pub fn commented(self, session: Session) -> Outcome {
+        self.page(&templates::Commented {}, session, Told::Feedback)
     }
 
     pub fn unsupported(self, kind: &'static str, session: Session) -> Outcome {
@@ -56,16 +107,33 @@ impl Say<'_> {
         self.page(&templates::Refused {}, session, Told::Refused)
     }
 
-    /// The entry's answer. The list it was chosen from stays, so that another number can follow; what was left of an
-    /// answer before it goes, unless this one is small talk.
+    /// The entry's answer, which is now what the conversation is about. The list it was chosen from stays, so that
+    /// another number can follow; what was left of an answer before it goes. Small talk leaves everything as it is.
     pub fn entry(self, entry: &Entry, mut session: Session, told: Told) -> Outcome {
-        session.rest = session.rest.filter(|_| is_small_talk(entry));
+        if !is_small_talk(entry) {
+            session = Session {
+                offer: session.offer,
+                shown: session.shown,
+                answered: Some(self.answered(entry, &told)),
+                ..Session::default()
+            };
+        }
+        if let Answer::Text(answer) = &entry.answer {
+            return self.answer(entry, answer, session, told);
+        }
+        if session.shown == 0 {
+            // What else may have been meant can only be named in an answer's own text.
+            session.offer.clear();
+        }
         if let Some((text, fault)) = self.words(Some(&entry.question), &entry.answer) {
             let outcome = self.text(&text, session, told);
             return Outcome {
                 fault: fault.map(Box::new).or(outcome.fault),
                 ..outcome
             };
+        }
+        if entry.answer.kind() == "handoff" && self.desk.handoff == Handoff::Never {
+            return self.page(&templates::Human {}, session, told);
         }
         let mut reply = media(&entry.answer).unwrap_or(Reply::Acknowledge);
         if let Reply::News { articles } = &mut reply {
@@ -79,7 +147,13 @@ impl Say<'_> {
     pub fn words(self, question: Option<&str>, answer: &Answer) -> Option<(String, Option<TemplateError>)> {
         let templates = self.desk.templates;
         match (answer, question) {
-            (Answer::Text(answer), Some(question)) => Some(templates.words(&templates::Answer { question, answer })),
+            (Answer::Text(answer), Some(question)) => Some(templates.words(&templates::Answer {
+                question,
+                answer,
+                also: Vec::new(),
+                useful: String::new(),
+                useless: String::new(),
+            })),
             (Answer::Text(answer), None) => Some((answer.clone(), None)),
             (
                 Answer::Miniprogram {
@@ -100,6 +174,47 @@ impl Say<'_> {
         }
     }
 
+    fn answered(self, entry: &Entry, told: &Told) -> Answered {
+        Answered {
+            entry: entry.id.clone(),
+            score: match told {
+                Told::Answer(_, score) => Some(score.steps()),
+                _ => None,
+            },
+            message: self.desk.message.to_owned(),
+        }
+    }
+
+    /// A text that answers. Where nothing of the session's list has been shown, the list is what else may have been
+    /// meant: it comes along as links, or is dropped where the reply has no room for it.
+    fn answer(self, entry: &Entry, answer: &str, mut session: Session, told: Told) -> Outcome {
+        let asks = self.desk.habits.feedback && !is_small_talk(entry);
+        let id = |tap: fn(EntryId) -> Tap| {
+            if asks {
+                tap(entry.id.clone()).menu_id()
+            } else {
+                String::new()
+            }
+        };
+        let mut page = templates::Answer {
+            question: &entry.question,
+            answer,
+            also: Vec::new(),
+            useful: id(Tap::Useful),
+            useless: id(Tap::Useless),
+        };
+        if session.shown == 0 && !session.offer.is_empty() {
+            page.also = self.items(&session.offer);
+            if self.desk.templates.words(&page).0.len() <= self.desk.max_bytes {
+                session.shown = session.offer.len();
+            } else {
+                page.also.clear();
+                session.offer.clear();
+            }
+        }
+        self.page(&page, session, told)
+    }
+
     /// The next `count` entries of the session's list; fewer where the page would not fit one reply.
     pub fn list(self, mut session: Session, count: usize) -> Outcome {
         let start = session.shown;
@@ -116,23 +231,24 @@ impl Say<'_> {
     }
 
     fn suggestions(self, session: &Session, start: usize, end: usize) -> templates::Suggestions {
-        let item = |n: usize| {
-            let id = &session.offer[n];
-            let question = self.desk.index.entry(id.as_str()).map_or("", |entry| &entry.question);
-            let question = line(question);
-            let link = link(&question, &format!("{ENTRY_LINK}{id}"));
-            Suggestion {
-                number: n + 1,
-                question,
-                link,
-            }
-        };
+        let mut items = self.items(&session.offer[..end]);
         templates::Suggestions {
-            items: (start..end).map(item).collect(),
+            items: items.split_off(start),
             first: start == 0,
             more: end < session.offer.len(),
-            more_link: link("更多", MORE_LINK),
+            more_link: link("更多", &Tap::More.menu_id()),
         }
+    }
+
+    /// The lines of a list, numbered from 1.
+    fn items(self, offer: &[EntryId]) -> Vec<Suggestion> {
+        let item = |(number, id): (usize, &EntryId)| {
+            let question = self.desk.index.entry(id.as_str()).map_or("", |entry| &entry.question);
+            let question = line(question);
+            let link = link(&question, &Tap::Entry(id.clone()).menu_id());
+            Suggestion { number, question, link }
+        };
+        (1..).zip(offer).map(item).collect()
     }
 
     pub fn page<P: Page>(self, page: &P, session: Session, told: Told) -> Outcome {
@@ -227,20 +343,4 @@ fn line(question: &str) -> String {
         line.push('…');
     }
     line
-}
-
-/// A link whose tap sends `text` with `bizmsgmenuid` = `id`.
-fn link(text: &str, id: &str) -> String {
-    // WeChat documents no encoding here; what could end the attribute or the parameter is percent-encoded.
-    let hex = |digit: u32| char::from_digit(digit, 16).unwrap_or('0').to_ascii_uppercase();
-    let mut content = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' | '"' | '\'' | '<' | '>' | '%' | '#' | '+' | ' ' | '=' | '?' => {
-                content.extend(['%', hex(c as u32 >> 4), hex(c as u32 & 15)]);
-            }
-            c => content.push(c),
-        }
-    }
-    format!("<a href=\"weixin://bizmsgmenu?msgmenucontent={content}&msgmenuid={id}\">{text}</a>")
 }

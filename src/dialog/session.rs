@@ -16,6 +16,39 @@ pub struct Session {
     /// What is left of a long answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<String>,
+    /// What was answered last: the topic of a short follow-up, and what a verdict is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered>,
+    /// Questions in a row that the bank did not know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub misses: u8,
+    /// Whether the next text says why the answer was of no use, unless it is a question.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub awaits_comment: bool,
+}
+
+/// An answer that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub entry: EntryId,
+    /// In steps of 1/10,000; `None`: the follower chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<u16>,
+    /// The key of the message it answered; empty: unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u8) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Session {
@@ -52,6 +85,13 @@ mod tests {
             offer: vec![id],
             shown: 1,
             rest: Some("…".into()),
+            answered: Some(Answered {
+                entry: EntryId::parse("b").unwrap(),
+                score: Some(9_000),
+                message: "message:1".into(),
+            }),
+            misses: 1,
+            awaits_comment: true,
         };
         assert_eq!(Session::from_bytes(&session.to_bytes()), Some(session));
     }

@@ -6,6 +6,7 @@
 //! to read; templates can reach neither files nor the environment. Should one fail all the same, [`Templates::words`] has
 //! the embedded one's words: a follower is never met with silence.
 
+use super::link::link;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
@@ -28,10 +29,18 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 16] = [
+const EMBEDDED: [(&str, &str); 21] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
+    (
+        NotFoundAgain::NAME,
+        include_str!("../../templates/reply/not_found_again.txt"),
+    ),
+    (Human::NAME, include_str!("../../templates/reply/human.txt")),
+    (Useful::NAME, include_str!("../../templates/reply/useful.txt")),
+    (Useless::NAME, include_str!("../../templates/reply/useless.txt")),
+    (Commented::NAME, include_str!("../../templates/reply/commented.txt")),
     (Greeting::NAME, include_str!("../../templates/reply/greeting.txt")),
     (Continued::NAME, include_str!("../../templates/reply/continued.txt")),
     (NoMore::NAME, include_str!("../../templates/reply/no_more.txt")),
@@ -107,6 +116,14 @@ pages_without_values! {
     Searching = "searching.txt";
     /// The answer took so long that looking for it was given up.
     Apology = "apology.txt";
+    /// A human is asked for, and there is none to hand over to.
+    Human = "human.txt";
+    /// Thanks for 有用.
+    Useful = "useful.txt";
+    /// After 没用: what was wrong?
+    Useless = "useless.txt";
+    /// Thanks for what was wrong.
+    Commented = "commented.txt";
 }
 
 /// The answer to a question.
@@ -116,15 +133,50 @@ pub struct Answer<'a> {
     pub question: &'a str,
     /// Its answer.
     pub answer: &'a str,
+    /// What else may have been meant; best first, may be empty.
+    pub also: Vec<Suggestion>,
+    /// What a link says of 有用, for `tap`; empty: not to be asked.
+    pub useful: String,
+    /// Likewise of 没用.
+    pub useless: String,
 }
 
 impl Page for Answer<'_> {
     const NAME: &'static str = "answer.txt";
     fn samples() -> Vec<Self> {
-        vec![Self {
+        let sample = |also, id: fn(&str) -> String| Self {
             question: "怎么开户",
             answer: "带上身份证。",
-        }]
+            also,
+            useful: id("useful:a"),
+            useless: id("useless:a"),
+        };
+        let none = |_: &str| String::new();
+        vec![
+            sample(Suggestion::samples(3), str::to_owned),
+            sample(Vec::new(), none),
+            sample(Suggestion::samples(1), none),
+        ]
+    }
+}
+
+/// The bank does not know, again.
+#[derive(Serialize)]
+pub struct NotFoundAgain {
+    /// What a link says of a human, for `tap`; empty: there is none to hand over to.
+    pub human: String,
+    /// What is asked most; may be empty.
+    pub hot: Vec<Suggestion>,
+}
+
+impl Page for NotFoundAgain {
+    const NAME: &'static str = "not_found_again.txt";
+    fn samples() -> Vec<Self> {
+        let sample = |human: &str, count| Self {
+            human: human.to_owned(),
+            hot: Suggestion::samples(count),
+        };
+        vec![sample("human", 5), sample("", 0), sample("human", 0), sample("", 1)]
     }
 }
 
@@ -152,16 +204,22 @@ pub struct Suggestion {
     pub link: String,
 }
 
-impl Page for Suggestions {
-    const NAME: &'static str = "suggestions.txt";
-    fn samples() -> Vec<Self> {
-        let item = |number| Suggestion {
+impl Suggestion {
+    fn samples(count: usize) -> Vec<Self> {
+        let item = |number| Self {
             number,
             question: "怎么开户".into(),
             link: "怎么开户".into(),
         };
+        (1..=count).map(item).collect()
+    }
+}
+
+impl Page for Suggestions {
+    const NAME: &'static str = "suggestions.txt";
+    fn samples() -> Vec<Self> {
         let page = |count, (first, more)| Self {
-            items: (1..=count).map(item).collect(),
+            items: Suggestion::samples(count),
             first,
             more,
             more_link: "更多".into(),
@@ -259,6 +317,8 @@ impl Templates {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        // In templates `tap("有用", useful)` is a link whose tap says what the second value stands for.
+        environment.add_function("tap", |text: &str, id: &str| link(text, id));
         let mut errors = Vec::new();
         for name in overrides
             .keys()
@@ -324,6 +384,11 @@ impl Templates {
         self.try_one::<Answer<'_>>(&mut errors);
         self.try_one::<Suggestions>(&mut errors);
         self.try_one::<NotFound>(&mut errors);
+        self.try_one::<NotFoundAgain>(&mut errors);
+        self.try_one::<Human>(&mut errors);
+        self.try_one::<Useful>(&mut errors);
+        self.try_one::<Useless>(&mut errors);
+        self.try_one::<Commented>(&mut errors);
         self.try_one::<Greeting>(&mut errors);
         self.try_one::<Continued>(&mut errors);
         self.try_one::<NoMore>(&mut errors);
@@ -471,6 +536,9 @@ mod tests {
         let page = Answer {
             question: "q",
             answer: "{{ 1 + 1 }}{% raw %}",
+            also: Vec::new(),
+            useful: String::new(),
+            useless: String::new(),
         };
         assert_eq!(templates.render(&page).unwrap(), "{{ 1 + 1 }}{% raw %}");
     }

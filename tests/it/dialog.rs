@@ -1,11 +1,15 @@
 //! Conversations against the sample bank and small banks, without network, clock or store.
 
+mod lists;
+mod follow_ups;
+mod feedback;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
 use wxfaq::bank::format::Format;
 use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId};
-use wxfaq::dialog::{self, Desk, Outcome, Plan, RuleBook, Session, Templates, Told};
+use wxfaq::dialog::{self, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told, context};
 use wxfaq::matching::{Analyzer, Change, Index, Scope, Thresholds};
 use wxfaq::wechat::message::MediaKind;
 use wxfaq::wechat::{Event, Head, Inbound, Reply};
@@ -79,7 +83,17 @@ struct Talk {
     templates: Templates,
     session: Session,
     max_bytes: usize,
+    habits: Habits,
+    handoff: Handoff,
+    hot: Vec<EntryId>,
 }
+
+/// Nothing beside the answer.
+const PLAIN: Habits = Habits {
+    also_asked: 0,
+    also_asked_margin: 0.0,
+    feedback: false,
+};
 
 impl Talk {
     fn with(index: &Index) -> Self {
@@ -89,6 +103,9 @@ impl Talk {
             templates,
             session: Session::default(),
             max_bytes: 2048,
+            habits: PLAIN,
+            handoff: Handoff::Bank,
+            hot: Vec::new(),
         }
     }
 
@@ -109,11 +126,21 @@ impl Talk {
             },
             max_suggestions: 5,
             max_bytes: self.max_bytes,
+            habits: self.habits,
+            handoff: self.handoff,
+            hot: &self.hot,
+            message: "message:1",
         };
+        let search = |text: &str| self.index.search(text, SCOPE, dialog::MAX_OFFER);
         let session = self.session.clone();
         let outcome = match dialog::plan(inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
-            Plan::Search(text) => dialog::conclude(&self.index.search(&text, SCOPE, dialog::MAX_OFFER), session, desk),
+            Plan::Search(text) => dialog::conclude(&search(&text), session, desk),
+            Plan::FollowUp { text, joined, answered } => {
+                let (own, joined) = (search(&text), search(&joined));
+                let better = context::clearly_better(&own, &joined, &answered, desk);
+                dialog::conclude(better.as_ref().unwrap_or(&own), session, desk)
+            }
         };
         self.session = outcome.session.clone().unwrap_or_default();
         if let Reply::Text { content } = &outcome.reply {
@@ -159,118 +186,7 @@ fn told_entry(outcome: &Outcome) -> Option<&str> {
 fn a_clear_question_is_answered_directly() {
     let mut talk = Talk::with(&SAMPLE);
     assert!(talk.ask("科创板开户要什么条件").contains("50万"));
-    assert!(talk.session.is_fresh());
-}
-
-#[test]
-fn a_list_has_numbers_and_links_that_name_their_entries() {
-    let (mut talk, ids) = offered();
-    talk.session = Session::default();
-    let list = talk.ask("基金赎回");
-    assert!(
-        list.starts_with("您是不是想问：\n1. <a href=\"weixin://bizmsgmenu?msgmenucontent="),
-        "{list}"
-    );
-    assert!(list.contains(&format!("&msgmenuid=entry:{}\">", ids[0])), "{list}");
-}
-
-#[test]
-fn a_list_is_chosen_from_by_number_in_any_writing() {
-    for text in [
-        "2",
-        "２",
-        "二",
-        "第二个",
-        "2.",
-        "②",
-        "选2",
-        "2️⃣",
-        "点2",
-        "查看2",
-        "我看第二个",
-        "第2項",
-        "2谢谢",
-        "❷",
-        "⑵",
-        "Ⅱ",
-    ] {
-        let (mut talk, ids) = offered();
-        assert_eq!(told_entry(&talk.hear(&typed(text))), Some(ids[1].as_str()), "{text}");
-    }
-}
-
-#[test]
-fn another_number_can_follow_the_first() {
-    let (mut talk, ids) = offered();
-    talk.ask("1");
-    assert_eq!(told_entry(&talk.hear(&typed("3"))), Some(ids[2].as_str()));
-}
-
-#[test]
-fn a_list_is_chosen_from_by_tap_even_without_a_session() {
-    let (mut talk, ids) = offered();
-    talk.session = Session::default();
-    let outcome = talk.hear(&tapped("whatever the line said", &format!("entry:{}", ids[2])));
-    assert_eq!(told_entry(&outcome), Some(ids[2].as_str()));
-}
-
-#[test]
-fn a_list_is_chosen_from_by_retyping_its_line() {
-    let (mut talk, ids) = offered();
-    let question = talk.index.entry(&ids[2]).unwrap().question.clone();
-    assert_eq!(
-        told_entry(&talk.hear(&typed(&format!(" {question}？")))),
-        Some(ids[2].as_str())
-    );
-}
-
-#[test]
-fn a_number_beyond_the_list_asks_again_and_keeps_it() {
-    let (mut talk, ids) = offered();
-    let shown = talk.session.shown;
-    assert!(talk.ask("99").contains(&format!("1 到 {shown}")));
-    assert!(talk.ask("0").contains(&format!("1 到 {shown}")));
-    assert_eq!(told_entry(&talk.hear(&typed("1"))), Some(ids[0].as_str()));
-}
-
-#[test]
-fn a_number_without_a_list_says_so() {
-    assert!(Talk::with(&SAMPLE).ask("2").contains("没有可以选择的列表"));
-}
-
-#[test]
-fn more_pages_through_the_list_and_numbers_count_on() {
-    let entries: Vec<Entry> = (0..12)
-        .map(|n| {
-            entry(
-                &format!("e{n:02}"),
-                &format!(
-                    "基金{}怎么赎回",
-                    ["甲", "乙", "丙", "丁", "戊", "己", "庚", "辛", "壬", "癸", "子", "丑"][n]
-                ),
-                "好",
-            )
-        })
-        .collect();
-    let mut talk = Talk::of(&entries);
-    let told = talk.hear(&typed("基金赎回")).told;
-    assert!(matches!(told, Told::List(5)), "{told:?}");
-    assert!(talk.session.offer.len() > 5, "{:?}", talk.session);
-    let second = talk.ask("更多");
-    assert!(second.starts_with("还有这些问题：\n6. "), "{second}");
-    let sixth = talk.session.offer[5].to_string();
-    assert_eq!(told_entry(&talk.hear(&typed("6"))), Some(sixth.as_str()));
-    while talk.session.has_more() {
-        talk.ask("更多");
-    }
-    assert!(talk.ask("更多").contains("没有更多"));
-}
-
-#[test]
-fn a_new_question_leaves_the_list() {
-    let (mut talk, _) = offered();
-    assert!(talk.ask("科创板开户要什么条件").contains("50万"));
-    assert!(talk.ask("2").contains("没有可以选择的列表"));
+    assert!(talk.session.offer.is_empty() && !talk.session.has_more());
 }
 
 #[test]
@@ -290,14 +206,6 @@ fn a_long_answer_continues_until_its_end_and_loses_nothing() {
         .map(|part| part.trim_end_matches("\n……（回复“更多”继续阅读）"))
         .collect();
     assert_eq!(whole, long);
-}
-
-#[test]
-fn an_entry_that_has_left_meanwhile_is_not_answered() {
-    let (mut talk, ids) = offered();
-    talk.index = talk.index.apply(&[Change::Remove(id(&ids[0]))]);
-    assert!(talk.ask("1").contains("下线"));
-    assert!(talk.say(&tapped("x", &format!("entry:{}", ids[0]))).contains("下线"));
 }
 
 #[test]
@@ -422,38 +330,6 @@ fn every_kind_of_answer_becomes_its_reply() {
 }
 
 #[test]
-fn markup_in_a_question_cannot_leave_its_line() {
-    let nasty = "基金</a><a href=\"https://evil.example/?a=1&b=2\">赎回";
-    let mut talk = Talk::of(&[entry("a", nasty, "好"), entry("b", "基金赎回到哪里", "好")]);
-    talk.session = Session {
-        offer: vec![id("a"), id("b")],
-        shown: 0,
-        rest: None,
-    };
-    let list = talk.say(&tapped("更多", "more"));
-    assert_eq!(list.matches("<a ").count(), 2, "{list}");
-    assert!(!list.contains("<a href=\"https"), "{list}");
-}
-
-#[test]
-fn a_list_of_long_questions_fits_one_reply() {
-    let long = "很".repeat(300);
-    let entries: Vec<Entry> = (0..10)
-        .map(|n| entry(&format!("e{n}"), &format!("{n}{long}"), "好"))
-        .collect();
-    let mut talk = Talk::of(&entries);
-    talk.max_bytes = 600;
-    talk.session = Session {
-        offer: entries.iter().map(|entry| entry.id.clone()).collect(),
-        shown: 0,
-        rest: None,
-    };
-    let first = talk.hear(&typed("更多"));
-    assert!(matches!(first.told, Told::List(1..=3)), "{first:?}");
-    assert_eq!(talk.session.shown, if let Told::List(n) = first.told { n } else { 0 });
-}
-
-#[test]
 fn who_asks_for_a_human_is_handed_over() {
     for text in [
         "人工",
@@ -521,90 +397,9 @@ fn a_template_that_fails_on_a_message_leaves_the_follower_an_answer() {
 }
 
 #[test]
-fn thanks_and_an_unknown_question_leave_the_list_on_the_table() {
-    for (text, said) in [
-        ("谢谢", "不客气"),
-        ("今天天气怎么样", "还没有这个问题的答案"),
-        ("你好", "你好呀"),
-    ] {
-        let (mut talk, ids) = offered();
-        assert!(talk.ask(text).contains(said), "{text}");
-        assert_eq!(told_entry(&talk.hear(&typed("2"))), Some(ids[1].as_str()), "{text}");
-    }
-}
-
-#[test]
 fn thanks_in_the_middle_of_a_long_answer_leave_its_rest() {
     let mut talk = Talk::with(&SAMPLE);
     talk.session.rest = Some("后面的内容".into());
     talk.ask("谢谢");
     assert_eq!(talk.ask("回复更多"), "后面的内容");
-}
-
-#[test]
-fn a_question_of_the_bank_is_never_taken_for_a_choice() {
-    let mut bank: Vec<Entry> = SAMPLE.entries().map(|entry| (**entry).clone()).collect();
-    let questions = ["第二个月账单", "2021年", "第二个", "更多问题", "查看2", "九号"];
-    bank.extend(
-        questions
-            .iter()
-            .enumerate()
-            .map(|(n, question)| entry(&format!("x{n}"), question, "答")),
-    );
-    let index = Index::build(bank.into_iter().map(Arc::new), ANALYZER.clone());
-    let (offer, _) = offered();
-    for (n, question) in questions.iter().enumerate() {
-        for session in [Session::default(), offer.session.clone()] {
-            let mut talk = Talk::with(&index);
-            talk.session = session;
-            let outcome = talk.hear(&typed(question));
-            assert_eq!(
-                told_entry(&outcome),
-                Some(format!("x{n}").as_str()),
-                "{question}: {outcome:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn no_question_of_the_sample_bank_reads_as_a_choice() {
-    let questions = SAMPLE.entries().flat_map(|entry| entry.phrasings().collect::<Vec<_>>());
-    let taken: Vec<&str> = questions
-        .filter(|text| dialog::choice::Pick::parse(text).is_some())
-        .collect();
-    assert!(taken.is_empty(), "{taken:?}");
-}
-
-#[test]
-fn a_list_of_one_says_so_when_another_number_comes() {
-    let mut talk = Talk::of(&[entry("a", "基金赎回到哪里", "好")]);
-    talk.session = Session {
-        offer: vec![id("a")],
-        shown: 1,
-        rest: None,
-    };
-    assert!(talk.ask("2").contains("只有 1 项，请回复 1，"));
-}
-
-#[test]
-fn more_shows_no_blank_lines_for_entries_that_have_left() {
-    let (mut talk, ids) = offered();
-    assert!(ids.len() >= 8, "{ids:?}");
-    talk.index = talk
-        .index
-        .apply(&[Change::Remove(id(&ids[5])), Change::Remove(id(&ids[7]))]);
-    let page = talk.ask("更多");
-    let sixth = talk.index.entry(&ids[6]).unwrap().question.clone();
-    assert!(
-        page.contains(&format!(">{sixth}</a>")) && !page.contains("></a>"),
-        "{page}"
-    );
-    assert_eq!(told_entry(&talk.hear(&typed("6"))), Some(ids[6].as_str()));
-
-    let (mut talk, ids) = offered();
-    let gone: Vec<Change> = ids[5..].iter().map(|gone| Change::Remove(id(gone))).collect();
-    talk.index = talk.index.apply(&gone);
-    assert!(talk.ask("更多").contains("没有更多"));
-    assert_eq!(told_entry(&talk.hear(&typed("2"))), Some(ids[1].as_str()));
 }

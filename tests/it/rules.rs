@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use wxfaq::bank::dictionary::Dictionaries;
 use wxfaq::bank::{Answer, Channel, Entry, EntryId, Rule, rule};
-use wxfaq::dialog::{self, Desk, Outcome, Plan, RuleBook, Session, Templates, Told};
+use wxfaq::dialog::{self, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told};
 use wxfaq::matching::{Analyzer, Index, Scope, Thresholds};
 use wxfaq::wechat::message::MediaKind;
 use wxfaq::wechat::{Event, Head, Inbound, Reply};
@@ -83,11 +83,16 @@ impl Talk {
             },
             max_suggestions: 5,
             max_bytes: 2048,
+            habits: Habits::default(),
+            handoff: Handoff::default(),
+            hot: &[],
+            message: "message:1",
         };
+        let search = |text: &str| self.index.search(text, scope, dialog::MAX_OFFER);
         let session = self.session.clone();
         let outcome = match dialog::plan(inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
-            Plan::Search(text) => dialog::conclude(&self.index.search(&text, scope, dialog::MAX_OFFER), session, desk),
+            Plan::Search(text) | Plan::FollowUp { text, .. } => dialog::conclude(&search(&text), session, desk),
         };
         self.session = outcome.session.clone().unwrap_or_default();
         outcome
@@ -109,7 +114,7 @@ impl Talk {
         self.session = Session {
             offer: ["card-1", "card-2", "card-3"].map(id).into(),
             shown: 2,
-            rest: None,
+            ..Session::default()
         };
         self
     }

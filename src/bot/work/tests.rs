@@ -83,6 +83,8 @@ fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc
                 suggest: 0.6,
             },
             max_suggestions: 5,
+            habits: crate::dialog::Habits::default(),
+            handoffs: std::collections::BTreeMap::new(),
             max_bytes: 2_048,
             revision: 1,
         }),

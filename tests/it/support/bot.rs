@@ -32,6 +32,8 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
                 suggest: 0.6,
             },
             max_suggestions: 5,
+            habits: wxfaq::dialog::Habits::default(),
+            handoffs: std::collections::BTreeMap::new(),
             max_bytes: 2_048,
             revision: 1,
         }),
