@@ -238,7 +238,7 @@ pub async fn forget_in_redis(config: &Config, followers: &[Follower]) -> Result<
     Ok(())
 }
 
-/// Runs the daemon on the bank, the rules and the API keys in `database` until it is told to stop.
+/// Runs the daemon on the bank, the rules, the API keys and the feedback in `database` until it is told to stop.
 pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited: Inherited) -> Result<(), AppError> {
     let metrics = Metrics::start()?;
     let Setup {
@@ -260,6 +260,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
         snapshot,
         conversations: stores.conversations,
         matches: MatchStore::new(stores.matches),
+        feedback: Some(Arc::new(database.feedback())),
         seals,
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,

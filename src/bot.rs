@@ -11,6 +11,7 @@ mod held;
 mod late;
 mod answers;
 mod turns;
+mod feedback;
 mod matches;
 mod sealed;
 mod seals;
@@ -28,8 +29,10 @@ use crate::dialog;
 use crate::matching::{Matches, Scope, Trace};
 use crate::store::conversations::{Conversations, Follower};
 use crate::store::erasures::Erasures;
+use crate::store::feedback::FeedbackLog;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
+use feedback::FeedbackQueue;
 use matches::{Lookup, Sought};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +71,8 @@ pub struct Parts {
     pub conversations: Arc<dyn Conversations>,
     /// Cached matches.
     pub matches: MatchStore,
+    /// Where feedback is kept; `None`: nowhere.
+    pub feedback: Option<Arc<dyn FeedbackLog>>,
     /// For pseudonyms.
     pub seals: Seals,
     #[expect(missing_docs, reason = "the type says it")]
@@ -90,6 +95,7 @@ pub struct Bot {
     snapshot: ArcSwap<Snapshot>,
     conversations: Arc<dyn Conversations>,
     matches: MatchStore,
+    feedback: Option<Arc<FeedbackQueue>>,
     seals: Seals,
     clock: Arc<dyn Clock>,
     deadline: Duration,
@@ -158,6 +164,7 @@ impl Bot {
             snapshot: ArcSwap::from_pointee(parts.snapshot),
             conversations: parts.conversations,
             matches: parts.matches,
+            feedback: parts.feedback.map(FeedbackQueue::new),
             seals: parts.seals,
             clock: parts.clock,
             deadline: parts.deadline,

@@ -8,8 +8,8 @@ use crate::bank::import::Mode;
 use crate::commands::console_rules::Effect;
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
-    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, import, menu, operator, privacy, rule,
-    say, serve, simulate, write_out,
+    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, feedback, import, menu, operator,
+    privacy, rule, say, serve, simulate, write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
@@ -55,6 +55,9 @@ pub enum Command {
     Menu(menu::Args),
     /// Show or erase what is kept of a follower.
     Privacy(privacy::Args),
+    /// What followers think of the answers.
+    #[command(subcommand)]
+    Feedback(feedback::Command),
     /// Play WeChat's API on this machine, for trials without an account.
     FakeWechat(fake_wechat::Args),
     /// Keys of the JSON API: make, show, revoke.
@@ -108,6 +111,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Simulate(args) => simulate::run(config, args).await,
         Command::Menu(args) => menu::run(config, args).await,
         Command::Privacy(args) => privacy::run(config, args).await,
+        Command::Feedback(command) => feedback::run(config, command).await,
         Command::FakeWechat(args) => fake_wechat::run(args).await,
         Command::Apikey(args) => apikey::run(config, args).await,
         Command::Completions { shell } => {

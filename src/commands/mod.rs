@@ -20,6 +20,7 @@ pub mod eval;
 pub mod simulate;
 pub mod menu;
 pub mod privacy;
+pub mod feedback;
 pub mod console_rules;
 pub mod rule;
 pub mod fake_wechat;

@@ -2,12 +2,14 @@
 //!
 //! The traits in [`conversations`] and [`match_cache`] are what `bot` knows, [`access_tokens`] is `wechat_api`'s;
 //! [`memory`] and [`redis`] stand behind them, chosen in `app`. [`fallback`] puts memory behind Redis when Redis is away.
-//! [`sql`] keeps the bank, and the keys of the JSON API, which [`api_key`] describes.
+//! [`sql`] keeps the bank, the keys of the JSON API, which [`api_key`] describes, and through [`feedback`] what followers
+//! think of answers.
 
 pub mod api_key;
 pub mod conversations;
 pub mod fallback;
 pub mod match_cache;
+pub mod feedback;
 pub mod access_tokens;
 pub mod erasures;
 pub mod memory;

@@ -21,6 +21,7 @@ mod rules;
 mod late;
 mod privacy;
 mod rule_commands;
+mod feedback;
 mod daemon;
 mod api;
 mod overload;

@@ -1,17 +1,19 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`] and [`ApiKeys`]. They
-//! hold one set of statements in plain SQL with `?` for parameters; everything that must differ by database is in
-//! `Dialect`. So far only SQLite is compiled in. Nothing on the reply path calls into this module.
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`ApiKeys`] and
+//! [`Feedback`]. They hold one set of statements in plain SQL with `?` for parameters; everything that must differ by
+//! database is in `Dialect`. So far only SQLite is compiled in. Nothing on the reply path calls into this module.
 
 mod api_keys;
 mod history;
 mod questions;
 mod rules;
 mod erasures;
+mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
 pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
+pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author};
 pub use questions::{Changes, Questions};
 pub use rules::Rules;
@@ -121,6 +123,11 @@ impl Database {
     /// The queue of followers whose rows are to go.
     pub fn erasures(&self) -> ErasureQueue {
         ErasureQueue::new(self.clone())
+    }
+
+    /// What followers think of answers.
+    pub fn feedback(&self) -> Feedback {
+        Feedback::new(self.clone())
     }
 
     /// Ends every connection, after what they are doing.

@@ -39,6 +39,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         }),
         conversations,
         matches: MatchStore::new(Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20))),
+        feedback: None,
         seals: Seals::new(INSTALL_KEY),
         clock,
         deadline: Duration::from_secs(4),
