@@ -24,7 +24,7 @@ pub use sealed::{SealedAccessTokens, SealedConversations, SealedMatches};
 pub use seals::{Pseudonym, Seals};
 pub use snapshot::{Snapshot, SnapshotParts};
 
-use crate::bank::Channel;
+use crate::bank::{Channel, EntryId};
 use crate::dialog;
 use crate::matching::{Matches, Scope, Trace};
 use crate::store::conversations::{Conversations, Follower};
@@ -337,6 +337,23 @@ impl Bot {
             .explain(request.text, scope, request.top, snapshot.thresholds);
         let matches = Arc::new(snapshot.index.search(request.text, scope, request.top));
         (Found::new(normalized, matches, snapshot, request.top), trace)
+    }
+
+    /// What followers ask most, most first, as far as this one may see it; nothing that was not asked.
+    fn hot(&self, lookup: Lookup<'_>) -> Vec<EntryId> {
+        let is_offered = |id: &&EntryId| {
+            let entry = lookup.snapshot.index.entry(id.as_str());
+            entry.is_some_and(|entry| lookup.scope.admits(entry) && dialog::is_question(entry))
+        };
+        self.asked.read(|popularity| {
+            let asked = popularity.in_order();
+            asked
+                .into_iter()
+                .filter(is_offered)
+                .take(dialog::MAX_OFFER)
+                .cloned()
+                .collect()
+        })
     }
 
     fn lookup<'a>(&self, request: SearchRequest<'a>, snapshot: &'a Snapshot, normalized: &'a str) -> Lookup<'a> {

@@ -199,7 +199,15 @@ impl Work {
     /// Decides with the bank alone. `cached` are the matches of the message's own text; a follow-up is searched a second
     /// time, with its topic.
     fn decide_at_once(&self, session: Session, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
-        let desk = self.desk(lookup);
+        // Only who has missed once can miss again.
+        let hot = match session.misses {
+            0 => Vec::new(),
+            _ => self.bot.hot(lookup),
+        };
+        let desk = Desk {
+            hot: &hot,
+            ..self.desk(lookup)
+        };
         let (mut found, mut asked) = (None, None);
         let mut outcome = match dialog::plan(&self.inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,

@@ -18,6 +18,7 @@ pub mod import;
 pub mod export;
 pub mod eval;
 pub mod simulate;
+pub mod script;
 pub mod menu;
 pub mod privacy;
 pub mod feedback;

@@ -364,6 +364,11 @@ fn also_asked(matches: &Matches, desk: Desk<'_>) -> Vec<EntryId> {
     other.take(also_asked).map(|hit| hit.entry.id.clone()).collect()
 }
 
+/// Whether the entry is something to ask for: no small talk, no wish for a human.
+pub fn is_question(entry: &Entry) -> bool {
+    !is_small_talk(entry) && entry.answer.kind() != "handoff"
+}
+
 /// Whether the entry stands in the category 闲聊 or below it.
 pub fn is_small_talk(entry: &Entry) -> bool {
     let below = entry.category.strip_prefix(SMALL_TALK);

@@ -93,7 +93,10 @@ const CRATES: &[(&str, Home)] = &[
     ("jieba_rs pinyin fast2s", Home::Under("src/matching/")),
     ("minijinja", Home::Under("src/dialog src/web/admin")),
     ("csv", Home::Under("src/bank/format")),
-    ("regex", Home::Under("src/bank/rule src/dialog/rules")),
+    (
+        "regex",
+        Home::Under("src/bank/rule src/dialog/rules src/commands/script"),
+    ),
     ("aho_corasick", Home::Under("src/dialog/rules")),
     (
         "clap clap_complete clap_mangen",

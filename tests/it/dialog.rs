@@ -33,7 +33,7 @@ static ANALYZER: LazyLock<Arc<Analyzer>> = LazyLock::new(|| {
 });
 
 /// The bank of the first day.
-static SAMPLE: LazyLock<Index> = LazyLock::new(|| {
+pub static SAMPLE: LazyLock<Index> = LazyLock::new(|| {
     let files = [
         include_str!("../../config/sample-bank.jsonl"),
         include_str!("../../config/smalltalk.jsonl"),

@@ -22,6 +22,7 @@ mod late;
 mod privacy;
 mod rule_commands;
 mod feedback;
+mod conversations_played;
 mod daemon;
 mod api;
 mod overload;
