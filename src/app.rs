@@ -18,6 +18,7 @@ pub use wechat::{access_tokens, access_tokens_on, wechat_client};
 
 use crate::bot::{Bot, Deliveries, Late, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock};
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
+use crate::dialog::NoMedia;
 use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
 use crate::store::access_tokens::AccessTokens;
@@ -261,6 +262,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
         conversations: stores.conversations,
         matches: MatchStore::new(stores.matches),
         feedback: Some(Arc::new(database.feedback())),
+        media: Arc::new(NoMedia),
         seals,
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,

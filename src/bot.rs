@@ -25,7 +25,7 @@ pub use seals::{Pseudonym, Seals};
 pub use snapshot::{Snapshot, SnapshotParts};
 
 use crate::bank::{Channel, EntryId};
-use crate::dialog;
+use crate::dialog::{self, MediaIds};
 use crate::matching::{Matches, Scope, Trace};
 use crate::store::conversations::{Conversations, Follower};
 use crate::store::erasures::Erasures;
@@ -73,6 +73,8 @@ pub struct Parts {
     pub matches: MatchStore,
     /// Where feedback is kept; `None`: nowhere.
     pub feedback: Option<Arc<dyn FeedbackLog>>,
+    /// What WeChat knows the files of answers by.
+    pub media: Arc<dyn MediaIds>,
     /// For pseudonyms.
     pub seals: Seals,
     #[expect(missing_docs, reason = "the type says it")]
@@ -96,6 +98,7 @@ pub struct Bot {
     conversations: Arc<dyn Conversations>,
     matches: MatchStore,
     feedback: Option<Arc<FeedbackQueue>>,
+    media: Arc<dyn MediaIds>,
     seals: Seals,
     clock: Arc<dyn Clock>,
     deadline: Duration,
@@ -165,6 +168,7 @@ impl Bot {
             conversations: parts.conversations,
             matches: parts.matches,
             feedback: parts.feedback.map(FeedbackQueue::new),
+            media: parts.media,
             seals: parts.seals,
             clock: parts.clock,
             deadline: parts.deadline,

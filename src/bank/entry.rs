@@ -4,6 +4,7 @@
 //! characters is `limits`' subject: importers and editors call [`Entry::validate`] before anything is stored, so
 //! whoever reads an entry from the store need not check again.
 
+use super::media;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::{Borrow, Cow};
@@ -219,7 +220,8 @@ impl State {
 /// An answer, in the kinds WeChat can show.
 ///
 /// In files `kind` names the variant and `answer` is the text for [`Answer::Text`], else a JSON object with the field
-/// names of WeChat's customer-service messages (客服消息), as in `{"media_id":"…"}`.
+/// names of WeChat's customer-service messages (客服消息), as in `{"media_id":"…"}`. Instead of an id from WeChat's upload a
+/// file of ours may be named, as [`media`] says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "answer", rename_all = "lowercase")]
 pub enum Answer {
@@ -353,6 +355,8 @@ impl Answer {
     /// As [`Answer::parse`], the content being parsed already: a text, or the object.
     pub fn from_value(kind: &str, content: &Value) -> Result<Self, EntryError> {
         Self::check_kind(kind)?;
+        let written_out = media::written_out(content)?;
+        let content = written_out.as_ref().unwrap_or(content);
         let tagged = serde_json::json!({ "kind": kind, "answer": content });
         let answer: Self = serde_json::from_value(tagged)
             .map_err(|error| EntryError::new("answer", format!("of kind {kind}: {error}")))?;

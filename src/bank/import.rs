@@ -6,7 +6,7 @@
 //! [`format`]: super::format
 
 use super::format::{Place, Row, RowError};
-use super::{Entry, EntryId};
+use super::{Entry, EntryId, EntryWarning};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -50,6 +50,9 @@ pub struct RowReport {
     #[serde(flatten)]
     #[expect(missing_docs, reason = "the type says it")]
     pub verdict: Verdict,
+    /// What will not come out as the row has it; empty for most rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<EntryWarning>,
 }
 
 /// The kinds of [`RowReport`].
@@ -215,6 +218,7 @@ impl<'a> Planner<'a> {
             Err(error) => return error.into(),
         };
         let id = entry.id.clone();
+        let warnings = entry.warnings();
         let verdict = if let Some(&earlier) = self.taken_ids.get(&id) {
             let (column, text) = if names_its_id {
                 ("id", id.to_string())
@@ -237,6 +241,7 @@ impl<'a> Planner<'a> {
             place,
             id: Some(id),
             verdict,
+            warnings,
         }
     }
 
@@ -352,6 +357,7 @@ impl From<RowError> for RowReport {
                 column: error.column,
                 reason: error.reason,
             },
+            warnings: Vec::new(),
         }
     }
 }

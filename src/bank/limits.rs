@@ -5,6 +5,7 @@
 //! keep a row from growing without bound.
 
 use super::entry::is_id;
+use super::media::{Media, MediaType, check_path};
 use super::{Answer, Article, Entry, EntryError};
 
 /// Longest question or similar question, in characters.
@@ -135,13 +136,14 @@ impl Answer {
                 }
                 check_characters("answer", "", text, &['\n', '\t'])?;
             }
-            Self::Image { media_id } | Self::Voice { media_id } => check_handle("media_id", media_id)?,
+            Self::Image { media_id } => check_media("media_id", media_id, MediaType::Image)?,
+            Self::Voice { media_id } => check_media("media_id", media_id, MediaType::Voice)?,
             Self::Video {
                 media_id,
                 title,
                 description,
             } => {
-                check_handle("media_id", media_id)?;
+                check_media("media_id", media_id, MediaType::Video)?;
                 check_caption(title, description)?;
             }
             Self::Music {
@@ -151,7 +153,7 @@ impl Answer {
                 hqmusicurl,
                 thumb_media_id,
             } => {
-                check_handle("thumb_media_id", thumb_media_id)?;
+                check_media("thumb_media_id", thumb_media_id, MediaType::Thumb)?;
                 check_caption(title, description)?;
                 check_url("musicurl", musicurl)?;
                 check_url("hqmusicurl", hqmusicurl)?;
@@ -180,7 +182,7 @@ impl Answer {
                 check_text("answer", "pagepath ", pagepath, MAX_URL_BYTES)?;
                 check_url("url", url)?;
                 if !thumb_media_id.is_empty() {
-                    check_handle("thumb_media_id", thumb_media_id)?;
+                    check_media("thumb_media_id", thumb_media_id, MediaType::Thumb)?;
                 }
             }
             Self::Handoff { kf_account } => {
@@ -297,6 +299,14 @@ fn check_url(part: &str, url: &str) -> Result<(), EntryError> {
         return Err(EntryError::new("answer", reason));
     }
     Ok(())
+}
+
+/// An upload's id, or a file to upload.
+fn check_media(part: &str, media_id: &str, kind: MediaType) -> Result<(), EntryError> {
+    match Media::of(media_id) {
+        Media::File(path) => check_path("file", path, kind),
+        Media::Id(id) => check_handle(part, id),
+    }
 }
 
 /// A name WeChat gave out: a media id, an agent.

@@ -8,6 +8,8 @@
 mod calendar;
 pub mod dictionary;
 mod entry;
+pub mod media;
+mod review;
 pub mod format;
 pub mod import;
 pub mod limits;
@@ -15,4 +17,5 @@ pub mod rule;
 
 pub use dictionary::Dictionaries;
 pub use entry::{Answer, Article, Channel, Entry, EntryError, EntryId, State};
+pub use review::EntryWarning;
 pub use rule::{Rule, RuleId};

@@ -5,7 +5,7 @@
 
 use super::seals::hex;
 use crate::bank::Dictionaries;
-use crate::dialog::{Desk, Habits, Handoff, RuleBook, Templates};
+use crate::dialog::{Desk, Habits, Handoff, NoMedia, RuleBook, Templates};
 use crate::matching::{Index, Scope, Thresholds};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -93,6 +93,7 @@ impl Snapshot {
             habits: self.habits,
             handoff: self.handoffs.get(scope.account).copied().unwrap_or_default(),
             hot: &[],
+            media: &NoMedia,
             message: "",
         }
     }

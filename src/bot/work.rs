@@ -206,6 +206,7 @@ impl Work {
         };
         let desk = Desk {
             hot: &hot,
+            media: &*self.bot.media,
             ..self.desk(lookup)
         };
         let (mut found, mut asked) = (None, None);

@@ -115,6 +115,26 @@ impl ImportReport {
     }
 }
 
+impl ImportReport {
+    /// Of rows that change something; the others have been told before.
+    fn show_warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = |row: &&RowReport| matches!(row.verdict, Verdict::New | Verdict::Changed);
+        let warned = self.rows.iter().filter(changes);
+        let warnings = warned.flat_map(|row| row.warnings.iter().map(move |warning| (row.place, warning)));
+        let mut count = 0;
+        for (place, warning) in warnings {
+            count += 1;
+            if count <= SHOWN_REFUSALS {
+                writeln!(f, "warning  {place}, column {}: {}", warning.field, warning.reason)?;
+            }
+        }
+        if count > SHOWN_REFUSALS {
+            writeln!(f, "… and {} more warnings", count - SHOWN_REFUSALS)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refusals = self.rows.iter().filter(|row| row.verdict.is_refusal());
@@ -136,6 +156,7 @@ impl fmt::Display for ImportReport {
         if self.refused() > SHOWN_REFUSALS {
             writeln!(f, "… and {} more", self.refused() - SHOWN_REFUSALS)?;
         }
+        self.show_warnings(f)?;
         let Counts {
             new,
             changed,

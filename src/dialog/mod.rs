@@ -20,6 +20,7 @@ pub use session::{Answered, Session};
 pub use templates::{TemplateError, Templates};
 pub use wish::Verdict;
 
+use crate::bank::media::MediaType;
 use crate::bank::rule::MessageKind;
 use crate::bank::{Entry, EntryId, RuleId};
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
@@ -65,8 +66,27 @@ pub struct Desk<'a> {
     pub handoff: Handoff,
     /// What is asked most, most first; may be empty, and may name what has left the bank.
     pub hot: &'a [EntryId],
+    /// What WeChat knows our files by.
+    pub media: &'a dyn MediaIds,
     /// The message's key among the follower's, for what a verdict is about.
     pub message: &'a str,
+}
+
+/// Where the files of answers stand with WeChat. Asked on the way of a reply: it never waits.
+pub trait MediaIds: Send + Sync {
+    /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Whoever is asked sees to it that
+    /// there is one later.
+    fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String>;
+}
+
+/// No file is known to WeChat.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMedia;
+
+impl MediaIds for NoMedia {
+    fn media_id(&self, _: &str, _: MediaType, _: &str) -> Option<String> {
+        None
+    }
 }
 
 impl Desk<'_> {

@@ -5,7 +5,7 @@
 //! only a human could answer. Words are looked for in one pass over the text, expressions one by one, each in linear time.
 
 use super::choice::after_reply;
-use super::say::{Say, media};
+use super::say::Say;
 use super::{Desk, Outcome, Plan, Session, Told, UNSUPPORTED_TEXT, exact, question};
 use crate::bank::limits::MAX_ARTICLES;
 use crate::bank::rule::{Keyword, MessageKind, Pick, Rule, RuleReply, Trigger, compile_regex};
@@ -325,14 +325,14 @@ fn say(rule: &Rule, session: &Session, told: Told, desk: Desk<'_>) -> Option<Out
             })
         }
         Answer::News { .. } => {
-            let articles = |(_, answer): &(_, Answer)| match media(answer) {
+            let articles = |(_, answer): &(_, Answer)| match say.media(answer) {
                 Some(Reply::News { articles }) => articles,
                 _ => Vec::new(),
             };
             let articles = replies.iter().flat_map(articles).take(MAX_ARTICLES).collect();
             Some(Outcome::new(Reply::News { articles }, Some(session), told))
         }
-        answer => Some(Outcome::new(media(answer)?, Some(session), told)),
+        answer => Some(Outcome::new(say.media(answer)?, Some(session), told)),
     }
 }
 

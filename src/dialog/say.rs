@@ -4,6 +4,7 @@ use super::link::{Tap, link};
 use super::session::Answered;
 use super::templates::{self, Page, Suggestion, TemplateError};
 use super::{Desk, Feedback, Given, Handoff, Outcome, Session, Told, Verdict, cut, is_small_talk};
+use crate::bank::media::{Media, MediaType};
 use crate::bank::{Answer, Entry, EntryId};
 use crate::wechat::Reply;
 use crate::wechat::reply::NewsArticle;
@@ -132,15 +133,11 @@ impl Say<'_> {
                 ..outcome
             };
         }
-        if entry.answer.kind() == "handoff" && self.desk.handoff == Handoff::Never {
-            return self.page(&templates::Human {}, session, told);
+        match self.media(&entry.answer) {
+            Some(reply) => Outcome::new(reply, Some(session), told),
+            None if entry.answer.kind() == "handoff" => self.page(&templates::Human {}, session, told),
+            None => self.page(&templates::MediaAway {}, session, told),
         }
-        let mut reply = media(&entry.answer).unwrap_or(Reply::Acknowledge);
-        if let Reply::News { articles } = &mut reply {
-            // Since October 2018 WeChat shows one article in answer to a message.
-            articles.truncate(1);
-        }
-        Outcome::new(reply, Some(session), told)
     }
 
     /// The words of an answer that goes out as a text; those of an entry with its `question` through its template.
@@ -172,6 +169,62 @@ impl Say<'_> {
             })),
             _ => None,
         }
+    }
+
+    /// The reply for an answer that is no text; `None` for one that is, for a file WeChat does not have at the moment, and for
+    /// a hand-off where the account has no desk.
+    pub fn media(self, answer: &Answer) -> Option<Reply> {
+        let id = |media_id, kind| match Media::of(media_id) {
+            Media::Id(id) => Some(id.to_owned()),
+            Media::File(file) => self.desk.media.media_id(self.desk.scope.account, kind, file),
+        };
+        Some(match answer {
+            Answer::Text(_) | Answer::Miniprogram { .. } => return None,
+            Answer::Handoff { .. } if self.desk.handoff == Handoff::Never => return None,
+            Answer::Image { media_id } => Reply::Image {
+                media_id: id(media_id, MediaType::Image)?,
+            },
+            Answer::Voice { media_id } => Reply::Voice {
+                media_id: id(media_id, MediaType::Voice)?,
+            },
+            Answer::Video {
+                media_id,
+                title,
+                description,
+            } => Reply::Video {
+                media_id: id(media_id, MediaType::Video)?,
+                title: title.clone(),
+                description: description.clone(),
+            },
+            Answer::Music {
+                title,
+                description,
+                musicurl,
+                hqmusicurl,
+                thumb_media_id,
+            } => Reply::Music {
+                title: title.clone(),
+                description: description.clone(),
+                music_url: musicurl.clone(),
+                hq_music_url: hqmusicurl.clone(),
+                thumb_media_id: id(thumb_media_id, MediaType::Thumb)?,
+            },
+            Answer::News { articles } => {
+                // How many WeChat shows depends on what is answered: `Reply::fitting`.
+                let articles = articles.iter().map(|article| NewsArticle {
+                    title: article.title.clone(),
+                    description: article.description.clone(),
+                    pic_url: article.picurl.clone(),
+                    url: article.url.clone(),
+                });
+                Reply::News {
+                    articles: articles.collect(),
+                }
+            }
+            Answer::Handoff { kf_account } => Reply::Transfer {
+                kf_account: kf_account.clone(),
+            },
+        })
     }
 
     fn answered(self, entry: &Entry, told: &Told) -> Answered {
@@ -277,55 +330,6 @@ impl Say<'_> {
             ..Outcome::new(Reply::Text { content }, Some(session), told)
         }
     }
-}
-
-/// The reply for an answer that is no text; `None` for one that is.
-pub(super) fn media(answer: &Answer) -> Option<Reply> {
-    Some(match answer {
-        Answer::Text(_) | Answer::Miniprogram { .. } => return None,
-        Answer::Image { media_id } => Reply::Image {
-            media_id: media_id.clone(),
-        },
-        Answer::Voice { media_id } => Reply::Voice {
-            media_id: media_id.clone(),
-        },
-        Answer::Video {
-            media_id,
-            title,
-            description,
-        } => Reply::Video {
-            media_id: media_id.clone(),
-            title: title.clone(),
-            description: description.clone(),
-        },
-        Answer::Music {
-            title,
-            description,
-            musicurl,
-            hqmusicurl,
-            thumb_media_id,
-        } => Reply::Music {
-            title: title.clone(),
-            description: description.clone(),
-            music_url: musicurl.clone(),
-            hq_music_url: hqmusicurl.clone(),
-            thumb_media_id: thumb_media_id.clone(),
-        },
-        Answer::News { articles } => {
-            let articles = articles.iter().map(|article| NewsArticle {
-                title: article.title.clone(),
-                description: article.description.clone(),
-                pic_url: article.picurl.clone(),
-                url: article.url.clone(),
-            });
-            Reply::News {
-                articles: articles.collect(),
-            }
-        }
-        Answer::Handoff { kf_account } => Reply::Transfer {
-            kf_account: kf_account.clone(),
-        },
-    })
 }
 
 /// One line of a list: no line breaks or tags, at most [`MAX_LINE_CHARS`] characters.

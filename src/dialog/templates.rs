@@ -29,7 +29,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 21] = [
+const EMBEDDED: [(&str, &str); 22] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
@@ -37,6 +37,7 @@ const EMBEDDED: [(&str, &str); 21] = [
         NotFoundAgain::NAME,
         include_str!("../../templates/reply/not_found_again.txt"),
     ),
+    (MediaAway::NAME, include_str!("../../templates/reply/media_away.txt")),
     (Human::NAME, include_str!("../../templates/reply/human.txt")),
     (Useful::NAME, include_str!("../../templates/reply/useful.txt")),
     (Useless::NAME, include_str!("../../templates/reply/useless.txt")),
@@ -116,6 +117,8 @@ pages_without_values! {
     Searching = "searching.txt";
     /// The answer took so long that looking for it was given up.
     Apology = "apology.txt";
+    /// The answer is a file that WeChat does not have at the moment.
+    MediaAway = "media_away.txt";
     /// A human is asked for, and there is none to hand over to.
     Human = "human.txt";
     /// Thanks for 有用.
@@ -385,6 +388,7 @@ impl Templates {
         self.try_one::<Suggestions>(&mut errors);
         self.try_one::<NotFound>(&mut errors);
         self.try_one::<NotFoundAgain>(&mut errors);
+        self.try_one::<MediaAway>(&mut errors);
         self.try_one::<Human>(&mut errors);
         self.try_one::<Useful>(&mut errors);
         self.try_one::<Useless>(&mut errors);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
 use wxfaq::bank::format::Format;
+use wxfaq::bank::media::MediaType;
 use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId};
 use wxfaq::dialog::{self, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told, context};
 use wxfaq::matching::{Analyzer, Change, Index, Scope, Thresholds};
@@ -129,6 +130,7 @@ impl Talk {
             habits: self.habits,
             handoff: self.handoff,
             hot: &self.hot,
+            media: self,
             message: "message:1",
         };
         let search = |text: &str| self.index.search(text, SCOPE, dialog::MAX_OFFER);
@@ -146,7 +148,10 @@ impl Talk {
         if let Reply::Text { content } = &outcome.reply {
             assert!(content.len() <= self.max_bytes, "{} bytes: {content}", content.len());
         }
-        outcome
+        Outcome {
+            reply: outcome.reply.clone().fitting(inbound),
+            ..outcome
+        }
     }
 
     fn say(&mut self, inbound: &Inbound) -> String {
@@ -159,6 +164,13 @@ impl Talk {
     /// Types the text and returns the reply's.
     fn ask(&mut self, text: &str) -> String {
         self.say(&typed(text))
+    }
+}
+
+/// WeChat knows every file but `away.*`, by what was asked for.
+impl dialog::MediaIds for Talk {
+    fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String> {
+        (!file.starts_with("away")).then(|| format!("{account}-{}-{file}", kind.as_str()))
     }
 }
 
@@ -317,6 +329,28 @@ fn every_kind_of_answer_becomes_its_reply() {
             assert_eq!(articles.len(), 1, "WeChat shows one article in answer to a message");
         }
     }
+    let talk = |kind: &str, content: &str| {
+        let answer = Answer::parse(kind, content).unwrap();
+        Talk::of(&[Entry::new(id("a"), "怎么联系客服".into(), answer)])
+    };
+    for (kind, content, media_id) in [
+        ("image", r#"{"file":"群.png"}"#, "demo-image-群.png"),
+        ("voice", r#"{"file":"a.mp3"}"#, "demo-voice-a.mp3"),
+        ("video", r#"{"file":"a.mp4"}"#, "demo-video-a.mp4"),
+        ("music", r#"{"thumb_file":"a.jpg"}"#, "demo-thumb-a.jpg"),
+        ("image", r#"{"media_id":"m-1"}"#, "m-1"),
+    ] {
+        let reply = format!("{:?}", talk(kind, content).hear(&typed("怎么联系客服")).reply);
+        assert!(reply.contains(&format!("media_id: \"{media_id}\"")), "{reply}");
+    }
+    let away = talk("image", r#"{"file":"away.png"}"#).ask("怎么联系客服");
+    assert!(away.contains("打不开"), "{away}");
+    let articles = r#"{"articles":[{"title":"t","url":"https://e.com"},{"title":"u","url":"https://e.com"}]}"#;
+    let event = happened(Event::Click { key: "a".into() });
+    let Reply::News { articles } = talk("news", articles).hear(&event).reply else {
+        panic!("no news")
+    };
+    assert_eq!(articles.len(), 2, "WeChat shows up to eight in answer to an event");
     let page = Answer::Miniprogram {
         title: "查询".into(),
         appid: "wx1".into(),

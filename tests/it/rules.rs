@@ -86,6 +86,7 @@ impl Talk {
             habits: Habits::default(),
             handoff: Handoff::default(),
             hot: &[],
+            media: &dialog::NoMedia,
             message: "message:1",
         };
         let search = |text: &str| self.index.search(text, scope, dialog::MAX_OFFER);

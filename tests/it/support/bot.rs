@@ -40,6 +40,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         conversations,
         matches: MatchStore::new(Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20))),
         feedback: None,
+        media: Arc::new(wxfaq::dialog::NoMedia),
         seals: Seals::new(INSTALL_KEY),
         clock,
         deadline: Duration::from_secs(4),
