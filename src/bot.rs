@@ -10,6 +10,7 @@ mod work;
 mod held;
 mod late;
 mod answers;
+mod converse;
 mod turns;
 mod feedback;
 mod matches;
@@ -19,6 +20,7 @@ mod snapshot;
 
 pub use answers::{AnswerSource, Deliveries, Delivery as LateDelivery, Late, SourceError};
 pub use asked::Asked;
+pub use converse::{Conversed, Words};
 pub use matches::MatchStore;
 pub use sealed::{SealedAccessTokens, SealedConversations, SealedMatches};
 pub use seals::{Pseudonym, Seals};

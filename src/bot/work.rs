@@ -13,10 +13,9 @@ use super::matches::Lookup;
 use super::turns::TurnGuard;
 use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
 use crate::bank::Channel;
-use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict, context};
+use crate::dialog::{self, Desk, Outcome, Plan, Session, Told, context};
 use crate::matching::{Matches, Scope};
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
-use crate::store::feedback::{FeedbackRow, Word};
 use crate::wechat::{Delivery, Inbound, Reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -266,7 +265,7 @@ impl Work {
             ..
         } = decided;
         self.log(&outcome);
-        self.keep_feedback(&outcome);
+        self.bot.keep_feedback(&self.arrival.follower, &outcome, self.text());
         let remembered = outcome.session.map(|session| Remembered { session, late });
         let session = match &remembered {
             Some(remembered) if remembered.is_fresh() && held.session_version() == 0 => SessionChange::Keep,
@@ -312,7 +311,8 @@ impl Work {
         tracing::warn!(account, follower, ?cause, "message handled without its session");
         metrics::counter!("wxfaq_messages_alone_total", "cause" => cause.name()).increment(1);
         self.log(&decided.outcome);
-        self.keep_feedback(&decided.outcome);
+        let (follower, outcome) = (&self.arrival.follower, &decided.outcome);
+        self.bot.keep_feedback(follower, outcome, self.text());
         if decided.outcome.session.is_none() {
             let (bot, follower) = (self.bot.clone(), self.arrival.follower.clone());
             self.bot.erase_rows(&follower);
@@ -322,27 +322,6 @@ impl Work {
             reply: decided.outcome.reply,
             create_time: decided.create_time,
         }
-    }
-
-    /// Queues what the message says about an answer. A message handled twice says it once.
-    fn keep_feedback(&self, outcome: &Outcome) {
-        let (Some(queue), Some(Feedback { given, about })) = (&self.bot.feedback, &outcome.feedback) else {
-            return;
-        };
-        let word = match given {
-            Given::Verdict(Verdict::Useful) => Word::Useful,
-            Given::Verdict(Verdict::Useless) => Word::Useless,
-            Given::Comment => Word::Comment(self.text().to_owned()),
-        };
-        let row = FeedbackRow {
-            follower: self.arrival.follower.clone(),
-            entry: about.entry.to_string(),
-            message: about.message.clone(),
-            score: about.score,
-            word,
-            given_at: self.bot.now(),
-        };
-        queue.push(row, &self.bot.tasks);
     }
 
     /// The answer that `record` holds; `None` when it is none of ours.

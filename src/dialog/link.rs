@@ -62,6 +62,21 @@ pub fn link(text: &str, id: &str) -> String {
     format!("<a href=\"weixin://bizmsgmenu?msgmenucontent={content}&msgmenuid={id}\">{text}</a>")
 }
 
+/// `text` with what can be tapped as plain words, for clients that do not know such links; other links stay.
+pub fn without_taps(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once("<a href=\"weixin://bizmsgmenu?") {
+        plain.push_str(before);
+        let words = link.split_once('>').map_or("", |(_, words)| words);
+        let (words, after) = words.split_once("</a>").unwrap_or((words, ""));
+        plain.push_str(words);
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +93,14 @@ mod tests {
         ] {
             assert_eq!(Tap::parse(&tap.menu_id()), Some(tap));
         }
+    }
+
+    #[test]
+    fn taps_become_words_where_nobody_can_tap() {
+        let text = format!("看<a href=\"https://e.com\">这里</a>，或{}。", link("更多", "more"));
+        assert_eq!(without_taps(&text), "看<a href=\"https://e.com\">这里</a>，或更多。");
+        assert_eq!(without_taps("没有链接"), "没有链接");
+        assert_eq!(without_taps("<a href=\"weixin://bizmsgmenu?x"), "");
     }
 
     #[test]

@@ -62,6 +62,14 @@ impl Keyring {
 }
 
 impl Caller {
+    /// The key's id; empty: none.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Key(held) => &held.key.id,
+            Self::Public => "",
+        }
+    }
+
     /// Whether the caller's key opens `scope`; nothing but searching is open to the public.
     pub fn may(&self, scope: KeyScope) -> bool {
         match self {

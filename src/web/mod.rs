@@ -13,6 +13,7 @@ pub mod ops;
 mod parameters;
 mod rate;
 mod search_api;
+mod ask_api;
 mod webhook;
 
 pub use error::ApiError;
@@ -22,7 +23,7 @@ use crate::bot::Bot;
 use crate::config::{Api, Network};
 use crate::store::api_key::KeyScope;
 use arc_swap::ArcSwap;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 use keys::{Door, Keyring};
 use std::collections::BTreeMap;
@@ -107,8 +108,16 @@ fn api(web: &Arc<Web>) -> Router<Arc<Web>> {
         .route("/api/v1/questions/{id}", get(bank_api::question))
         .route("/api/v1/categories", get(bank_api::categories))
         .route_layer(behind(KeyScope::Search));
+    let ask = Router::new()
+        .route("/api/v1/ask", post(ask_api::ask))
+        .route_layer(behind(KeyScope::Ask));
+    let feedback = Router::new()
+        .route("/api/v1/feedback", post(ask_api::feedback))
+        .route_layer(behind(KeyScope::Feedback));
     Router::new()
         .merge(search)
+        .merge(ask)
+        .merge(feedback)
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(middleware::from_fn_with_state(web.clone(), cors::allow))
 }

@@ -62,7 +62,7 @@ fn apikey(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// Makes a key, waits until it is taken over, and returns its id and the key.
-fn make_key(daemon: &Daemon, options: &[&str]) -> (String, String) {
+pub fn make_key(daemon: &Daemon, options: &[&str]) -> (String, String) {
     let (status, said) = apikey(daemon, &[&["add", "tests", "--json"], options].concat());
     assert_eq!(status, Some(0), "{said}");
     let made: Value = serde_json::from_str(&said).unwrap();

@@ -25,6 +25,7 @@ mod feedback;
 mod conversations_played;
 mod daemon;
 mod api;
+mod ask_api;
 mod overload;
 mod shared_redis;
 mod crash;

@@ -1,0 +1,236 @@
+//! Conversations of pages and apps: the same as in WeChat, without its messages.
+//!
+//! [`Bot::converse`] is the entry point. Sessions live in the same store; their ids are made here, cannot be guessed, and
+//! belong to the API key they were made for ([`Bot::new_session`], [`Bot::is_session`]).
+
+use super::matches::Lookup;
+use super::seals::hex;
+use super::{Bot, DEPTH};
+use crate::bank::{Entry, EntryId};
+use crate::dialog::link::Tap;
+use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict, context};
+use crate::matching::Scope;
+use crate::store::conversations::{Arrival, Begun, Follower, SessionChange};
+use crate::store::feedback::{FeedbackRow, Word};
+use crate::wechat::{Head, Inbound, Reply};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What session ids are sealed for.
+const PURPOSE: &str = "api-session";
+/// Between two questions whether an earlier text of the session has been answered.
+const BUSY_PAUSE: Duration = Duration::from_millis(25);
+
+/// What a page's visitor says.
+#[derive(Debug, Clone)]
+pub enum Words {
+    /// Types.
+    Text(String),
+    /// Judges an answer, and may say why.
+    Verdict(Verdict, EntryId, String),
+}
+
+/// What they get.
+#[derive(Debug, Clone)]
+pub struct Conversed {
+    /// What happened, as in logs.
+    pub decision: &'static str,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub reply: Reply,
+    /// What can be chosen by number: numbers and entries; may be empty.
+    pub choices: Vec<(usize, Arc<Entry>)>,
+    /// Whether 更多 has something to show.
+    pub more: bool,
+    /// The entry of the answer, if it is one.
+    pub entry: Option<EntryId>,
+}
+
+impl Bot {
+    /// The id of a new session, for the holder of `key`.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn new_session(&self, key: &str) -> std::io::Result<String> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        Ok(URL_SAFE_NO_PAD.encode(self.seals.seal(&[PURPOSE, key], &random)))
+    }
+
+    /// Whether `session` was made here for the holder of `key`.
+    pub fn is_session(&self, key: &str, session: &str) -> bool {
+        let sealed = URL_SAFE_NO_PAD.decode(session).ok();
+        sealed.is_some_and(|sealed| self.seals.open(&[PURPOSE, key], &sealed).is_some())
+    }
+
+    /// Answers one text of a session, or keeps a verdict; texts of one session follow one another. Where the store cannot
+    /// be reached the answer is decided without the session.
+    ///
+    /// # Errors
+    /// The system has no random numbers, or the bot is broken.
+    pub async fn converse(self: &Arc<Self>, account: &str, session: &str, words: Words) -> std::io::Result<Conversed> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        let (bot, account, session) = (self.clone(), account.to_owned(), session.to_owned());
+        // A task of its own: whoever hangs up leaves no claim behind.
+        let talk = async move { bot.converse_once(&account, &session, words, &hex(&random)).await };
+        self.tasks.spawn(talk).await.map_err(std::io::Error::other)
+    }
+
+    async fn converse_once(&self, account: &str, session: &str, words: Words, id: &str) -> Conversed {
+        let started = Instant::now();
+        let (content, menu_id, why) = match words {
+            Words::Text(text) => (text, None, String::new()),
+            Words::Verdict(Verdict::Useful, entry, why) => (String::new(), Some(Tap::Useful(entry)), why),
+            Words::Verdict(Verdict::Useless, entry, why) => (String::new(), Some(Tap::Useless(entry)), why),
+        };
+        let inbound = Inbound::Text {
+            head: Head {
+                account: String::new(),
+                openid: session.to_owned(),
+                create_time: self.now(),
+            },
+            msg_id: id.to_owned(),
+            content,
+            menu_id: menu_id.as_ref().map(Tap::menu_id),
+        };
+        let arrival = Arrival {
+            follower: Follower {
+                account: account.to_owned(),
+                pseudonym: self.seals.pseudonym(account, session).as_str().to_owned(),
+            },
+            message: inbound.dedup_id(),
+            signature: id.to_owned(),
+            fingerprint: id.to_owned(),
+        };
+        let patience = started + self.lease;
+        let place = tokio::time::timeout_at(patience, self.turns.take(&arrival.follower)).await;
+        let begun = loop {
+            match self.conversations.begin(&arrival).await {
+                Ok(Begun::Occupied) if Instant::now() < patience => tokio::time::sleep(BUSY_PAUSE).await,
+                begun => break begun,
+            }
+        };
+        let (turn, stored) = match begun {
+            Ok(Begun::Claimed { turn, session }) => (Some(turn), session),
+            _ => (None, None),
+        };
+        let before = stored.as_deref().and_then(Session::from_bytes).unwrap_or_default();
+        let (mut outcome, snapshot) = self.decide_for_page(&inbound, before, &arrival);
+        if let Some(turn) = turn {
+            let change = outcome
+                .session
+                .as_ref()
+                .map_or(SessionChange::Delete, |session| SessionChange::Put(session.to_bytes()));
+            if let Err(error) = self.conversations.finish(&turn, b"{}", change).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a page's session is not kept");
+            }
+        }
+        drop(place);
+        self.keep_feedback(
+            &arrival.follower,
+            &outcome,
+            dialog::question(&inbound).unwrap_or_default(),
+        );
+        if let (false, Some(feedback)) = (why.is_empty(), outcome.feedback.as_mut()) {
+            feedback.given = Given::Comment;
+            self.keep_feedback(&arrival.follower, &outcome, &why);
+        }
+        let decision = outcome.told.name();
+        let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(account, decision, elapsed_us, "answered a page");
+        metrics::counter!("wxfaq_asked_total", "account" => account.to_owned(), "decision" => decision).increment(1);
+        conversed(outcome, &snapshot.index)
+    }
+
+    fn decide_for_page(
+        &self,
+        inbound: &Inbound,
+        session: Session,
+        arrival: &Arrival,
+    ) -> (Outcome, Arc<super::Snapshot>) {
+        let snapshot = self.snapshot();
+        let scope: Scope<'_> = self.api_scope(&arrival.follower.account);
+        let hot = match session.misses {
+            0 => Vec::new(),
+            _ => self.hot(Lookup {
+                snapshot: &snapshot,
+                scope,
+                normalized: "",
+            }),
+        };
+        let desk = Desk {
+            hot: &hot,
+            media: &*self.media,
+            message: &arrival.message,
+            ..snapshot.desk(
+                scope,
+                &[&arrival.follower.account, &arrival.follower.pseudonym, &arrival.message],
+            )
+        };
+        let search = |text: &str| snapshot.index.search(text, scope, DEPTH);
+        let outcome = match dialog::plan(inbound, session.clone(), desk) {
+            Plan::Say(outcome) => outcome,
+            Plan::Search(text) => dialog::conclude(&search(&text), session, desk),
+            Plan::FollowUp { text, joined, answered } => {
+                let own = search(&text);
+                let better = context::clearly_better(&own, &search(&joined), &answered, desk);
+                dialog::conclude(better.as_ref().unwrap_or(&own), session, desk)
+            }
+        };
+        if let Told::Answer(id, _) | Told::Choice(id) = &outcome.told {
+            self.asked.note(id);
+        }
+        if let Some(fault) = &outcome.fault {
+            tracing::error!(%fault, "a reply template failed; the embedded one stood in for it");
+        }
+        (outcome, snapshot)
+    }
+
+    /// Queues what a message says about an answer. A message handled twice says it once.
+    pub(super) fn keep_feedback(&self, follower: &Follower, outcome: &Outcome, text: &str) {
+        let (Some(queue), Some(Feedback { given, about })) = (&self.feedback, &outcome.feedback) else {
+            return;
+        };
+        let word = match given {
+            Given::Verdict(Verdict::Useful) => Word::Useful,
+            Given::Verdict(Verdict::Useless) => Word::Useless,
+            Given::Comment => Word::Comment(text.to_owned()),
+        };
+        let row = FeedbackRow {
+            follower: follower.clone(),
+            entry: about.entry.to_string(),
+            message: about.message.clone(),
+            score: about.score,
+            word,
+            given_at: self.now(),
+        };
+        queue.push(row, &self.tasks);
+    }
+}
+
+fn conversed(outcome: Outcome, index: &crate::matching::Index) -> Conversed {
+    let session = outcome.session.unwrap_or_default();
+    // What this reply has just shown.
+    let first = match outcome.told {
+        Told::List(count) => session.shown - count.min(session.shown),
+        Told::Answer(..) => 0,
+        _ => session.shown,
+    };
+    let shown = (1..).zip(&session.offer).take(session.shown).skip(first);
+    let choices = shown
+        .filter_map(|(n, id)| Some((n, index.entry(id.as_str())?.clone())))
+        .collect();
+    Conversed {
+        decision: outcome.told.name(),
+        choices,
+        more: session.has_more(),
+        entry: match outcome.told {
+            Told::Answer(id, _) | Told::Choice(id) => Some(id),
+            _ => None,
+        },
+        reply: outcome.reply,
+    }
+}

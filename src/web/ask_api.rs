@@ -1,0 +1,188 @@
+//! `POST /api/v1/ask` and `POST /api/v1/feedback`: the conversation of WeChat for pages, apps and mini-programs.
+//!
+//! What a follower would tap comes as `choices`; the numbers are typed as in WeChat. The server makes the session's id.
+
+use super::keys::Caller;
+use super::{ApiError, Web};
+use crate::bank::{Entry, EntryId};
+use crate::bot::{Conversed, Words};
+use crate::dialog::Verdict;
+use crate::dialog::link::without_taps;
+use crate::wechat::Reply;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Longest body, in bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// Longest text, in characters; WeChat's own are shorter.
+const MAX_TEXT_CHARS: usize = 500;
+
+/// What is asked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// As the answer before had it; absent or empty: a new one.
+    #[serde(default)]
+    session: String,
+    text: String,
+    /// Default: the only one.
+    #[serde(default)]
+    account: String,
+}
+
+/// What is thought of an answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Judgement {
+    session: String,
+    /// The entry that was answered with.
+    entry: String,
+    helpful: bool,
+    /// What was wrong; may be left out.
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    account: String,
+}
+
+/// The answer to a question.
+#[derive(Serialize)]
+pub struct AskBody {
+    session: String,
+    decision: &'static str,
+    /// `kind` and, by kind, `text` or WeChat's field names.
+    reply: Value,
+    /// The entry of a direct answer or a choice, as feedback names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<EntryId>,
+    choices: Vec<ChoiceBody>,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct ChoiceBody {
+    n: usize,
+    id: EntryId,
+    question: String,
+}
+
+/// `POST /api/v1/ask`
+pub async fn ask(
+    State(web): State<Arc<Web>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<AskBody>, ApiError> {
+    let question: Question = body(&web, request.into_body()).await?;
+    let text = question.text.trim();
+    if !(1..=MAX_TEXT_CHARS).contains(&text.chars().count()) {
+        return Err(refused("text", format!("1–{MAX_TEXT_CHARS} characters are accepted")));
+    }
+    let account = account(&web, &question.account)?;
+    let session = match question.session.as_str() {
+        "" => web.bot.new_session(caller.id()).map_err(|_| ApiError::Overloaded)?,
+        session => known(&web, &caller, session)?.to_owned(),
+    };
+    let words = Words::Text(text.to_owned());
+    let conversed = web.bot.converse(&account, &session, words).await;
+    let Conversed {
+        decision,
+        reply,
+        choices,
+        more,
+        entry,
+    } = conversed.map_err(|_| ApiError::Overloaded)?;
+    let choice = |(n, entry): (usize, Arc<Entry>)| ChoiceBody {
+        n,
+        id: entry.id.clone(),
+        question: entry.question.clone(),
+    };
+    Ok(Json(AskBody {
+        session,
+        decision,
+        reply: reply_body(&reply),
+        entry,
+        choices: choices.into_iter().map(choice).collect(),
+        more,
+    }))
+}
+
+/// `POST /api/v1/feedback`
+pub async fn feedback(
+    State(web): State<Arc<Web>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let judgement: Judgement = body(&web, request.into_body()).await?;
+    if judgement.text.chars().count() > MAX_TEXT_CHARS {
+        return Err(refused(
+            "text",
+            format!("at most {MAX_TEXT_CHARS} characters are accepted"),
+        ));
+    }
+    let account = account(&web, &judgement.account)?;
+    let session = known(&web, &caller, &judgement.session)?;
+    let entry = EntryId::parse(&judgement.entry).ok();
+    let entry = entry.filter(|entry| web.bot.snapshot().index.entry(entry.as_str()).is_some());
+    let entry = entry.ok_or_else(|| refused("entry", "is not known"))?;
+    let verdict = if judgement.helpful {
+        Verdict::Useful
+    } else {
+        Verdict::Useless
+    };
+    let words = Words::Verdict(verdict, entry, judgement.text.trim().to_owned());
+    let conversed = web.bot.converse(&account, session, words).await;
+    let conversed = conversed.map_err(|_| ApiError::Overloaded)?;
+    Ok(Json(
+        json!({ "session": session, "reply": reply_body(&conversed.reply) }),
+    ))
+}
+
+async fn body<T: DeserializeOwned>(web: &Web, body: Body) -> Result<T, ApiError> {
+    let patience = web.policy.load().body_timeout;
+    let read = tokio::time::timeout(patience, to_bytes(body, MAX_BODY_BYTES)).await;
+    let bytes = read.ok().and_then(Result::ok);
+    let bytes = bytes.ok_or_else(|| refused("body", format!("at most {MAX_BODY_BYTES} bytes, in time")))?;
+    serde_json::from_slice(&bytes).map_err(|error| refused("body", error.to_string()))
+}
+
+/// The account of that id, or the only one.
+fn account(web: &Web, id: &str) -> Result<String, ApiError> {
+    let gates = web.gates.load();
+    match id {
+        "" if gates.len() == 1 => Ok(gates.keys().next().cloned().unwrap_or_default()),
+        "" => Err(refused("account", "is needed: there are several")),
+        id if gates.contains_key(id) => Ok(id.to_owned()),
+        _ => Err(refused("account", "is not known")),
+    }
+}
+
+/// The session, if it was made for this caller.
+fn known<'a>(web: &Web, caller: &Caller, session: &'a str) -> Result<&'a str, ApiError> {
+    if web.bot.is_session(caller.id(), session) {
+        return Ok(session);
+    }
+    Err(refused(
+        "session",
+        "is none of this key's; leave it out to begin a new one",
+    ))
+}
+
+fn reply_body(reply: &Reply) -> Value {
+    match reply {
+        Reply::Text { content } => json!({ "kind": "text", "text": without_taps(content) }),
+        Reply::Transfer { kf_account } => json!({ "kind": "handoff", "kf_account": kf_account }),
+        other => json!(other),
+    }
+}
+
+fn refused(name: &'static str, reason: impl Into<String>) -> ApiError {
+    ApiError::BadParameter {
+        name,
+        reason: reason.into(),
+    }
+}
