@@ -70,7 +70,7 @@ fn a_running_daemon_takes_rules_over_and_answers_by_them() {
     }
     let fallback = plain(&["今天天气怎么样"]);
     assert!(
-        fallback.contains("还没有这个问题的答案") && fallback.contains("《下班》"),
+        fallback.contains("还是没有找到答案") && fallback.contains("《下班》"),
         "{fallback}"
     );
     assert!(

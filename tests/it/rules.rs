@@ -440,7 +440,12 @@ fn a_sensitive_word_is_refused_and_never_echoed() {
         };
         assert!(content.contains(expected), "{text}: {content}");
         assert!(!content.contains("坏词") && !content.contains(FORBIDDEN), "{content}");
-        assert_eq!(talk.session, before, "{text}: what was on the table stays");
+        let table = |session: &Session| (session.offer.clone(), session.shown, session.rest.clone());
+        assert_eq!(
+            table(&talk.session),
+            table(&before),
+            "{text}: what was on the table stays"
+        );
         let is_refused = expected != "抱歉";
         assert_eq!(outcome.told == Told::Refused, is_refused, "{outcome:?}");
     }
