@@ -1,6 +1,6 @@
 //! Short follow-ups: 「那费用呢」 after an answer about opening an account.
 //!
-//! [`with_topic`] joins such a text with what was answered last; the caller searches both, and [`clearly_better`] says
+//! `with_topic` joins such a text with what was answered last; the caller searches both, and [`clearly_better`] says
 //! whether the second counts. It must be clearly better than the text's own: a follower who has turned to something else must not
 //! be led back.
 
