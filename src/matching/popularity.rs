@@ -16,6 +16,8 @@ const FILTER_BITS: usize = 1 << 17;
 /// Counts by entry.
 pub struct Popularity {
     counts: FxHashMap<EntryId, u32>,
+    /// By hash of an id: the highest count of those that share it.
+    highest: FxHashMap<u32, u32>,
     /// A bit by hash of the id; where it is not set, the count is 0.
     filter: Box<[u64]>,
 }
@@ -24,6 +26,7 @@ impl Default for Popularity {
     fn default() -> Self {
         Self {
             counts: FxHashMap::default(),
+            highest: FxHashMap::default(),
             filter: vec![0; FILTER_BITS / 64].into(),
         }
     }
@@ -34,13 +37,15 @@ impl Popularity {
     pub fn note(&mut self, id: &EntryId) {
         if let Some(count) = self.counts.get_mut(id) {
             *count = count.saturating_add(1);
+            let count = *count;
+            self.mark(hash(id), count);
             return;
         }
         if self.counts.len() >= MOST {
             self.age();
         }
         self.counts.insert(id.clone(), 1);
-        mark(&mut self.filter, id);
+        self.mark(hash(id), 1);
     }
 
     /// How often it was asked for, as far as that is remembered.
@@ -48,10 +53,13 @@ impl Popularity {
         self.counts.get(id).copied().unwrap_or(0)
     }
 
-    /// Whether [`Popularity::count`] may be above 0 for an entry whose id has this hash ([`Word::new`]).
-    pub fn may_have(&self, id_hash: u32) -> bool {
+    /// What [`Popularity::count`] is at most for an entry whose id has this hash ([`Word::new`]).
+    pub fn at_most(&self, id_hash: u32) -> u32 {
         let bit = id_hash as usize % FILTER_BITS;
-        self.filter[bit / 64] >> (bit % 64) & 1 == 1
+        match self.filter[bit / 64] >> (bit % 64) & 1 {
+            0 => 0,
+            _ => self.highest.get(&id_hash).copied().unwrap_or(0),
+        }
     }
 
     /// Every entry that is counted, the most asked first, then by id.
@@ -70,15 +78,23 @@ impl Popularity {
             });
         }
         self.filter.fill(0);
-        for id in self.counts.keys() {
-            mark(&mut self.filter, id);
+        self.highest.clear();
+        let left: Vec<(u32, u32)> = self.counts.iter().map(|(id, count)| (hash(id), *count)).collect();
+        for (id_hash, count) in left {
+            self.mark(id_hash, count);
         }
+    }
+
+    fn mark(&mut self, id_hash: u32, count: u32) {
+        let highest = self.highest.entry(id_hash).or_default();
+        *highest = count.max(*highest);
+        let bit = id_hash as usize % FILTER_BITS;
+        self.filter[bit / 64] |= 1 << (bit % 64);
     }
 }
 
-fn mark(filter: &mut [u64], id: &EntryId) {
-    let bit = Word::new(id.as_str()).0 as usize % FILTER_BITS;
-    filter[bit / 64] |= 1 << (bit % 64);
+fn hash(id: &EntryId) -> u32 {
+    Word::new(id.as_str()).0
 }
 
 #[cfg(test)]
@@ -102,8 +118,8 @@ mod tests {
         assert_eq!(popularity.in_order()[0], &id("often"));
         let count = popularity.count(&id("often"));
         assert!((1..100).contains(&count), "{count}");
-        let has = |text: &str| popularity.may_have(Word::new(text).0);
-        assert!(has("often") && !has("once-0"));
+        let at_most = |text: &str| popularity.at_most(Word::new(text).0);
+        assert_eq!((at_most("often"), at_most("once-0")), (count, 0));
         assert_eq!(popularity.count(&id("once-0")), 0);
     }
 }

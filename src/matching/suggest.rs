@@ -12,7 +12,7 @@ use super::segment::{Segment, phrasing_text};
 use super::{Analyzer, Index, Scope, text};
 use crate::bank::{Entry, EntryId};
 use pattern::{Bank, Holding, Pattern};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
 /// Readings of one typed text, and ways to go on that are looked at for them.
@@ -58,11 +58,16 @@ impl Index {
         };
         let patterns = readings(typed, self.analyzer()).into_iter();
         let patterns: Vec<Pattern> = patterns.filter_map(|reading| Pattern::new(&reading, bank)).collect();
-        for pattern in &patterns {
-            (0..self.parts().len()).for_each(|number| best.read_beginnings(number, pattern));
+        let parts = || self.parts().iter().enumerate();
+        let narrowed = patterns.iter().flat_map(|pattern| {
+            parts().map(move |(number, part)| (number, pattern, common(&part.segment, &pattern.holding)))
+        });
+        let narrowed: Vec<(usize, &Pattern, Option<Vec<u64>>)> = narrowed.collect();
+        for (number, pattern, common) in &narrowed {
+            best.read_beginnings(*number, pattern, common.as_deref());
         }
-        for pattern in &patterns {
-            (0..self.parts().len()).for_each(|number| best.read_within(number, pattern));
+        for (number, pattern, common) in &narrowed {
+            best.read_within(*number, pattern, common.as_deref());
         }
         best.into_suggestions()
     }
@@ -110,9 +115,11 @@ impl Index {
 /// synonyms in place, and what is half typed may normalise to something else than what it becomes.
 fn readings(typed: &str, analyzer: &Analyzer) -> Vec<String> {
     let plain = text::plain(typed);
-    let mut readings = vec![plain.clone()];
+    let mut readings = Vec::from_iter((!plain.is_empty()).then(|| plain.clone()));
     let mut add = |reading: String| {
-        if !reading.is_empty() && readings.len() < MOST_READINGS && !readings.contains(&reading) {
+        // What begins with a longer one begins with the shorter one.
+        let is_covered = readings.iter().any(|known| reading.starts_with(known.as_str()));
+        if !reading.is_empty() && readings.len() < MOST_READINGS && !is_covered {
             readings.push(reading);
         }
     };
@@ -139,13 +146,23 @@ fn readings(typed: &str, analyzer: &Analyzer) -> Vec<String> {
     readings
 }
 
-/// The documents of a segment that are in one of the lists, a bit each.
-fn marked(segment: &Segment, holding: &Holding) -> Vec<u64> {
-    let mut marked = vec![0; segment.documents().div_ceil(64)];
-    for doc in holding.lists.iter().flat_map(|list| list.docs(&segment.fields)) {
-        marked[*doc as usize / 64] |= 1 << (doc % 64);
-    }
-    marked
+/// The documents of a segment that are in each of the sets of lists, a bit each; `None` where that may be all.
+fn common(segment: &Segment, sets: &[Holding]) -> Option<Vec<u64>> {
+    let marked = |set: &Holding| {
+        let mut marked = vec![0_u64; segment.documents().div_ceil(64)];
+        for doc in set.lists.iter().flat_map(|list| list.docs(&segment.fields)) {
+            marked[*doc as usize / 64] |= 1 << (doc % 64);
+        }
+        marked
+    };
+    // A set that is as long as the segment tells nothing apart.
+    let sets = sets.iter().take_while(|set| set.documents < segment.documents());
+    sets.map(marked).reduce(|mut common, set| {
+        for (common, set) in common.iter_mut().zip(set) {
+            *common &= set;
+        }
+        common
+    })
 }
 
 /// A phrasing: number of its segment, document.
@@ -172,59 +189,47 @@ impl<'a> Best<'a> {
         }
     }
 
-    /// Offers every phrasing of a segment that begins with what is typed and may be among the best.
-    fn read_beginnings(&mut self, number: usize, pattern: &Pattern) {
+    /// Offers every phrasing of a segment that begins with what is typed and may be among the best; `common` has a bit
+    /// for each document that may match, `None`: all may.
+    fn read_beginnings(&mut self, number: usize, pattern: &Pattern, common: Option<&[u64]>) {
         let segment = Arc::clone(&self.parts[number].segment);
+        let may_match = |doc: u32| common.is_none_or(|common| common[doc as usize / 64] >> (doc % 64) & 1 == 1);
         for &doc in pattern.firsts.iter().flat_map(|unit| segment.firsts.docs(*unit)) {
             let place = (number, doc);
-            if !self.is_behind(place, false) && pattern.begins(segment.units(doc)) {
+            if may_match(doc) && !self.is_behind(place, false) && pattern.begins(segment.units(doc)) {
                 self.offer(self.standing(place), place);
             }
         }
     }
 
-    /// Offers every phrasing of a segment that holds what is typed and may be among the best.
-    fn read_within(&mut self, number: usize, pattern: &Pattern) {
+    /// Offers every phrasing of a segment that holds what is typed and may be among the best; `common` as above.
+    fn read_within(&mut self, number: usize, pattern: &Pattern, common: Option<&[u64]>) {
         if self.worst().is_some_and(|worst| !worst.is_infix) {
             return;
         }
         let segment = Arc::clone(&self.parts[number].segment);
-        let all = segment.documents();
-        // A set that is as long as the segment tells nothing apart.
-        let sets = pattern.holding.iter().take_while(|holding| holding.documents < all);
-        let sets = sets.map(|holding| marked(&segment, holding));
-        let common = sets.reduce(|mut common, set| {
-            for (common, set) in common.iter_mut().zip(set) {
-                *common &= set;
+        let Some(common) = common else {
+            for doc in 0..segment.documents() as u32 {
+                self.compare((number, doc), pattern, &segment);
             }
-            common
-        });
-        match common {
-            None => {
-                for doc in 0..all as u32 {
-                    self.compare((number, doc), pattern, &segment);
-                }
-            }
-            Some(common) => {
-                for (at, mut bits) in (0..).step_by(64).zip(common) {
-                    while bits != 0 {
-                        self.compare((number, at + bits.trailing_zeros()), pattern, &segment);
-                        bits &= bits - 1;
-                    }
-                }
+            return;
+        };
+        for (at, bits) in (0..).step_by(64).zip(common) {
+            let mut bits = *bits;
+            while bits != 0 {
+                self.compare((number, at + bits.trailing_zeros()), pattern, &segment);
+                bits &= bits - 1;
             }
         }
     }
 
     fn compare(&mut self, place: Place, pattern: &Pattern, segment: &Segment) {
-        if self.is_behind(place, true) {
-            return;
-        }
-        let standing = Standing {
-            is_infix: true,
-            ..self.standing(place)
-        };
-        if self.has_room_for(standing, place) && pattern.is_within(segment.units(place.1)) {
+        // The entry is far away in memory: it is looked at last.
+        if !self.is_behind(place, true) && pattern.is_within(segment.units(place.1)) {
+            let standing = Standing {
+                is_infix: true,
+                ..self.standing(place)
+            };
             self.offer(standing, place);
         }
     }
@@ -243,8 +248,12 @@ impl<'a> Best<'a> {
                 return is_infix;
             }
             let is_longer = segment.lengths[doc as usize] > worst.length;
-            let is_outdone = worst.asked.0 > 0 || (is_longer && segment.top_priority <= worst.priority.0);
-            is_outdone && !self.popularity.may_have(segment.id_hash(doc))
+            let is_outdone = is_longer && segment.top_priority <= worst.priority.0;
+            match self.popularity.at_most(segment.id_hash(doc)).cmp(&worst.asked.0) {
+                Ordering::Less => true,
+                Ordering::Equal => is_outdone,
+                Ordering::Greater => false,
+            }
         })
     }
 
@@ -252,9 +261,9 @@ impl<'a> Best<'a> {
     fn standing(&self, (number, doc): Place) -> Standing {
         let segment = &self.parts[number].segment;
         let item = segment.item(segment.doc(doc).item);
-        let asked = match self.popularity.may_have(segment.id_hash(doc)) {
-            true => self.popularity.count(&item.entry.id),
-            false => 0,
+        let asked = match self.popularity.at_most(segment.id_hash(doc)) {
+            0 => 0,
+            _ => self.popularity.count(&item.entry.id),
         };
         Standing {
             is_infix: false,

@@ -301,10 +301,19 @@ impl Pattern {
 fn shortest(places: usize, known: &[Known], vocabulary: &Vocabulary) -> Vec<Holding> {
     let over = |place: usize| known.iter().filter(move |known| known.is_over(place));
     let at = |place: usize| Holding::of(over(place).flat_map(Known::units).collect(), vocabulary);
-    let mut sets: Vec<(usize, Holding)> = (0..places).map(|place| (place, at(place))).collect();
+    // The letters of a syllable are as many places under the same steps: one of them stands for all.
+    let same = |place: usize| {
+        known
+            .iter()
+            .all(|known| known.is_over(place) == known.is_over(place - 1))
+    };
+    let distinct = (0..places).filter(|place| *place == 0 || !same(*place));
+    let mut sets: Vec<(usize, Holding)> = distinct.map(|place| (place, at(place))).collect();
     sets.sort_by_key(|(_, set)| set.documents);
     if sets[0].1.documents > FEW {
-        for (place, set) in sets.iter_mut().take(MOST_PAIRED) {
+        let is_followed = |place: usize| over(place).any(|known| known.step.to < places);
+        let followed = sets.iter_mut().filter(|(place, _)| is_followed(*place));
+        for (place, set) in followed.take(MOST_PAIRED) {
             let pairs = over(*place).flat_map(|first| first.pairs(known, places, vocabulary));
             let pairs = Holding::of(pairs.collect(), vocabulary);
             if pairs.documents < set.documents {
