@@ -263,7 +263,7 @@ impl<'a> Query<'a> {
             numbers_differ: differ(self.numbers, units.named, units.numbers),
             latin_differs: differ(self.latin, units.named, units.latin),
             latin_one_sided: flag((self.latin == 0) == (units.latin > 0)),
-            negation_differs: flag(self.denies != phrasing.traits.denies),
+            negation_differs: flag(self.denies != phrasing.denies),
             contrast: contrast(&self.analysis.contrasts, phrasing.contrasts),
             unknown: self.unknown,
             brief: 1.0 / own_length.max(1) as f64,

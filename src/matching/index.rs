@@ -7,8 +7,9 @@
 //! counts are those of the whole bank, and ties are broken by what the entries are.
 
 use super::candidates::{Place, gather};
+use super::drafts::Drafts;
 use super::features::{Features, Query};
-use super::segment::{Drafts, Item, Segment, phrasing_text};
+use super::segment::{Item, Segment, phrasing_text};
 use super::sounding::Sounding;
 use super::spelling::{Lexicon, Respelled};
 use super::tokenizer::{Analysis, Word};

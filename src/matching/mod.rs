@@ -12,6 +12,7 @@ pub mod vocabulary;
 pub mod sounding;
 pub mod spelling;
 pub mod postings;
+pub mod drafts;
 pub mod segment;
 pub mod candidates;
 pub mod features;

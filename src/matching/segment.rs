@@ -1,51 +1,18 @@
 //! Segments: some entries of the bank with everything a search needs of them, immutable.
 //!
-//! A document is one phrasing (the question or a similar question). [`Drafts`] are analysed entries; a [`Segment`] is made
-//! of drafts or of other segments, without analysing anything anew. Its documents stand in flat arrays: a row of numbers
+//! A document is one phrasing (the question or a similar question). A [`Segment`] is made of [`Drafts`], which are analysed
+//! entries, or of other segments, without analysing anything anew. Its documents stand in flat arrays: a row of numbers
 //! each for ranking, and inverted lists for finding. What the whole bank says about terms is `vocabulary`'s subject.
 
+use super::drafts::{Draft, Drafts};
 use super::features::denies;
 use super::pinyin::Syllable;
 use super::postings::Lists;
 use super::spelling::Lexicon;
-use super::tokenizer::{Analysis, Analyzer, Bigram, Contrasted, SoundBigram, Unit, Word, units};
+use super::tokenizer::{Bigram, Contrasted, SoundBigram, Unit, Word};
 use super::vocabulary::{Terms, Vocabulary};
-use crate::bank::{Answer, Entry, State};
-use rustc_hash::FxHashMap;
-use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use crate::bank::{Entry, State};
 use std::sync::Arc;
-
-/// Analysed entries that have no numbers yet.
-#[derive(Default)]
-pub struct Drafts {
-    items: Vec<Draft>,
-    docs: Vec<DraftDoc>,
-    units: Vec<Unit>,
-    words: Vec<Word>,
-    contrasts: Vec<Contrasted>,
-    answers: Vec<Word>,
-    /// How the words are spelled.
-    spellings: FxHashMap<Word, Box<str>>,
-    /// How runs of letters and digits are spelled.
-    runs: FxHashMap<Unit, Box<str>>,
-}
-
-struct Draft {
-    entry: Arc<Entry>,
-    content: u128,
-    phrasings: usize,
-    /// Words of the answer.
-    answer: usize,
-}
-
-/// How much of the arenas is one phrasing's.
-struct DraftDoc {
-    normalized: Word,
-    units: usize,
-    words: usize,
-    contrasts: usize,
-}
 
 /// Entries with their phrasings, by id.
 #[derive(Default)]
@@ -104,8 +71,8 @@ pub struct Doc {
     pub item: u32,
     /// 0 is the question, n the n-th similar question.
     pub phrasing: u16,
-    #[expect(missing_docs, reason = "the type says it")]
-    pub traits: Traits,
+    /// Whether it denies something.
+    pub denies: bool,
     /// Orders what is otherwise equal, the same in every segment.
     pub tie: u32,
     /// Where its row begins, and what it has of each.
@@ -124,8 +91,8 @@ pub struct Row<'a> {
     pub words: &'a [u32],
     /// Codes of [`Contrasted`], sorted.
     pub contrasts: &'a [u32],
-    #[expect(missing_docs, reason = "the type says it")]
-    pub traits: Traits,
+    /// Whether it denies something.
+    pub denies: bool,
 }
 
 /// The words of an answer.
@@ -158,56 +125,6 @@ impl AnswerWords<'_> {
     /// Whether the word with that number is among them.
     pub fn hold(self, number: u32) -> bool {
         self.sieve.may_hold(number) && self.numbers.binary_search(&number).is_ok()
-    }
-}
-
-/// What is known of a phrasing before it is compared.
-#[derive(Debug, Clone, Copy)]
-pub struct Traits {
-    /// Whether it has runs of digits or letters.
-    pub has_runs: bool,
-    /// Whether it denies something.
-    pub denies: bool,
-}
-
-impl Drafts {
-    /// Analyses an entry.
-    pub fn push(&mut self, entry: Arc<Entry>, analyzer: &Analyzer) {
-        for phrasing in entry.phrasings() {
-            let normalized = analyzer.normalize(phrasing);
-            let analysis = analyzer.analyze_normalized(&normalized);
-            self.learn(&analysis);
-            self.units.extend(&analysis.units);
-            self.words.extend(&analysis.words);
-            self.contrasts.extend(&analysis.contrasts);
-            self.docs.push(DraftDoc {
-                normalized: Word::new(&normalized),
-                units: analysis.units.len(),
-                words: analysis.words.len(),
-                contrasts: analysis.contrasts.len(),
-            });
-        }
-        let answer = analyzer.vocabulary(&answer_text(&entry.answer));
-        self.answers.extend(&answer);
-        self.items.push(Draft {
-            content: content(&entry),
-            phrasings: entry.phrasings().count(),
-            answer: answer.len(),
-            entry,
-        });
-    }
-
-    fn learn(&mut self, analysis: &Analysis) {
-        for (word, &(start, end)) in analysis.words.iter().zip(&analysis.word_spans) {
-            let spelled = &analysis.text[start as usize..end as usize];
-            self.spellings.entry(*word).or_insert_with(|| spelled.into());
-        }
-        for (unit, start) in analysis.units.iter().zip(&analysis.unit_starts) {
-            let is_new = unit.as_char().is_none() && !self.runs.contains_key(unit);
-            if is_new && let Some((_, run)) = units(&analysis.text[*start as usize..]).next() {
-                self.runs.insert(*unit, run.into());
-            }
-        }
     }
 }
 
@@ -258,10 +175,7 @@ impl Segment {
         {
             for (phrasing, doc) in (0..).zip(docs.by_ref().take(phrasings)) {
                 let own: Vec<Unit> = units.by_ref().take(doc.units).collect();
-                let traits = Traits {
-                    has_runs: own.iter().any(|unit| unit.as_char().is_none()),
-                    denies: denies(&own),
-                };
+                let denies = denies(&own);
                 let row = self.rows.len();
                 for unit in own {
                     let known = vocabulary.units.numbers();
@@ -285,7 +199,7 @@ impl Segment {
                     Doc {
                         item: self.items.len() as u32,
                         phrasing,
-                        traits,
+                        denies,
                         tie: tie(&entry, phrasing),
                         row: row as u32,
                         units: doc.units as u16,
@@ -507,7 +421,7 @@ impl Segment {
             units,
             words,
             contrasts,
-            traits: doc.traits,
+            denies: doc.denies,
         }
     }
 
@@ -545,19 +459,9 @@ impl Segment {
     /// Documents whose normalised text has that hash.
     pub fn normalized_as(&self, text: Word) -> impl Iterator<Item = u32> {
         let hash = move |at: &u32| self.normalized[*at as usize];
-        let order = &self.by_normalized;
-        // Hashes are spread evenly, so the place is known to within about the root of their number.
-        let guess = ((u64::from(text.0) * order.len() as u64) >> 32) as usize;
-        let doubt = 2 * order.len().isqrt() + 4;
-        let (from, to) = (guess.saturating_sub(doubt), order.len().min(guess + doubt));
-        let is_after = from == 0 || hash(&order[from - 1]) < text;
-        let is_before = to == order.len() || hash(&order[to]) >= text;
-        let start = if is_after && is_before {
-            from + order[from..to].partition_point(|at| hash(at) < text)
-        } else {
-            order.partition_point(|at| hash(at) < text)
-        };
-        order[start..].iter().copied().take_while(move |at| hash(at) == text)
+        let from = first_at(&self.by_normalized, |at| hash(at).0, text.0);
+        let order = self.by_normalized[from..].iter().copied();
+        order.take_while(move |at| hash(at) == text)
     }
 
     /// Bytes in memory by part, the entries themselves left out.
@@ -585,6 +489,21 @@ impl Segment {
     }
 }
 
+/// The first of `order` whose hash is `wanted` or more; the hashes ascend. As they are spread evenly, the place is known
+/// to within about the root of their number, and little of a large bank needs to be looked at.
+fn first_at(order: &[u32], hash: impl Fn(&u32) -> u32, wanted: u32) -> usize {
+    let guess = ((u64::from(wanted) * order.len() as u64) >> 32) as usize;
+    let doubt = 2 * order.len().isqrt() + 4;
+    let (from, to) = (guess.saturating_sub(doubt), order.len().min(guess + doubt));
+    let is_after = from == 0 || hash(&order[from - 1]) < wanted;
+    let is_before = to == order.len() || hash(&order[to]) >= wanted;
+    if is_after && is_before {
+        from + order[from..to].partition_point(|at| hash(at) < wanted)
+    } else {
+        order.partition_point(|at| hash(at) < wanted)
+    }
+}
+
 /// One slice of `terms` for each of `ends`.
 fn pieces<'a>(terms: &'a [u32], ends: &'a [usize]) -> impl Iterator<Item = &'a [u32]> + Clone {
     let starts = std::iter::once(0).chain(ends.iter().copied());
@@ -609,30 +528,26 @@ pub fn phrasing_text(entry: &Entry, phrasing: u16) -> &str {
         .unwrap_or(&entry.question)
 }
 
-/// What an answer says in words.
-fn answer_text(answer: &Answer) -> Cow<'_, str> {
-    match answer {
-        Answer::Text(text) => text.into(),
-        Answer::Video { title, description, .. } | Answer::Music { title, description, .. } => {
-            format!("{title}\n{description}").into()
-        }
-        Answer::News { articles } => {
-            let texts = articles
-                .iter()
-                .flat_map(|article| [article.title.as_str(), article.description.as_str()]);
-            texts.collect::<Vec<_>>().join("\n").into()
-        }
-        Answer::Miniprogram { title, .. } => title.into(),
-        Answer::Image { .. } | Answer::Voice { .. } | Answer::Handoff { .. } => "".into(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Hash of an entry. Of two processes that disagree on it, none is wrong: they share no cached matches.
-fn content(entry: &Entry) -> u128 {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, entry).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
+    #[test]
+    fn a_hash_is_found_however_hashes_are_spread() {
+        let evenly = |n: u32| n.wrapping_mul(0x9e37_79b9);
+        let spreads: [fn(u32) -> u32; 3] = [|n| n.wrapping_mul(0x9e37_79b9), |n| n / 7, |n| u32::MAX - n % 50];
+        for spread in spreads {
+            for count in [0, 1, 10, 5_000] {
+                let mut hashes: Vec<u32> = (0..count).map(spread).collect();
+                hashes.sort_unstable();
+                let order: Vec<u32> = (0..count).collect();
+                let wanted = hashes.iter().copied().chain((0..50).map(evenly)).chain([0, u32::MAX]);
+                for wanted in wanted {
+                    let expected = hashes.iter().position(|hash| *hash >= wanted).unwrap_or(hashes.len());
+                    let found = first_at(&order, |at| hashes[*at as usize], wanted);
+                    assert_eq!(found, expected, "{wanted} among {count}");
+                }
+            }
+        }
+    }
 }
