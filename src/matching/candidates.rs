@@ -5,13 +5,12 @@
 //! before the longer. Where the bank does not have a pair of neighbours it reads what sounds like it. Which lists are
 //! read depends on the whole bank's counts only, so the same bank gives the same candidates whatever its history.
 
-use super::postings::{Lists, length_weight};
-use super::segment::{Fields, Segment};
+use super::postings::length_weight;
+use super::segment::{Field, Segment};
 use super::sounding::Sounding;
 use super::tokenizer::{Analysis, Bigram, SoundBigram};
-use super::vocabulary::{Rarity, Terms, Vocabulary};
+use super::vocabulary::{Rarity, Vocabulary};
 use std::cell::RefCell;
-use std::cmp::Reverse;
 
 /// Phrasings compared in full because of the words and characters they share with the query.
 const COMPARED: usize = 32;
@@ -25,7 +24,7 @@ const NEAR: u64 = 30;
 /// Lists that are read however long they are.
 const ALWAYS_READ: usize = 2;
 /// Documents whose points are added up at a time: they fit into a near cache.
-const BLOCK: usize = 8_192;
+const BLOCK: usize = 32_768;
 
 /// A document of one of the segments, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +36,12 @@ pub struct Place {
 
 /// A list to read.
 struct Wanted {
-    field: fn(&Fields<Lists>) -> &Lists,
     number: u32,
     doc_freq: u32,
     /// What a document gets for holding the term.
     points: u32,
-    /// Tells equally rare terms apart, the same in every history.
-    key: (u8, u32),
+    /// The term itself: tells equally rare ones apart, the same in every history.
+    term: (Field, u32),
 }
 
 /// The documents of `segments` worth comparing with `query`, in order of place; `visible` tells which may be found.
@@ -79,14 +77,14 @@ fn lexical(query: &Analysis, vocabulary: &Vocabulary) -> Vec<Wanted> {
     let rarity = vocabulary.rarity();
     let mut wanted = Vec::with_capacity(query.words.len() + 2 * query.units.len());
     for word in &query.words {
-        wanted.extend(want(&vocabulary.words, rarity, (0, word.0), |fields| &fields.words));
+        wanted.extend(want(vocabulary, rarity, (Field::Words, word.0)));
     }
     for pair in query.units.windows(2) {
-        let key = (1, Bigram::new(pair[0], pair[1]).0);
-        wanted.extend(want(&vocabulary.bigrams, rarity, key, |fields| &fields.bigrams).map(Wanted::halved));
+        let pair = (Field::Bigrams, Bigram::new(pair[0], pair[1]).0);
+        wanted.extend(want(vocabulary, rarity, pair).map(Wanted::halved));
     }
     for unit in &query.units {
-        wanted.extend(want(&vocabulary.units, rarity, (2, unit.0), |fields| &fields.units));
+        wanted.extend(want(vocabulary, rarity, (Field::Units, unit.0)));
     }
     wanted
 }
@@ -107,8 +105,8 @@ fn by_sound(query: &Analysis, sounding: &Sounding, vocabulary: &Vocabulary) -> V
         }
         for first in sounding.at(at - 1) {
             for second in sounding.at(at) {
-                let key = (3, SoundBigram::new(*first, *second).0);
-                wanted.extend(want(&vocabulary.sounds, rarity, key, |fields| &fields.sounds));
+                let pair = (Field::Sounds, SoundBigram::new(*first, *second).0);
+                wanted.extend(want(vocabulary, rarity, pair));
             }
         }
     }
@@ -116,15 +114,15 @@ fn by_sound(query: &Analysis, sounding: &Sounding, vocabulary: &Vocabulary) -> V
 }
 
 /// `None` when no document has the term.
-fn want(terms: &Terms, rarity: Rarity, key: (u8, u32), field: fn(&Fields<Lists>) -> &Lists) -> Option<Wanted> {
-    let number = terms.number(key.1)?;
+fn want(vocabulary: &Vocabulary, rarity: Rarity, term: (Field, u32)) -> Option<Wanted> {
+    let terms = vocabulary.terms(term.0);
+    let number = terms.number(term.1)?;
     let doc_freq = terms.doc_freq(number);
     (doc_freq > 0).then(|| Wanted {
-        field,
         number,
         doc_freq,
         points: rarity.idf(doc_freq).max(2),
-        key,
+        term,
     })
 }
 
@@ -139,8 +137,8 @@ impl Wanted {
 
 /// The rarest of `wanted`, each once, as many as may be read in a bank of so many documents.
 fn affordable(mut wanted: Vec<Wanted>, documents: u32) -> Vec<Wanted> {
-    wanted.sort_unstable_by_key(|term| (term.doc_freq, term.key));
-    wanted.dedup_by_key(|term| term.key);
+    wanted.sort_unstable_by_key(|wanted| (wanted.doc_freq, wanted.term));
+    wanted.dedup_by_key(|wanted| wanted.term);
     let allowed = READ.max(documents / READ_SHARE);
     let mut read = 0_u32;
     let mut rank = 0;
@@ -168,12 +166,16 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
         if wanted.is_empty() {
             return Vec::new();
         }
-        let mut best = Best::new(count);
+        let mut best = Best::new(count, |place: Place| {
+            self.segments[place.segment as usize].ties[place.doc as usize]
+        });
         BLOCKS.with_borrow_mut(|block| {
             for (number, segment) in self.segments.iter().enumerate() {
-                let lists = wanted
+                let lists: Vec<_> = wanted
                     .iter()
-                    .map(|term| ((term.field)(&segment.fields).docs(term.number), term.points));
+                    .map(|wanted| (segment.found_by(wanted.term.0, wanted.number), wanted.points))
+                    .collect();
+                let lists = lists.iter().map(|(docs, points)| (&**docs, *points));
                 let mut lists: Vec<Rest<'_>> = lists.filter(|(docs, _)| !docs.is_empty()).collect();
                 while let Some(first) = lists.iter().map(|(docs, _)| docs[0]).min() {
                     let start = first - first % BLOCK as u32;
@@ -186,7 +188,7 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
     }
 
     /// Moves the points of a block that begins at `start` into `best`.
-    fn keep(&self, number: u32, start: u32, block: &mut Block, best: &mut Best) {
+    fn keep(&self, number: u32, start: u32, block: &mut Block, best: &mut Best<impl Fn(Place) -> u32>) {
         let segment = self.segments[number as usize];
         for &at in &block.touched[..block.count] {
             let doc = start + u32::from(at);
@@ -194,7 +196,7 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
             let weighted = u64::from(sum) * u64::from(self.weights[usize::from(segment.lengths[doc as usize])]);
             let place = Place { segment: number, doc };
             if weighted >= best.least && (self.visible)(place) {
-                best.offer((weighted, Reverse(segment.doc(doc).tie), place));
+                best.offer(weighted, place);
             }
         }
         block.count = 0;
@@ -262,26 +264,35 @@ fn before(docs: &[u32], end: u32) -> usize {
     from + near.partition_point(|doc| *doc < end)
 }
 
-/// The best documents so far; weighted points, then tie.
-struct Best {
+/// The best documents so far, by weighted points, then by tie. Ties are looked up only where they decide: the memory is
+/// far.
+struct Best<T> {
     count: usize,
+    tie: T,
     /// At most twice as many as wanted.
-    found: Vec<(u64, Reverse<u32>, Place)>,
+    found: Vec<(u64, Place)>,
+    most: u64,
     /// Less than this need not be offered.
     least: u64,
 }
 
-impl Best {
-    fn new(count: usize) -> Self {
+impl<T: Fn(Place) -> u32> Best<T> {
+    fn new(count: usize, tie: T) -> Self {
         Self {
             count,
+            tie,
             found: Vec::with_capacity(2 * count),
+            most: 0,
             least: 0,
         }
     }
 
-    fn offer(&mut self, found: (u64, Reverse<u32>, Place)) {
-        self.found.push(found);
+    fn offer(&mut self, weighted: u64, place: Place) {
+        if weighted > self.most {
+            self.most = weighted;
+            self.least = self.least.max(weighted / 100 * NEAR);
+        }
+        self.found.push((weighted, place));
         if self.found.len() == 2 * self.count {
             self.cut();
         }
@@ -289,22 +300,17 @@ impl Best {
 
     fn cut(&mut self) {
         if self.found.len() > self.count {
-            let (_, last, _) = self.found.select_nth_unstable_by(self.count - 1, |a, b| b.cmp(a));
-            self.least = last.0;
+            let tie = &self.tie;
+            let better = |a: &(u64, Place), b: &(u64, Place)| b.0.cmp(&a.0).then_with(|| tie(a.1).cmp(&tie(b.1)));
+            let (_, last, _) = self.found.select_nth_unstable_by(self.count - 1, better);
+            self.least = self.least.max(last.0);
             self.found.truncate(self.count);
         }
     }
 
     fn places(mut self) -> Vec<Place> {
         self.cut();
-        let most = self
-            .found
-            .iter()
-            .map(|(weighted, ..)| *weighted)
-            .max()
-            .unwrap_or_default();
-        let enough = most / 100 * NEAR;
-        let near = self.found.into_iter().filter(|(weighted, ..)| *weighted >= enough);
-        near.map(|(_, _, place)| place).collect()
+        let near = self.found.into_iter().filter(|(weighted, _)| *weighted >= self.least);
+        near.map(|(_, place)| place).collect()
     }
 }

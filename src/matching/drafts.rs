@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// Analysed entries that have no numbers yet.
 #[derive(Default)]
 pub struct Drafts {
+    /// Sum of the hashes of the entries, over everything that decides a search.
+    pub(super) content: u128,
     pub(super) items: Vec<Draft>,
     pub(super) docs: Vec<DraftDoc>,
     pub(super) units: Vec<Unit>,
@@ -27,7 +29,6 @@ pub struct Drafts {
 
 pub(super) struct Draft {
     pub(super) entry: Arc<Entry>,
-    pub(super) content: u128,
     pub(super) phrasings: usize,
     /// Words of the answer.
     pub(super) answer: usize,
@@ -60,12 +61,17 @@ impl Drafts {
         }
         let answer = analyzer.vocabulary(&answer_text(&entry.answer));
         self.answers.extend(&answer);
+        self.content = self.content.wrapping_add(content(&entry));
         self.items.push(Draft {
-            content: content(&entry),
             phrasings: entry.phrasings().count(),
             answer: answer.len(),
             entry,
         });
+    }
+
+    /// How many numbers the rows of its documents take.
+    pub fn row_numbers(&self) -> usize {
+        self.units.len() + self.words.len() + self.contrasts.len()
     }
 
     fn learn(&mut self, analysis: &Analysis) {
@@ -101,7 +107,7 @@ fn answer_text(answer: &Answer) -> Cow<'_, str> {
 }
 
 /// Hash of an entry. Of two processes that disagree on it, none is wrong: they share no cached matches.
-fn content(entry: &Entry) -> u128 {
+pub fn content(entry: &Entry) -> u128 {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
         (salt, entry).hash(&mut hasher);

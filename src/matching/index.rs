@@ -1,20 +1,20 @@
 //! The index over every phrasing of the bank.
 //!
 //! [`Index::search`] is the entry point. A document is one phrasing (the question or a similar question) of an entry;
-//! hits are entries, each by its best phrasing. Search goes in two steps: `candidates` names the phrasings worth a look,
-//! then every one of them is compared with the query in full. The bank lies in segments, a large one and small ones from
+//! hits are entries, each by its best phrasing; `search` says how they are found. The bank lies in segments, a large one and small ones from
 //! recent edits; [`Index::apply`] adds to them, [`Index::compacted`] makes them one again. Neither shows in a result:
 //! counts are those of the whole bank, and ties are broken by what the entries are.
 
-use super::candidates::{Place, gather};
-use super::drafts::Drafts;
-use super::features::{Features, Query};
-use super::segment::{Item, Segment, phrasing_text};
-use super::sounding::Sounding;
-use super::spelling::{Lexicon, Respelled};
-use super::tokenizer::{Analysis, Word};
+mod search;
+
+pub use search::Stage;
+pub(super) use search::{Breadth, Candidate, Ranking};
+
+use super::Analyzer;
+use super::drafts::{Drafts, content};
+use super::segment::{Item, Segment};
+use super::spelling::Lexicon;
 use super::vocabulary::Vocabulary;
-use super::{Analyzer, Guard, Hit, Matches, Score, confidence, effort, ranking};
 use crate::bank::{Channel, Entry, EntryId, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,53 +87,6 @@ pub struct Scope<'a> {
     pub category: Option<&'a str>,
 }
 
-/// A search with all its steps; what [`Index::search`] returns is cut from it.
-pub(super) struct Ranking<'a> {
-    /// As the cache is keyed.
-    pub normalized: String,
-    /// What was compared: normalised, with synonyms, respelled.
-    pub analysis: Analysis,
-    /// How the query was respelled, when it was.
-    pub respelled: Option<Respelled>,
-    /// Best first: by score, priority, id.
-    pub candidates: Vec<Candidate<'a>>,
-    /// Why the best must not be answered directly.
-    pub guard: Option<Guard>,
-}
-
-/// One entry, compared.
-#[derive(Clone, Copy)]
-pub(super) struct Candidate<'a> {
-    pub entry: &'a Arc<Entry>,
-    pub phrasing: u16,
-    pub features: Features,
-    /// [`ranking::score`] of the features.
-    pub raw: f64,
-    pub score: Score,
-}
-
-/// A part of a search that is done, for whoever measures it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The text is normalised and its terms are known.
-    Analysed,
-    /// It is respelled, and analysed anew where that changed it.
-    Respelled,
-    /// The phrasings to compare are found.
-    Gathered,
-    /// They are compared and in order.
-    Ranked,
-}
-
-/// Which phrasings are compared in full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Breadth {
-    /// Those that `candidates` finds.
-    Candidates,
-    /// Every visible one: slow, for judging the other.
-    Everything,
-}
-
 impl Index {
     /// Builds the index of a bank, on all cores. Of entries with one id the last counts.
     pub fn build(entries: impl IntoIterator<Item = Arc<Entry>>, analyzer: Arc<Analyzer>) -> Self {
@@ -152,8 +105,7 @@ impl Index {
             analyzer,
         };
         let drafts = drafts(&entries, &inner.analyzer);
-        let segment = Segment::of(drafts, &mut inner.vocabulary, &mut inner.lexicon);
-        inner.add(segment);
+        inner.add(drafts);
         inner.settle();
         Self { inner: Arc::new(inner) }
     }
@@ -172,8 +124,7 @@ impl Index {
                 drafts.push(Arc::clone(entry), &inner.analyzer);
             }
         }
-        let segment = Segment::of(vec![drafts], &mut inner.vocabulary, &mut inner.lexicon);
-        inner.add(segment);
+        inner.add(vec![drafts]);
         inner.merge_small();
         Self { inner: Arc::new(inner) }
     }
@@ -195,17 +146,6 @@ impl Index {
         inner.merge_from(0);
         inner.settle();
         Self { inner: Arc::new(inner) }
-    }
-
-    /// The at most `k` entries in `scope` that answer `query` best.
-    pub fn search(&self, query: &str, scope: Scope<'_>, k: usize) -> Matches {
-        self.rank(query, scope, Breadth::Candidates).into_matches(k)
-    }
-
-    /// As [`Index::search`], and tells `reached` each part as soon as it is done.
-    pub fn search_watched(&self, query: &str, scope: Scope<'_>, k: usize, reached: impl FnMut(Stage)) -> Matches {
-        let ranking = self.rank_watched(query, scope, Breadth::Candidates, reached);
-        ranking.into_matches(k)
     }
 
     /// The entry with that id, whatever its state.
@@ -271,64 +211,6 @@ impl Index {
     pub(super) fn parts(&self) -> &[Part] {
         &self.inner.parts
     }
-
-    /// Ranks every candidate.
-    pub(super) fn rank(&self, query: &str, scope: Scope<'_>, breadth: Breadth) -> Ranking<'_> {
-        self.rank_watched(query, scope, breadth, |_| {})
-    }
-
-    fn rank_watched(
-        &self,
-        query: &str,
-        scope: Scope<'_>,
-        breadth: Breadth,
-        mut reached: impl FnMut(Stage),
-    ) -> Ranking<'_> {
-        let inner = &*self.inner;
-        let normalized = inner.analyzer.normalize(query);
-        let typed = inner.analyzer.analyze_normalized(&normalized);
-        reached(Stage::Analysed);
-        let respelled = inner.lexicon.respell(&typed, &inner.vocabulary);
-        let analysis = match &respelled {
-            Some(respelled) => inner.analyzer.analyze_normalized(&respelled.text),
-            None => typed,
-        };
-        reached(Stage::Respelled);
-        let anyone = scope.category.is_none();
-        let visible = |place: Place| {
-            let part = &inner.parts[place.segment as usize];
-            part.is_alive(place.doc)
-                && ((anyone && part.segment.is_open(place.doc))
-                    || scope.admits(&part.segment.item(part.segment.doc(place.doc).item).entry))
-        };
-        let exact = inner.exact(&normalized, visible);
-        let sounding = Sounding::of(&analysis, &inner.vocabulary);
-        let mut places = inner.places(&analysis, &sounding, breadth, visible);
-        places.extend(&exact);
-        places.sort_unstable();
-        places.dedup();
-        reached(Stage::Gathered);
-        let read = respelled.as_ref().map_or(0, |respelled| respelled.read);
-        let mut candidates = inner.compare(&mut Query::new(&analysis, &sounding, read, &inner.vocabulary), &places);
-        for &place in &exact {
-            let id = &inner.item(place).entry.id;
-            let phrasing = inner.parts[place.segment as usize].segment.doc(place.doc).phrasing;
-            let same = |candidate: &&mut Candidate| candidate.entry.id == *id && candidate.score != Score::EXACT;
-            if let Some(candidate) = candidates.iter_mut().find(same) {
-                (candidate.score, candidate.phrasing) = (Score::EXACT, phrasing);
-            }
-        }
-        let candidates = in_order(&candidates);
-        let guard = confidence::guard(&analysis, &candidates, &inner.analyzer);
-        reached(Stage::Ranked);
-        Ranking {
-            normalized,
-            analysis,
-            respelled,
-            candidates,
-            guard,
-        }
-    }
 }
 
 /// Analyses entries, on all cores; a piece for each, in order.
@@ -377,10 +259,14 @@ impl Part {
 }
 
 impl Inner {
-    /// Takes in a segment of living entries whose terms are counted.
-    fn add(&mut self, segment: Segment) {
+    /// Takes in entries that have no like among the living.
+    fn add(&mut self, drafts: Vec<Drafts>) {
+        for part in &drafts {
+            self.content = self.content.wrapping_add(part.content);
+        }
+        let segment = Segment::of(drafts, &mut self.vocabulary, &mut self.lexicon);
         for item in 0..segment.entries() as u32 {
-            self.note(segment.item(item), 1);
+            self.note_boundaries(&segment.item(item).entry, 1);
         }
         if segment.entries() > 0 {
             self.push(segment);
@@ -395,13 +281,9 @@ impl Inner {
         });
     }
 
-    /// Notes that an entry has come (`by` 1) or gone (−1).
-    fn note(&mut self, item: &Item, by: i32) {
-        self.content = match by {
-            1 => self.content.wrapping_add(item.content),
-            _ => self.content.wrapping_sub(item.content),
-        };
-        for moment in [item.entry.valid_from, item.entry.valid_until].into_iter().flatten() {
+    /// Notes the moments at which an entry begins and ceases to apply: it has come (`by` 1) or gone (−1).
+    fn note_boundaries(&mut self, entry: &Entry, by: i32) {
+        for moment in [entry.valid_from, entry.valid_until].into_iter().flatten() {
             let boundaries = Arc::make_mut(&mut self.boundaries);
             let count = boundaries.entry(moment).or_default();
             *count = count.saturating_add_signed(by);
@@ -415,7 +297,9 @@ impl Inner {
         let Some((part, item)) = self.find(id) else { return };
         let segment = Arc::clone(&self.parts[part].segment);
         segment.discount(item, &mut self.vocabulary);
-        self.note(segment.item(item), -1);
+        let entry = &segment.item(item).entry;
+        self.content = self.content.wrapping_sub(content(entry));
+        self.note_boundaries(entry, -1);
         self.parts[part].kill(item);
     }
 
@@ -470,125 +354,6 @@ impl Inner {
     fn settle(&mut self) {
         self.vocabulary.settle();
         self.lexicon.settle();
-    }
-
-    fn doc_item(&self, place: Place) -> u32 {
-        self.parts[place.segment as usize].segment.doc(place.doc).item
-    }
-
-    fn item(&self, place: Place) -> &Item {
-        self.parts[place.segment as usize].segment.item(self.doc_item(place))
-    }
-
-    /// Visible documents whose normalised text is the query's.
-    fn exact(&self, normalized: &str, visible: impl Fn(Place) -> bool) -> Vec<Place> {
-        let mut found = Vec::new();
-        if normalized.is_empty() {
-            return found;
-        }
-        for (number, part) in self.parts.iter().enumerate() {
-            for doc in part.segment.normalized_as(Word::new(normalized)) {
-                let place = Place {
-                    segment: number as u32,
-                    doc,
-                };
-                let (item, phrasing) = (self.item(place), part.segment.doc(doc).phrasing);
-                let text = phrasing_text(&item.entry, phrasing);
-                if visible(place) && self.analyzer.normalize(text) == normalized {
-                    found.push(place);
-                }
-            }
-        }
-        found
-    }
-
-    /// Visible documents to compare, in order of place.
-    fn places(
-        &self,
-        query: &Analysis,
-        sounding: &Sounding,
-        breadth: Breadth,
-        visible: impl Fn(Place) -> bool,
-    ) -> Vec<Place> {
-        let segments: Vec<&Segment> = self.parts.iter().map(|part| &*part.segment).collect();
-        if breadth == Breadth::Candidates {
-            return gather(query, sounding, &segments, &self.vocabulary, visible);
-        }
-        let everywhere = (0..)
-            .zip(&segments)
-            .flat_map(|(segment, content)| (0..content.documents() as u32).map(move |doc| Place { segment, doc }));
-        everywhere.filter(|place| visible(*place)).collect()
-    }
-
-    /// One candidate per entry, by its best phrasing, unordered. Phrasings of one entry stand side by side in `places`.
-    fn compare(&self, query: &mut Query<'_>, places: &[Place]) -> Vec<Candidate<'_>> {
-        let segment = |place: &Place| &self.parts[place.segment as usize].segment;
-        // What is compared is far away in memory. Asked for beforehand, it comes all at once instead of one by one.
-        std::hint::black_box(
-            places
-                .iter()
-                .fold(0, |sum, place| sum ^ segment(place).touch(place.doc)),
-        );
-        let mut candidates: Vec<Candidate<'_>> = Vec::with_capacity(places.len());
-        let (mut entry, mut covered) = (None, 0);
-        for place in places {
-            let segment = segment(place);
-            let doc = segment.doc(place.doc);
-            let is_first = entry != Some((place.segment, doc.item));
-            if is_first {
-                (entry, covered) = (Some((place.segment, doc.item)), 0);
-            }
-            effort::spend(segment.row(place.doc).units.len());
-            let features = query.compare(segment.row(place.doc), segment.answer(doc.item), &mut covered);
-            let raw = ranking::standing(&features);
-            match candidates.last_mut() {
-                Some(last) if !is_first => {
-                    if raw > last.raw {
-                        (last.phrasing, last.features, last.raw) = (doc.phrasing, features, raw);
-                    }
-                    last.features.query_units = query.coverage(covered);
-                }
-                _ => candidates.push(Candidate {
-                    entry: &segment.item(doc.item).entry,
-                    phrasing: doc.phrasing,
-                    features,
-                    raw,
-                    score: Score::default(),
-                }),
-            }
-        }
-        ranking::with_rivals(&mut candidates, |candidate| &mut candidate.features);
-        for candidate in &mut candidates {
-            candidate.raw = ranking::score(&candidate.features);
-            candidate.score = confidence::calibrate(candidate.raw);
-        }
-        candidates
-    }
-}
-
-/// Best first: by score, priority, id.
-fn in_order<'a>(candidates: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
-    let mut order: Vec<&Candidate<'a>> = candidates.iter().collect();
-    order.sort_unstable_by(|a, b| {
-        let better = b.score.cmp(&a.score);
-        let better = better.then_with(|| b.entry.priority.cmp(&a.entry.priority));
-        better.then_with(|| a.entry.id.cmp(&b.entry.id))
-    });
-    order.into_iter().copied().collect()
-}
-
-impl Ranking<'_> {
-    /// The best `k`.
-    pub(super) fn into_matches(self, k: usize) -> Matches {
-        let hit = |candidate: Candidate<'_>| Hit {
-            entry: Arc::clone(candidate.entry),
-            score: candidate.score,
-            phrasing: candidate.phrasing,
-        };
-        Matches {
-            hits: self.candidates.into_iter().take(k).map(hit).collect(),
-            guard: self.guard,
-        }
     }
 }
 

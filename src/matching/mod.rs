@@ -57,7 +57,7 @@ impl Score {
 
     /// Rounds to the nearest step; what lies outside 0–1, or is not a number, is moved inside.
     pub fn new(confidence: f64) -> Self {
-        Self((confidence.clamp(0.0, 1.0) * 10_000.0).round() as u16)
+        Self((confidence.clamp(0.0, 1.0) * 10_000.0 + 0.5) as u16)
     }
 
     /// From steps of 1/10,000; more than 10,000 are 10,000.

@@ -1,10 +1,11 @@
 //! Postings: which documents of a segment hold a term.
 //!
-//! [`Lists`] is built in one go and never changes. A document is one phrasing, numbered from 0 within its segment. Each
+//! [`Lists`] is built in one go and never changes; [`PackedLists`] is smaller and slower. A document is one phrasing, numbered from 0 within its segment. Each
 //! term of a document counts once: questions are too short for term frequency to say anything (FAQ benchmark: within
 //! noise).
 
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// BM25 (Robertson & Zaragoza 2009, §3): how fast repeated terms saturate; with binary frequencies, the strength of `B`.
 const K1: f64 = 1.2;
@@ -33,6 +34,27 @@ enum Directory {
 impl Default for Directory {
     fn default() -> Self {
         Self::Dense(Vec::new())
+    }
+}
+
+impl Directory {
+    /// `None` when there is no list of that number.
+    fn span(&self, number: u32) -> Option<Range<usize>> {
+        let (start, end) = match self {
+            Self::Dense(starts) => {
+                let at = number as usize;
+                (*starts.get(at)?, *starts.get(at + 1)?)
+            }
+            Self::Sparse(spans) => *spans.get(&number)?,
+        };
+        Some(start as usize..end as usize)
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(starts) => starts.capacity() * 4,
+            Self::Sparse(spans) => spans.capacity() * 13,
+        }
     }
 }
 
@@ -98,17 +120,7 @@ impl Lists {
 
     /// The documents holding the term with that number, ascending; empty when none does.
     pub fn docs(&self, number: u32) -> &[u32] {
-        let span = match &self.directory {
-            Directory::Dense(starts) => {
-                let at = number as usize;
-                starts
-                    .get(at)
-                    .zip(starts.get(at + 1))
-                    .map(|(start, end)| (*start, *end))
-            }
-            Directory::Sparse(spans) => spans.get(&number).copied(),
-        };
-        span.map_or(&[], |(start, end)| &self.docs[start as usize..end as usize])
+        self.directory.span(number).map_or(&[], |span| &self.docs[span])
     }
 
     /// Every term that occurs, with the number of its documents, in no order.
@@ -125,12 +137,87 @@ impl Lists {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        let directory = match &self.directory {
-            Directory::Dense(starts) => starts.len() * 4,
-            Directory::Sparse(spans) => spans.capacity() * 13,
-        };
-        directory + self.docs.len() * 4
+        self.directory.bytes() + self.docs.len() * 4
     }
+}
+
+/// [`Lists`] for a field that is read rarely: less memory, more time.
+#[derive(Debug, Clone, Default)]
+pub struct PackedLists {
+    directory: Directory,
+    /// Of each list the first document and the distance from each to the next, seven bits a byte, the low ones first; the
+    /// eighth bit: more follow.
+    bytes: Vec<u8>,
+}
+
+impl PackedLists {
+    /// The same lists; nothing of the order of terms is lost.
+    pub fn pack(lists: &Lists) -> Self {
+        let mut bytes = Vec::with_capacity(lists.docs.len() * 2);
+        let mut pack = |docs: &[u32]| {
+            let start = bytes.len() as u32;
+            let mut before = 0;
+            for doc in docs {
+                push_packed(&mut bytes, doc - before);
+                before = *doc;
+            }
+            (start, bytes.len() as u32)
+        };
+        let directory = match &lists.directory {
+            Directory::Dense(starts) => {
+                let spans = starts
+                    .windows(2)
+                    .map(|span| &lists.docs[span[0] as usize..span[1] as usize]);
+                let ends = spans.map(|docs| pack(docs).1);
+                Directory::Dense(std::iter::once(0).chain(ends).collect())
+            }
+            Directory::Sparse(spans) => Directory::Sparse(
+                spans
+                    .iter()
+                    .map(|(term, (start, end))| (*term, pack(&lists.docs[*start as usize..*end as usize])))
+                    .collect(),
+            ),
+        };
+        bytes.shrink_to_fit();
+        Self { directory, bytes }
+    }
+
+    /// The documents holding the term with that number, ascending; none when nobody does.
+    pub fn docs(&self, number: u32) -> impl Iterator<Item = u32> {
+        let mut rest = self.directory.span(number).map_or(&[][..], |span| &self.bytes[span]);
+        let mut doc = 0;
+        std::iter::from_fn(move || {
+            doc += take_packed(&mut rest)?;
+            Some(doc)
+        })
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.directory.bytes() + self.bytes.len()
+    }
+}
+
+fn push_packed(bytes: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// `None` at the end.
+fn take_packed(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0;
+    for shift in (0..).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    Some(number)
 }
 
 /// BM25's weight of one occurrence in a document of `length` units where `average` is usual; 1 at the average.
@@ -155,6 +242,33 @@ mod tests {
             let mut frequencies = lists.frequencies();
             frequencies.sort_unstable();
             assert_eq!(frequencies, [(1, 2), (2, 2)]);
+        }
+    }
+
+    #[test]
+    fn packing_loses_nothing() {
+        // Distances of one byte to five.
+        let numbers: Vec<u32> = (0..32).map(|bit| 1 << bit).chain([u32::MAX]).collect();
+        let mut bytes = Vec::new();
+        for number in &numbers {
+            push_packed(&mut bytes, *number);
+        }
+        let mut rest = bytes.as_slice();
+        assert_eq!(
+            std::iter::from_fn(|| take_packed(&mut rest)).collect::<Vec<_>>(),
+            numbers
+        );
+
+        let documents: Vec<Vec<u32>> = (0..1_000_u32)
+            .map(|doc| (0..9).filter(|term| doc % (1 << term) == 0).collect())
+            .collect();
+        let documents = documents.iter().map(Vec::as_slice);
+        for lists in [Lists::dense(documents.clone(), 12), Lists::sparse(documents)] {
+            let packed = PackedLists::pack(&lists);
+            for term in 0..13 {
+                assert_eq!(packed.docs(term).collect::<Vec<_>>(), lists.docs(term), "{term}");
+            }
+            assert!(packed.bytes() < lists.bytes());
         }
     }
 }

@@ -7,11 +7,12 @@
 use super::drafts::{Draft, Drafts};
 use super::features::denies;
 use super::pinyin::Syllable;
-use super::postings::Lists;
+use super::postings::{Lists, PackedLists};
 use super::spelling::Lexicon;
 use super::tokenizer::{Bigram, Contrasted, SoundBigram, Unit, Word};
 use super::vocabulary::{Terms, Vocabulary};
 use crate::bank::{Entry, State};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Entries with their phrasings, by id.
@@ -35,26 +36,31 @@ pub struct Segment {
     pub top_priority: i8,
     /// Units of each document, at most 255: what length weights are read by.
     pub lengths: Vec<u8>,
-    #[expect(missing_docs, reason = "a field each")]
-    pub fields: Fields<Lists>,
+    /// Of each document: orders what is otherwise equal, the same in every segment.
+    pub ties: Vec<u32>,
+    words: Lists,
+    units: Lists,
+    bigrams: Lists,
+    sounds: PackedLists,
 }
 
-/// One thing for each field that has lists.
-#[derive(Debug, Clone, Copy, Default)]
-#[expect(missing_docs, reason = "a field each")]
-pub struct Fields<T> {
-    pub words: T,
-    pub units: T,
-    pub bigrams: T,
-    pub sounds: T,
+/// What documents are found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// jieba's words.
+    Words,
+    /// Pairs of neighbouring units.
+    Bigrams,
+    /// Characters, and runs of letters or digits.
+    Units,
+    /// Pairs of neighbouring syllables.
+    Sounds,
 }
 
 /// One entry of a segment.
 pub struct Item {
     #[expect(missing_docs, reason = "the type says it")]
     pub entry: Arc<Entry>,
-    /// Hash of everything that decides a search.
-    pub content: u128,
     /// The entry's, as far as it fits.
     pub priority: i8,
     docs_end: u32,
@@ -73,13 +79,11 @@ pub struct Doc {
     pub phrasing: u16,
     /// Whether it denies something.
     pub denies: bool,
-    /// Orders what is otherwise equal, the same in every segment.
-    pub tie: u32,
     /// Where its row begins, and what it has of each.
     row: u32,
     units: u16,
     words: u16,
-    contrasts: u16,
+    contrasts: u8,
 }
 
 /// A phrasing as ranking reads it.
@@ -124,7 +128,13 @@ impl Sieve {
 impl AnswerWords<'_> {
     /// Whether the word with that number is among them.
     pub fn hold(self, number: u32) -> bool {
-        self.sieve.may_hold(number) && self.numbers.binary_search(&number).is_ok()
+        /// Looking at all of a short list, several at a time, beats a search that waits for each step.
+        const SHORT: usize = 64;
+        self.sieve.may_hold(number)
+            && match self.numbers.len() {
+                ..=SHORT => self.numbers.contains(&number),
+                _ => self.numbers.binary_search(&number).is_ok(),
+            }
     }
 }
 
@@ -132,14 +142,20 @@ impl Segment {
     /// Of drafts, which have each id once and stand in the order of ids. Their terms are counted in `vocabulary`.
     pub fn of(drafts: Vec<Drafts>, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) -> Self {
         let mut segment = Self::default();
+        segment.reserve(
+            drafts.iter().map(|draft| draft.items.len()).sum(),
+            drafts.iter().map(|draft| draft.docs.len()).sum(),
+            drafts.iter().map(Drafts::row_numbers).sum(),
+            drafts.iter().map(|draft| draft.answers.len()).sum(),
+        );
         for draft in drafts {
             for (word, spelled) in &draft.spellings {
                 lexicon.learn(spelled, vocabulary.words.number_or_new(word.0));
             }
             segment.take(draft, vocabulary, lexicon);
         }
-        segment.file(vocabulary);
-        segment.count(vocabulary);
+        let sounds = segment.file(vocabulary);
+        segment.count(&sounds, vocabulary);
         segment
     }
 
@@ -153,11 +169,44 @@ impl Segment {
         }
         living.sort_by(|a, b| parts[a.0].item(a.1).entry.id.cmp(&parts[b.0].item(b.1).entry.id));
         let mut merged = Self::default();
+        let sum = |of: fn(&Self) -> usize| parts.iter().map(|part| of(part)).sum();
+        merged.reserve(
+            living.len(),
+            sum(|part| part.docs.len()),
+            sum(|part| part.rows.len()),
+            sum(|part| part.answers.len()),
+        );
         for (part, item) in living {
             merged.copy(parts[part], item);
         }
+        merged.shrink();
         merged.file(vocabulary);
         merged
+    }
+
+    /// Makes room for so many items, documents, numbers in rows and words of answers.
+    fn reserve(&mut self, items: usize, docs: usize, rows: usize, answers: usize) {
+        self.items.reserve_exact(items);
+        self.docs.reserve_exact(docs);
+        self.open.reserve_exact(docs.div_ceil(64));
+        self.normalized.reserve_exact(docs);
+        self.lengths.reserve_exact(docs);
+        self.ties.reserve_exact(docs);
+        self.rows.reserve_exact(rows);
+        self.answers.reserve_exact(answers);
+    }
+
+    /// Gives back what dead entries leave free, where that is much.
+    fn shrink(&mut self) {
+        if self.docs.len() * 8 < self.docs.capacity() * 7 {
+            self.items.shrink_to_fit();
+            self.docs.shrink_to_fit();
+            self.normalized.shrink_to_fit();
+            self.lengths.shrink_to_fit();
+            self.ties.shrink_to_fit();
+            self.rows.shrink_to_fit();
+            self.answers.shrink_to_fit();
+        }
     }
 
     fn take(&mut self, drafts: Drafts, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) {
@@ -168,7 +217,6 @@ impl Segment {
         let mut docs = drafts.docs.into_iter();
         for Draft {
             entry,
-            content,
             phrasings,
             answer,
         } in drafts.items
@@ -200,11 +248,10 @@ impl Segment {
                         item: self.items.len() as u32,
                         phrasing,
                         denies,
-                        tie: tie(&entry, phrasing),
                         row: row as u32,
                         units: doc.units as u16,
                         words: doc.words as u16,
-                        contrasts: doc.contrasts as u16,
+                        contrasts: doc.contrasts.min(255) as u8,
                     },
                 );
             }
@@ -213,7 +260,7 @@ impl Segment {
             self.answers
                 .extend(answer.map(|word| vocabulary.words.number_or_new(word.0)));
             self.answers[start..].sort_unstable();
-            self.push_item(entry, content);
+            self.push_item(entry);
         }
     }
 
@@ -231,12 +278,13 @@ impl Segment {
             self.push_doc(&source.entry, from.normalized[at as usize], copy);
         }
         self.answers.extend(from.answer(item).numbers);
-        self.push_item(Arc::clone(&source.entry), source.content);
+        self.push_item(Arc::clone(&source.entry));
     }
 
     fn push_doc(&mut self, entry: &Entry, normalized: Word, doc: Doc) {
         let at = self.docs.len();
         self.lengths.push(doc.units.min(255) as u8);
+        self.ties.push(tie(entry, doc.phrasing));
         self.normalized.push(normalized);
         self.docs.push(doc);
         if at.is_multiple_of(64) {
@@ -245,7 +293,7 @@ impl Segment {
         self.open[at / 64] |= u64::from(is_open(entry)) << (at % 64);
     }
 
-    fn push_item(&mut self, entry: Arc<Entry>, content: u128) {
+    fn push_item(&mut self, entry: Arc<Entry>) {
         let answers_start = self.items.last().map_or(0, |last| last.answers_start + last.answers);
         let answer = &self.answers[answers_start as usize..];
         let priority = entry.priority.clamp(i8::MIN.into(), i8::MAX.into()) as i8;
@@ -256,15 +304,14 @@ impl Segment {
                 .fold(Sieve::default(), |sieve, number| sieve.with(*number)),
             priority,
             entry,
-            content,
             docs_end: self.docs.len() as u32,
             answers_start,
             answers: self.answers.len() as u32 - answers_start,
         });
     }
 
-    /// Makes the inverted lists.
-    fn file(&mut self, vocabulary: &mut Vocabulary) {
+    /// Makes the inverted lists; returns those of sounds as they were before they were packed.
+    fn file(&mut self, vocabulary: &mut Vocabulary) -> Lists {
         let (mut bigrams, mut bigrams_ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
         let (mut sounds, mut sounds_ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
         for at in 0..self.docs.len() as u32 {
@@ -279,33 +326,26 @@ impl Segment {
             sounds_ends.push(sounds.len());
         }
         let rows = || (0..self.docs.len() as u32).map(|at| self.row(at));
-        self.fields = Fields {
-            words: Lists::build(rows().map(|row| row.words), vocabulary.words.numbers()),
-            units: Lists::build(rows().map(|row| row.units), vocabulary.units.numbers()),
-            bigrams: Lists::build(pieces(&bigrams, &bigrams_ends), vocabulary.bigrams.numbers()),
-            sounds: Lists::build(pieces(&sounds, &sounds_ends), vocabulary.sounds.numbers()),
-        };
+        let words = Lists::build(rows().map(|row| row.words), vocabulary.words.numbers());
+        let units = Lists::build(rows().map(|row| row.units), vocabulary.units.numbers());
+        (self.words, self.units) = (words, units);
+        self.bigrams = Lists::build(pieces(&bigrams, &bigrams_ends), vocabulary.bigrams.numbers());
+        let sounds = Lists::build(pieces(&sounds, &sounds_ends), vocabulary.sounds.numbers());
+        self.sounds = PackedLists::pack(&sounds);
         let firsts = (0..self.docs.len() as u32).map(|at| &self.units(at)[..self.units(at).len().min(1)]);
         self.firsts = Lists::build(firsts, vocabulary.units.numbers());
         self.by_normalized = (0..self.docs.len() as u32).collect();
         let normalized = &self.normalized;
         self.by_normalized
             .sort_unstable_by_key(|at| (normalized[*at as usize], *at));
-        self.rows.shrink_to_fit();
-        self.answers.shrink_to_fit();
+        sounds
     }
 
     /// Counts the terms of every document.
-    fn count(&self, vocabulary: &mut Vocabulary) {
-        let Fields {
-            words,
-            units,
-            bigrams,
-            sounds,
-        } = &self.fields;
-        vocabulary.words.count_all(&words.frequencies());
-        vocabulary.units.count_all(&units.frequencies());
-        vocabulary.bigrams.count_all(&bigrams.frequencies());
+    fn count(&self, sounds: &Lists, vocabulary: &mut Vocabulary) {
+        vocabulary.words.count_all(&self.words.frequencies());
+        vocabulary.units.count_all(&self.units.frequencies());
+        vocabulary.bigrams.count_all(&self.bigrams.frequencies());
         vocabulary.sounds.count_all(&sounds.frequencies());
         for item in 0..self.items.len() as u32 {
             self.count_entry(item, vocabulary, 1);
@@ -378,6 +418,16 @@ impl Segment {
         self.docs.len()
     }
 
+    /// The documents holding a term of that number, ascending.
+    pub fn found_by(&self, field: Field, number: u32) -> Cow<'_, [u32]> {
+        match field {
+            Field::Words => self.words.docs(number).into(),
+            Field::Bigrams => self.bigrams.docs(number).into(),
+            Field::Units => self.units.docs(number).into(),
+            Field::Sounds => self.sounds.docs(number).collect(),
+        }
+    }
+
     #[expect(missing_docs, reason = "the names say it")]
     pub fn item(&self, item: u32) -> &Item {
         &self.items[item as usize]
@@ -396,8 +446,7 @@ impl Segment {
 
     /// [`Word::new`] of the id of a document's entry, without a look at the entry.
     pub fn id_hash(&self, doc: u32) -> u32 {
-        let doc = self.doc(doc);
-        doc.tie.wrapping_sub(u32::from(doc.phrasing))
+        self.ties[doc as usize].wrapping_sub(u32::from(self.doc(doc).phrasing))
     }
 
     /// The documents of an entry.
@@ -474,17 +523,18 @@ impl Segment {
                 "documents",
                 self.docs.capacity() * size_of::<Doc>()
                     + self.items.capacity() * size_of::<Item>()
-                    + self.lengths.len(),
+                    + self.lengths.capacity()
+                    + numbers(&self.ties),
             ),
             (
                 "exact texts",
                 self.normalized.capacity() * 4 + numbers(&self.by_normalized),
             ),
-            ("lists of words", self.fields.words.bytes()),
-            ("lists of units", self.fields.units.bytes()),
+            ("lists of words", self.words.bytes()),
+            ("lists of units", self.units.bytes()),
             ("lists of firsts", self.firsts.bytes()),
-            ("lists of bigrams", self.fields.bigrams.bytes()),
-            ("lists of sounds", self.fields.sounds.bytes()),
+            ("lists of bigrams", self.bigrams.bytes()),
+            ("lists of sounds", self.sounds.bytes()),
         ]
     }
 }

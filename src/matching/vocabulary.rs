@@ -5,6 +5,7 @@
 //! Numbers are handles: they depend on the history of edits, and nothing that shows in a result may be ordered by them.
 
 use super::pinyin::Syllable;
+use super::segment::Field;
 use super::tokenizer::Unit;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, LazyLock};
@@ -163,6 +164,16 @@ impl Default for Vocabulary {
 }
 
 impl Vocabulary {
+    /// The terms of a field.
+    pub fn terms(&self, field: Field) -> &Terms {
+        match field {
+            Field::Words => &self.words,
+            Field::Bigrams => &self.bigrams,
+            Field::Units => &self.units,
+            Field::Sounds => &self.sounds,
+        }
+    }
+
     /// Mean units of a phrasing.
     pub fn average_length(&self) -> f64 {
         self.total_units as f64 / f64::from(self.documents.max(1))

@@ -138,6 +138,31 @@ fn an_exact_phrasing_wins_with_certainty_unless_two_entries_have_it() {
 }
 
 #[test]
+fn of_many_entries_with_the_same_question_the_first_by_priority_and_id_are_shown() {
+    let same = |number: u32| {
+        let id = format!("n{:03}", number * 7 % 200);
+        let mut entry = entry(&id, "科创板怎么开户？", &[], &format!("答案{number}"));
+        entry.priority = i32::from(number % 50 == 49);
+        entry
+    };
+    let bank: Vec<Entry> = (0..200).map(same).collect();
+    let mut expected: Vec<&Entry> = bank.iter().collect();
+    expected.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.id.cmp(&b.id)));
+    let whole = index(bank.clone());
+    let edits: Vec<Change> = bank.iter().cloned().map(Arc::new).map(Change::Put).collect();
+    let edited = edits
+        .chunks(9)
+        .fold(index(Vec::new()), |index, edits| index.apply(edits));
+    for index in [whole, edited] {
+        let found = index.search("科创板 怎么开户", scope(), 50);
+        assert!(found.hits.iter().all(|hit| hit.score == Score::EXACT));
+        let ids: Vec<&str> = found.hits.iter().map(|hit| hit.entry.id.as_str()).collect();
+        let expected: Vec<&str> = expected[..50].iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[test]
 fn a_contrast_is_never_answered_directly() {
     let mut bank = small_bank();
     bank.retain(|entry| entry.id.as_str() != "out");

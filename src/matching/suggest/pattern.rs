@@ -7,8 +7,7 @@
 //! Gonnet 1992).
 
 use crate::matching::pinyin::{self, Syllable};
-use crate::matching::postings::Lists;
-use crate::matching::segment::Fields;
+use crate::matching::segment::Field;
 use crate::matching::spelling::Lexicon;
 use crate::matching::tokenizer::{Bigram, SoundBigram, Unit, units};
 use crate::matching::vocabulary::Vocabulary;
@@ -63,13 +62,8 @@ struct Known {
     numbers: Vec<u32>,
 }
 
-/// An inverted list, by the number of its term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Listed {
-    Unit(u32),
-    Bigram(u32),
-    Sound(u32),
-}
+/// An inverted list: its field and the number of its term.
+pub type Listed = (Field, u32);
 
 /// What is typed, ready to be compared with rows of unit numbers.
 pub struct Pattern {
@@ -335,7 +329,10 @@ impl Holding {
     fn of(mut lists: Vec<Listed>, vocabulary: &Vocabulary) -> Self {
         lists.sort_unstable();
         lists.dedup();
-        let documents = lists.iter().map(|list| list.doc_freq(vocabulary)).sum();
+        let documents = lists
+            .iter()
+            .map(|(field, number)| vocabulary.terms(*field).doc_freq(*number) as usize)
+            .sum();
         Self { lists, documents }
     }
 }
@@ -350,7 +347,7 @@ impl Known {
     }
 
     fn units(&self) -> impl Iterator<Item = Listed> {
-        self.numbers.iter().map(|number| Listed::Unit(*number))
+        self.numbers.iter().map(|number| (Field::Units, *number))
     }
 
     /// Lists that hold whatever takes this step and, unless it is the last, one of those that follow.
@@ -362,7 +359,7 @@ impl Known {
         for next in known.iter().filter(|next| next.step.from == self.step.to) {
             if let (Means::Exactly(first), Means::Exactly(second)) = (&self.step.means, &next.step.means) {
                 let number = vocabulary.bigrams.number(Bigram::new(*first, *second).0);
-                lists.extend(number.map(Listed::Bigram));
+                lists.extend(number.map(|number| (Field::Bigrams, number)));
                 continue;
             }
             let (Some(firsts), Some(seconds)) = (self.step.means.sounds(), next.step.means.sounds()) else {
@@ -372,29 +369,9 @@ impl Known {
                 .iter()
                 .flat_map(|first| seconds.iter().map(|second| SoundBigram::new(*first, *second)));
             let numbers = pairs.filter_map(|pair| vocabulary.sounds.number(pair.0));
-            lists.extend(numbers.map(Listed::Sound));
+            lists.extend(numbers.map(|number| (Field::Sounds, number)));
         }
         lists
-    }
-}
-
-impl Listed {
-    fn doc_freq(self, vocabulary: &Vocabulary) -> usize {
-        let doc_freq = match self {
-            Self::Unit(number) => vocabulary.units.doc_freq(number),
-            Self::Bigram(number) => vocabulary.bigrams.doc_freq(number),
-            Self::Sound(number) => vocabulary.sounds.doc_freq(number),
-        };
-        doc_freq as usize
-    }
-
-    /// The documents of a segment that it lists.
-    pub fn docs(self, fields: &Fields<Lists>) -> &[u32] {
-        match self {
-            Self::Unit(number) => fields.units.docs(number),
-            Self::Bigram(number) => fields.bigrams.docs(number),
-            Self::Sound(number) => fields.sounds.docs(number),
-        }
     }
 }
 
