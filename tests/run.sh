@@ -10,12 +10,14 @@ set -euo pipefail
 exec </dev/null
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# command or file|Debian package|what for
+# command, or file with wildcards|Debian package|what for
 needs='
 gcc|gcc|the C parts of dependencies: SQLite, ring, jemalloc
 /usr/include/stdio.h|libc6-dev|as gcc
 make|make|building jemalloc
 redis-server|redis-server|the tests of the Redis store, each with a server of its own on a socket of its own
+/usr/sbin/mariadbd|mariadb-server|the tests on MySQL, on a server of their own in a temporary folder
+/usr/lib/postgresql/*/bin/initdb|postgresql|the tests on PostgreSQL, likewise
 systemd-analyze|systemd|the test of the unit files
 systemd-sysusers|systemd|the test of the file that makes the user wxfaq
 prlimit|util-linux|the test of a daemon without descriptors
@@ -35,7 +37,7 @@ export CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} PATH
 missing_packages() {
     local need package why
     while IFS='|' read -r need package why; do
-        if [[ -n $need && ! -e $need ]] && ! command -v "$need" >/dev/null; then
+        if [[ -n $need ]] && ! compgen -G "$need" >/dev/null && ! command -v "$need" >/dev/null; then
             echo "missing: $need ($why); install with: apt-get install $package" >&2
             echo "$package"
         fi

@@ -138,12 +138,19 @@ async fn database(config: &Config) -> Vec<Finding> {
         }
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
+    let version = match database.version().await {
+        Ok(version) => version,
+        Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
+    };
     let bank = match database.questions().load().await {
         Ok((revision, entries)) if entries.is_empty() => {
-            let detail = format!("revision {revision}, the bank is empty: fill it with `wxfaq import FILE`");
+            let detail = format!("{version}, revision {revision}, the bank is empty: fill it with `wxfaq import FILE`");
             finding("database", Verdict::Warning { detail })
         }
-        Ok((revision, entries)) => good("database", format!("revision {revision}, {} entries", entries.len())),
+        Ok((revision, entries)) => good(
+            "database",
+            format!("{version}, revision {revision}, {} entries", entries.len()),
+        ),
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
     let mut findings = vec![bank];

@@ -74,7 +74,7 @@ impl From<&OpenError> for Exit {
     fn from(error: &OpenError) -> Self {
         match error {
             OpenError::Configuration(_) | OpenError::Newer { .. } => Self::Configuration,
-            OpenError::Absent(_) => Self::Unavailable,
+            OpenError::Absent(_) | OpenError::NoDatabase { .. } => Self::Unavailable,
             OpenError::Store(error) => error.into(),
         }
     }

@@ -204,7 +204,7 @@ async fn what_keeps_a_command_from_running_has_its_exit_code() {
         exit(&bench.write("empty.jsonl", "\n"), Mode::Replace).await,
         Exit::BadData
     );
-    let error = export::run(Path::new("/out.csv"), "mysql://h/d").await.unwrap_err();
+    let error = export::run(Path::new("/out.csv"), "mysql://h").await.unwrap_err();
     assert_eq!(error.exit(), Exit::Configuration);
     let error = export::run(&bench.path("absent/out.csv"), &bench.url("bank.db"))
         .await

@@ -14,6 +14,7 @@ mod wechat_api;
 mod wechat_commands;
 mod fallback;
 mod questions;
+mod databases;
 mod import;
 mod matching;
 mod dialog;

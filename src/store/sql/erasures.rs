@@ -62,8 +62,7 @@ impl ErasureQueue {
         let dialect = self.database.dialect;
         let select = "SELECT account, pseudonym, asked_at FROM erasure ORDER BY asked_at, account, pseudonym LIMIT ?";
         let query = sqlx::query(dialect.sql(select)).bind(BATCH);
-        let rows = query.fetch_all(&self.database.pool).await;
-        let rows = rows.map_err(|error| dialect.error(&error))?;
+        let rows = self.database.answer(query.fetch_all(&self.database.pool)).await?;
         let mut erased = Vec::new();
         for row in &rows {
             let read = |error: sqlx::Error| dialect.error(&error);
@@ -91,8 +90,7 @@ impl ErasureQueue {
             let query = sqlx::query(dialect.sql(&select))
                 .bind(follower.account.clone())
                 .bind(follower.pseudonym.clone());
-            let rows = query.fetch_all(&self.database.pool).await;
-            let rows = rows.map_err(|error| dialect.error(&error))?;
+            let rows = self.database.answer(query.fetch_all(&self.database.pool)).await?;
             if !rows.is_empty() {
                 kept.insert(*table, rows.iter().map(shown).collect());
             }
@@ -101,7 +99,6 @@ impl ErasureQueue {
     }
 
     async fn erase(&self, follower: &Follower, asked_at: i64, now: i64) -> Result<u64, StoreError> {
-        let dialect = self.database.dialect;
         let mut transaction = self.database.begin_write().await?;
         let mut rows = 0;
         for table in self.tables {
@@ -113,8 +110,7 @@ impl ErasureQueue {
             let delete = "DELETE FROM erasure WHERE account = ? AND pseudonym = ? AND asked_at = ?";
             self.delete(&mut transaction, delete, follower, Some(asked_at)).await?;
         }
-        let committed = transaction.commit().await;
-        committed.map_err(|error| dialect.error(&error))?;
+        self.database.commit(transaction).await?;
         Ok(rows)
     }
 
@@ -132,8 +128,8 @@ impl ErasureQueue {
         if let Some(asked_at) = asked_at {
             query = query.bind(asked_at);
         }
-        let deleted = query.execute(&mut **transaction).await;
-        Ok(deleted.map_err(|error| dialect.error(&error))?.rows_affected())
+        let deleted = self.database.answer(query.execute(&mut **transaction)).await?;
+        Ok(deleted.rows_affected())
     }
 
     async fn note(&self, follower: &Follower, asked_at: i64) -> Result<(), StoreError> {
@@ -146,10 +142,8 @@ impl ErasureQueue {
             .bind(follower.account.clone())
             .bind(follower.pseudonym.clone())
             .bind(asked_at);
-        let inserted = query.execute(&mut *transaction).await;
-        inserted.map_err(|error| dialect.error(&error))?;
-        let committed = transaction.commit().await;
-        committed.map_err(|error| dialect.error(&error))
+        self.database.answer(query.execute(&mut *transaction)).await?;
+        self.database.commit(transaction).await
     }
 
     /// Writes down what could not be written when it was asked.

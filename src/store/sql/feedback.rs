@@ -67,11 +67,14 @@ const ROWS: &str = "SELECT account, useful, comment, score, given_at FROM feedba
 impl FeedbackLog for Feedback {
     async fn write(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        // Everybody writes in the same order, so that two instances wait for one another and not each for the other. Words
+        // about one answer stay in theirs.
+        let mut rows: Vec<&FeedbackRow> = rows.iter().collect();
+        rows.sort_by_cached_key(|row| row.id());
         for row in rows {
             self.write_one(&mut transaction, row).await?;
         }
-        let committed = transaction.commit().await;
-        committed.map_err(|error| self.database.dialect.error(&error))
+        self.database.commit(transaction).await
     }
 }
 
@@ -88,7 +91,8 @@ impl Feedback {
         let dialect = self.database.dialect;
         let id = row.id();
         let comment = match &row.word {
-            Word::Comment(text) => text.chars().take(MAX_COMMENT_CHARS).collect(),
+            // PostgreSQL keeps no NUL, and a caller of the API may send one.
+            Word::Comment(text) => text.chars().filter(|c| *c != '\0').take(MAX_COMMENT_CHARS).collect(),
             Word::Useful | Word::Useless => String::new(),
         };
         let useful = i64::from(row.word == Word::Useful);
@@ -97,7 +101,7 @@ impl Feedback {
             Word::Useful | Word::Useless => sqlx::query(dialect.sql(UPDATE_VERDICT)).bind(useful),
         };
         let updated = update.bind(row.given_at).bind(id.clone()).execute(&mut **transaction);
-        if updated.await.map_err(|error| dialect.error(&error))?.rows_affected() > 0 {
+        if self.database.answer(updated).await?.rows_affected() > 0 {
             return Ok(());
         }
         let insert = sqlx::query(dialect.sql(INSERT))
@@ -110,8 +114,8 @@ impl Feedback {
             .bind(useful)
             .bind(comment)
             .bind(row.given_at);
-        let inserted = insert.execute(&mut **transaction).await;
-        inserted.map(drop).map_err(|error| dialect.error(&error))
+        self.database.answer(insert.execute(&mut **transaction)).await?;
+        Ok(())
     }
 
     /// Entries with feedback: most 没用 first, then by id. `entry`: only that one.
@@ -130,7 +134,7 @@ impl Feedback {
         let mut transaction = self.database.begin_read().await?;
         let read = |error: sqlx::Error| dialect.error(&error);
         let mut entries = BTreeMap::new();
-        for row in query.fetch_all(&mut *transaction).await.map_err(read)? {
+        for row in self.database.answer(query.fetch_all(&mut *transaction)).await? {
             let id: String = row.try_get("entry_id").map_err(read)?;
             let question = row.try_get("question").map_err(read)?;
             let found = entries.entry(id.clone()).or_insert_with(|| EntryFeedback {
@@ -163,7 +167,7 @@ impl Feedback {
         let query = sqlx::query(dialect.sql(ROWS))
             .bind(entry.to_owned())
             .bind(i64::from(limit));
-        let rows = query.fetch_all(&mut *transaction).await.map_err(read)?;
+        let rows = self.database.answer(query.fetch_all(&mut *transaction)).await?;
         let given = rows.iter().map(|row| {
             Ok(Given {
                 account: row.try_get("account")?,

@@ -8,6 +8,7 @@ use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
 use std::iter;
+use std::ops::Range;
 
 /// Who changes the bank, for its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum ApplyError {
 /// Rows one statement writes or asks for. With 18 columns 9,000 parameters, of at most 32,766 in SQLite and 65,535 in
 /// the others.
 pub(super) const BATCH: usize = 500;
+/// Bytes of values in one statement, unless a single row has more: MySQL 5.7 takes no more than 4 MiB by default.
+const BATCH_BYTES: usize = 1 << 20;
 
 const INSERT_HISTORY: &str = "INSERT INTO history (revision, subject, subject_id, operation, value_before, \
                               value_after, changed_at, changed_by, source) VALUES ";
@@ -64,15 +67,23 @@ pub(super) struct Record {
     pub after: Option<String>,
 }
 
+impl Record {
+    /// Bytes of the value it has become.
+    pub fn size_after(&self) -> usize {
+        self.after.as_ref().map_or(0, String::len)
+    }
+
+    fn size(&self) -> usize {
+        self.size_after() + self.before.as_ref().map_or(0, String::len)
+    }
+}
+
 impl Database {
     /// The bank's revision.
     pub(super) async fn bank_revision(&self, transaction: &mut Transaction<'static, Any>) -> Result<u64, StoreError> {
         let dialect = self.dialect;
         let query = sqlx::query(dialect.sql("SELECT revision FROM bank_revision"));
-        let row = query
-            .fetch_optional(&mut **transaction)
-            .await
-            .map_err(|error| dialect.error(&error))?;
+        let row = self.answer(query.fetch_optional(&mut **transaction)).await?;
         let revision = row.and_then(|row| row.try_get::<i64, _>("revision").ok());
         revision
             .and_then(|revision| u64::try_from(revision).ok())
@@ -91,10 +102,7 @@ impl Database {
         let dialect = self.dialect;
         let update = dialect.sql("UPDATE bank_revision SET revision = revision + 1 WHERE revision = ?");
         let query = sqlx::query(update).bind(signed(expected));
-        let done = query
-            .execute(&mut **transaction)
-            .await
-            .map_err(|error| dialect.error(&error))?;
+        let done = self.answer(query.execute(&mut **transaction)).await?;
         if done.rows_affected() == 1 {
             return Ok(());
         }
@@ -111,7 +119,8 @@ impl Database {
         edit: Edit<'_>,
     ) -> Result<(), StoreError> {
         let dialect = self.dialect;
-        for batch in records.chunks(BATCH) {
+        for batch in batches(records.iter().map(Record::size)) {
+            let batch = &records[batch];
             let insert = dialect.sql(&format!("{INSERT_HISTORY}{}", tuples(batch.len(), 9)));
             let query = batch.iter().fold(sqlx::query(insert), |query, record| {
                 query
@@ -125,13 +134,27 @@ impl Database {
                     .bind(edit.by.who.clone())
                     .bind(edit.by.source.clone())
             });
-            query
-                .execute(&mut **transaction)
-                .await
-                .map_err(|error| dialect.error(&error))?;
+            self.answer(query.execute(&mut **transaction)).await?;
         }
         Ok(())
     }
+}
+
+/// Which of the rows of these sizes, in bytes, one statement takes, and which the next.
+pub(super) fn batches(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut batches: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (row, size) in sizes.into_iter().enumerate() {
+        bytes += size;
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH && bytes <= BATCH_BYTES => batch.end = row + 1,
+            _ => {
+                batches.push(row..row + 1);
+                bytes = size;
+            }
+        }
+    }
+    batches
 }
 
 /// `(?, ?, …)` with that many parameters, at least one.
@@ -147,4 +170,21 @@ pub(super) fn tuples(rows: usize, parameters: usize) -> String {
 /// Revisions count edits, they never come near the limit.
 pub(super) fn signed(revision: u64) -> i64 {
     i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_takes_so_many_rows_and_so_many_bytes() {
+        let check = |sizes: &[usize], expected: &[Range<usize>]| assert_eq!(batches(sizes.iter().copied()), expected);
+        check(&[], &[]);
+        check(
+            &[1; BATCH * 2 + 1],
+            &[0..BATCH, BATCH..2 * BATCH, 2 * BATCH..2 * BATCH + 1],
+        );
+        check(&[BATCH_BYTES, 1, BATCH_BYTES - 1, 1], &[0..1, 1..3, 3..4]);
+        check(&[BATCH_BYTES + 1, BATCH_BYTES + 1], &[0..1, 1..2]);
+    }
 }

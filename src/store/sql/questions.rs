@@ -4,7 +4,7 @@
 //! transaction, so a reader sees a change whole or not at all, and one that was acknowledged outlives a crash. Entries
 //! come in valid ([`Entry::validate`]) and are not checked against the limits again when read.
 
-use super::history::{AnyQuery, ApplyError, Author, BATCH, Edit, Record, signed, tuple, tuples};
+use super::history::{AnyQuery, ApplyError, Author, BATCH, Edit, Record, batches, signed, tuple, tuples};
 use super::{Database, StoreError};
 use crate::bank::{Answer, Channel, Entry, EntryId, State, format};
 use futures_util::TryStreamExt;
@@ -78,10 +78,7 @@ impl Questions {
         let gone = "SELECT DISTINCT subject_id FROM history WHERE subject = ? AND revision > ? \
                     AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = history.subject_id)";
         let query = sqlx::query(dialect.sql(gone)).bind(SUBJECT).bind(since);
-        let rows = query
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(|error| dialect.error(&error))?;
+        let rows = self.database.answer(query.fetch_all(&mut *transaction)).await?;
         let id = |row: &AnyRow| self.cells(row, "subject_id")?.id();
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         removed.sort_unstable();
@@ -99,8 +96,8 @@ impl Questions {
     ///
     /// # Errors
     /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
-    /// process this very moment. [`StoreError::Unavailable`] when another writer holds SQLite's lock for longer than
-    /// 200 ms.
+    /// process this very moment. [`StoreError::Unavailable`] when another writer holds the lock for longer than 200 ms
+    /// in SQLite, 5 seconds on a server.
     pub async fn apply(
         &self,
         put: &[Entry],
@@ -130,8 +127,7 @@ impl Questions {
             return Ok(expected_revision);
         }
         self.write(&mut transaction, &change).await?;
-        let committed = transaction.commit().await;
-        committed.map_err(|error| self.database.dialect.error(&error))?;
+        self.database.commit(transaction).await?;
         Ok(change.revision)
     }
 
@@ -168,20 +164,7 @@ impl Questions {
             let query = batch
                 .iter()
                 .fold(sqlx::query(delete), |query, id| query.bind(id.as_str()));
-            query
-                .execute(&mut **transaction)
-                .await
-                .map_err(|error| dialect.error(&error))?;
-        }
-        for batch in change.put.chunks(BATCH) {
-            let insert = dialect.sql(&format!("{INSERT}{}", tuples(batch.len(), 18)));
-            let query = batch
-                .iter()
-                .fold(sqlx::query(insert), |query, entry| change.bind_entry(query, entry));
-            query
-                .execute(&mut **transaction)
-                .await
-                .map_err(|error| dialect.error(&error))?;
+            self.database.answer(query.execute(&mut **transaction)).await?;
         }
         let record = |(id, after): (&EntryId, Option<&Entry>)| Record {
             id: id.to_string(),
@@ -189,6 +172,16 @@ impl Questions {
             after: after.map(format::to_line),
         };
         let records: Vec<Record> = all.into_iter().map(record).collect();
+        // An entry takes about as much room as its line.
+        let sizes = records[..change.put.len()].iter().map(Record::size_after);
+        for batch in batches(sizes) {
+            let batch = &change.put[batch];
+            let insert = dialect.sql(&format!("{INSERT}{}", tuples(batch.len(), 18)));
+            let query = batch
+                .iter()
+                .fold(sqlx::query(insert), |query, entry| change.bind_entry(query, entry));
+            self.database.answer(query.execute(&mut **transaction)).await?;
+        }
         let Change { by, now, revision, .. } = *change;
         let edit = Edit { by, now, revision };
         self.database.record(transaction, SUBJECT, &records, edit).await
@@ -202,11 +195,7 @@ impl Questions {
     ) -> Result<Vec<Stored>, StoreError> {
         let mut rows = query.fetch(&mut **transaction);
         let mut entries = Vec::new();
-        while let Some(row) = rows
-            .try_next()
-            .await
-            .map_err(|error| self.database.dialect.error(&error))?
-        {
+        while let Some(row) = self.database.answer(rows.try_next()).await? {
             entries.push(self.cells(&row, "id")?.stored()?);
         }
         Ok(entries)

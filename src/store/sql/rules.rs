@@ -3,7 +3,7 @@
 //! They share the bank's revision: whoever follows that, hears of a changed rule. Rules come in valid ([`Rule::validate`])
 //! and are not checked against the limits again when read.
 
-use super::history::{ApplyError, Author, BATCH, Edit, Record, signed, tuple, tuples};
+use super::history::{ApplyError, Author, BATCH, Edit, Record, batches, signed, tuple, tuples};
 use super::{Database, StoreError};
 use crate::bank::rule::file;
 use crate::bank::{Rule, RuleId};
@@ -57,8 +57,8 @@ impl Rules {
         }
         let select = "SELECT COUNT(*) AS changes FROM history WHERE subject = ? AND revision > ?";
         let query = sqlx::query(dialect.sql(select)).bind(SUBJECT).bind(signed(revision));
-        let row = query.fetch_one(&mut *transaction).await;
-        let changes = row.and_then(|row| row.try_get::<i64, _>("changes"));
+        let row = self.database.answer(query.fetch_one(&mut *transaction)).await?;
+        let changes = row.try_get::<i64, _>("changes");
         changes
             .map(|changes| changes > 0)
             .map_err(|error| dialect.error(&error))
@@ -91,8 +91,7 @@ impl Rules {
         let revision = expected_revision + 1;
         let edit = Edit { by, now, revision };
         self.write(&mut transaction, &put, &remove, &before, edit).await?;
-        let committed = transaction.commit().await;
-        committed.map_err(|error| self.database.dialect.error(&error))?;
+        self.database.commit(transaction).await?;
         Ok(revision)
     }
 
@@ -112,10 +111,16 @@ impl Rules {
             let query = batch
                 .iter()
                 .fold(sqlx::query(delete), |query, (id, _)| query.bind(id.to_string()));
-            let done = query.execute(&mut **transaction).await;
-            done.map_err(|error| dialect.error(&error))?;
+            self.database.answer(query.execute(&mut **transaction)).await?;
         }
-        for batch in put.chunks(BATCH) {
+        let record = |(id, after): (&RuleId, Option<&Rule>)| Record {
+            id: id.to_string(),
+            before: before.get(id).map(|stored| file::to_line(&stored.rule)),
+            after: after.map(file::to_line),
+        };
+        let records: Vec<Record> = all.into_iter().map(record).collect();
+        for batch in batches(records[..put.len()].iter().map(Record::size_after)) {
+            let batch = &put[batch];
             let insert = dialect.sql(&format!("{INSERT}{}", tuples(batch.len(), 7)));
             let query = batch.iter().fold(sqlx::query(insert), |query, rule| {
                 let (created_at, created_by) = match before.get(&rule.id) {
@@ -131,15 +136,8 @@ impl Rules {
                     .bind(edit.by.who.clone())
                     .bind(signed(edit.revision))
             });
-            let done = query.execute(&mut **transaction).await;
-            done.map_err(|error| dialect.error(&error))?;
+            self.database.answer(query.execute(&mut **transaction)).await?;
         }
-        let record = |(id, after): (&RuleId, Option<&Rule>)| Record {
-            id: id.to_string(),
-            before: before.get(id).map(|stored| file::to_line(&stored.rule)),
-            after: after.map(file::to_line),
-        };
-        let records: Vec<Record> = all.into_iter().map(record).collect();
         self.database.record(transaction, SUBJECT, &records, edit).await
     }
 
@@ -148,8 +146,8 @@ impl Rules {
         transaction: &mut Transaction<'static, Any>,
     ) -> Result<BTreeMap<RuleId, Stored>, StoreError> {
         let dialect = self.database.dialect;
-        let rows = sqlx::query(dialect.sql(SELECT)).fetch_all(&mut **transaction).await;
-        let rows = rows.map_err(|error| dialect.error(&error))?;
+        let query = sqlx::query(dialect.sql(SELECT));
+        let rows = self.database.answer(query.fetch_all(&mut **transaction)).await?;
         let stored = |row: &AnyRow| self.read(row).map(|stored| (stored.rule.id.clone(), stored));
         rows.iter().map(stored).collect()
     }

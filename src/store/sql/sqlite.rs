@@ -1,0 +1,124 @@
+//! The database as a file: its address, how it is made, and what its connections are set to.
+
+use super::dialect::Dialect;
+use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, OpenError, schema};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyPool, ConnectOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What each connection to SQLite is set to. FULL, because in WAL mode NORMAL loses acknowledged writes on power loss.
+/// The busy timeout comes last: until then sqlx's longer one lets a connection wait for the recovery after a crash.
+const SQLITE_PRAGMAS: [&str; 5] = [
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    // What is erased is gone from the file, too.
+    "PRAGMA secure_delete = ON",
+    "PRAGMA busy_timeout = 200",
+];
+
+/// Opens the file and brings its schema up to date.
+pub(super) async fn open(url: &str, absent: Absent) -> Result<AnyPool, OpenError> {
+    let path = sqlite_path(url)?;
+    if absent == Absent::Refuse && !path.is_file() {
+        let path = std::path::absolute(&path).unwrap_or(path);
+        return Err(OpenError::Absent(format!("database at {}", path.display())));
+    }
+    let dialect = Dialect::Sqlite;
+    let shown = path.display().to_string();
+    let about = |error: &dyn std::fmt::Display| dialect.unavailable(format!("{shown}: {error}"));
+    let created = tokio::task::spawn_blocking(move || create_and_lock(&path));
+    let (path, lock) = created
+        .await
+        .map_err(|error| about(&error))?
+        .map_err(|error| about(&error))?;
+
+    sqlx::any::install_default_drivers();
+    let options: AnyConnectOptions = sqlite_url(&path)
+        .parse()
+        .map_err(|error| OpenError::Configuration(format!("{error}")))?;
+    let pool = AnyPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                for pragma in SQLITE_PRAGMAS {
+                    sqlx::query(pragma).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .connect_with(options.disable_statement_logging())
+        .await
+        .map_err(|error| about(&error))?;
+    let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
+    schema::migrate(dialect, &mut connection).await?;
+    drop(lock);
+    drop(connection);
+    Ok(pool)
+}
+
+/// What stands for itself in the path of a URL.
+const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// The address of the SQLite database at `path`, as [`Database::open`] takes it.
+pub fn sqlite_url(path: &Path) -> String {
+    format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), URL_PATH))
+}
+
+fn sqlite_path(url: &str) -> Result<PathBuf, OpenError> {
+    let rest = url
+        .strip_prefix("sqlite://")
+        .filter(|rest| !rest.is_empty() && !rest.contains(['?', '#']));
+    let path = rest.and_then(|rest| percent_decode_str(rest).decode_utf8().ok());
+    let path = path.filter(|path| path != ":memory:" && !path.ends_with('/'));
+    path.map(|path| PathBuf::from(path.as_ref())).ok_or_else(|| {
+        let reason = "must be sqlite:// and the path of a file, without parameters".to_owned();
+        OpenError::Configuration(reason)
+    })
+}
+
+/// Creates the file if it is not there, and returns its absolute path and a lock beside it, held until dropped: SQLite
+/// has none of its own for migrations, so two instances starting together would both run them.
+fn create_and_lock(path: &Path) -> io::Result<(PathBuf, File)> {
+    let path = std::path::absolute(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut lock_path = path.clone().into_os_string();
+    lock_path.push(".lock");
+    let owner_only = |options: &mut OpenOptions, path: &Path| options.mode(0o600).open(path);
+    let lock = owner_only(OpenOptions::new().write(true).create(true), Path::new(&lock_path))?;
+    lock.lock()?;
+    if !path.exists() {
+        owner_only(OpenOptions::new().write(true).create_new(true), &path)?;
+        File::open(folder)?.sync_all()?;
+    }
+    Ok((path, lock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_from_the_url() {
+        for (url, path) in [
+            ("sqlite://data/wxfaq.db", Some("data/wxfaq.db")),
+            ("sqlite:///var/lib/wxfaq/wxfaq.db", Some("/var/lib/wxfaq/wxfaq.db")),
+            ("sqlite://%E9%A2%98%E5%BA%93.db", Some("题库.db")),
+            ("sqlite://", None),
+            ("sqlite://:memory:", None),
+            ("sqlite://a.db?mode=memory", None),
+            ("sqlite://data/", None),
+        ] {
+            assert_eq!(sqlite_path(url).ok().as_deref(), path.map(Path::new), "{url}");
+        }
+        for path in ["data/wxfaq.db", "a%20b#c/题 库?.db", "/var/lib/wxfaq/wxfaq.db"] {
+            assert_eq!(sqlite_path(&sqlite_url(Path::new(path))).unwrap(), Path::new(path));
+        }
+    }
+}
