@@ -62,10 +62,7 @@ pub(super) async fn open(dialect: Dialect, url: &str, absent: Absent) -> Result<
     // With it goes the lock.
     let _ = tokio::time::timeout(PING_TIMEOUT, connection.close()).await;
     prepared?;
-    let (session, limits) = match dialect {
-        Dialect::Postgres => (POSTGRES_SESSION, POSTGRES_LIMITS),
-        Dialect::Sqlite | Dialect::MySql => (MYSQL_SESSION, MYSQL_LIMITS),
-    };
+    let (session, limits) = session_and_limits(dialect);
     let pool = AnyPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -88,17 +85,23 @@ pub(super) async fn open(dialect: Dialect, url: &str, absent: Absent) -> Result<
     Ok(pool.connect_lazy_with(address.options))
 }
 
+/// What every connection is set to, and what those that do not migrate are limited to.
+fn session_and_limits(dialect: Dialect) -> (&'static str, &'static str) {
+    match dialect {
+        Dialect::Postgres => (POSTGRES_SESSION, POSTGRES_LIMITS),
+        Dialect::Sqlite | Dialect::MySql => (MYSQL_SESSION, MYSQL_LIMITS),
+    }
+}
+
 async fn prepare(
     dialect: Dialect,
     connection: &mut AnyConnection,
     name: &str,
     absent: Absent,
 ) -> Result<(), OpenError> {
-    let session = match dialect {
-        Dialect::Postgres => POSTGRES_SESSION,
-        Dialect::Sqlite | Dialect::MySql => MYSQL_SESSION,
-    };
-    let set = sqlx::raw_sql(session).execute(&mut *connection).await;
+    let set = sqlx::raw_sql(session_and_limits(dialect).0)
+        .execute(&mut *connection)
+        .await;
     set.map_err(|error| dialect.error(&error))?;
     if absent == Absent::Refuse && !schema::is_there(dialect, connection).await? {
         return Err(OpenError::Absent(format!(

@@ -138,6 +138,8 @@ impl DatabaseServer {
                 arguments.extend(
                     ["--character-set-server=latin1", "--transaction-isolation=SERIALIZABLE"].map(str::to_owned),
                 );
+                // Less than any MySQL takes by default.
+                arguments.push("--max-allowed-packet=2M".to_owned());
                 ("mariadbd", "KILL", arguments)
             }
             Kind::Postgres => {
