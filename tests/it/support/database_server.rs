@@ -25,7 +25,7 @@ pub const CANARY: &str = "CanaryPassw0rd";
 const USER: &str = "wxfaq_test";
 
 /// Runs the server given behind the folder and the signal that ends it. `keep`: the folder stays.
-const KEEPER: &str = r#"trap '' INT
+const KEEPER: &str = r#"trap '' INT TERM HUP
 folder=$1 signal=$2; shift 2
 "$@" </dev/null &
 read -r word
