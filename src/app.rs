@@ -16,9 +16,10 @@ pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Publisher, Sources, first_snapshot};
 pub use wechat::{access_tokens, access_tokens_on, wechat_client};
 
-use crate::bot::{Bot, Deliveries, Late, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock};
+use crate::bot::{
+    Bot, Deliveries, Late, MatchStore, Parts, SealedConversations, SealedMatches, Seals, SystemClock, Uploads,
+};
 use crate::config::{Config, ConfigError, Listen, Secret, Server, Source};
-use crate::dialog::NoMedia;
 use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
 use crate::store::access_tokens::AccessTokens;
@@ -257,12 +258,13 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     let snapshot = publisher::first_snapshot(database, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
     let stores = Stores::open(&config, &seals).await?;
+    let media = Uploads::new(stores.access_tokens.clone());
     let bot = Bot::new(Parts {
         snapshot,
         conversations: stores.conversations,
         matches: MatchStore::new(stores.matches),
         feedback: Some(Arc::new(database.feedback())),
-        media: Arc::new(NoMedia),
+        media: media.clone(),
         seals,
         clock: Arc::new(SystemClock),
         deadline: config.reply.deadline,
@@ -277,6 +279,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     });
     let accounts = Arc::new(Accounts::new(&config, stores.access_tokens, bot.tasks().clone())?);
     bot.change_deliveries(accounts.deliveries(config.reply.hold_retries));
+    media.replace(accounts.shelf(&config));
     let publisher = Arc::new(Publisher::new(bot.clone(), database, sources));
     let web = Web::new(bot.clone(), accounts.gates(), decoy()?, policy(&config));
     web.replace_keys(api_keys.all().await?);
@@ -527,6 +530,7 @@ impl Reload {
         self.accounts.follow(&config)?;
         let deliveries = self.accounts.deliveries(config.reply.hold_retries);
         self.publisher.bot().change_deliveries(deliveries);
+        self.publisher.bot().media().replace(self.accounts.shelf(&config));
         self.web.gates.store(Arc::new(self.accounts.gates()));
         self.web.policy.store(Arc::new(policy(&config)));
         for key in needs_restart(&self.current, &config) {

@@ -13,6 +13,7 @@ mod answers;
 mod converse;
 mod turns;
 mod feedback;
+mod media;
 mod matches;
 mod sealed;
 mod seals;
@@ -22,12 +23,13 @@ pub use answers::{AnswerSource, Deliveries, Delivery as LateDelivery, Late, Sour
 pub use asked::Asked;
 pub use converse::{Conversed, Words};
 pub use matches::MatchStore;
+pub use media::{FileProblem, MediaError, Shelf, Uploader, Uploads, check_file};
 pub use sealed::{SealedAccessTokens, SealedConversations, SealedMatches};
 pub use seals::{Pseudonym, Seals};
 pub use snapshot::{Snapshot, SnapshotParts};
 
 use crate::bank::{Channel, EntryId};
-use crate::dialog::{self, MediaIds};
+use crate::dialog;
 use crate::matching::{Matches, Scope, Trace};
 use crate::store::conversations::{Conversations, Follower};
 use crate::store::erasures::Erasures;
@@ -75,8 +77,8 @@ pub struct Parts {
     pub matches: MatchStore,
     /// Where feedback is kept; `None`: nowhere.
     pub feedback: Option<Arc<dyn FeedbackLog>>,
-    /// What WeChat knows the files of answers by.
-    pub media: Arc<dyn MediaIds>,
+    /// Where the files of answers stand with WeChat.
+    pub media: Arc<Uploads>,
     /// For pseudonyms.
     pub seals: Seals,
     #[expect(missing_docs, reason = "the type says it")]
@@ -100,7 +102,7 @@ pub struct Bot {
     conversations: Arc<dyn Conversations>,
     matches: MatchStore,
     feedback: Option<Arc<FeedbackQueue>>,
-    media: Arc<dyn MediaIds>,
+    media: Arc<Uploads>,
     seals: Seals,
     clock: Arc<dyn Clock>,
     deadline: Duration,
@@ -204,6 +206,11 @@ impl Bot {
     /// From now on late answers travel so; those under way keep theirs.
     pub fn change_deliveries(&self, deliveries: Deliveries) {
         self.deliveries.store(Arc::new(deliveries));
+    }
+
+    /// The files of answers.
+    pub fn media(&self) -> &Uploads {
+        &self.media
     }
 
     /// Forgets the follower's conversation and what waits for them. Failing that it ends with its lifetime.

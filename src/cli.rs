@@ -146,6 +146,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         dry_run: args.dry_run,
         who: &who,
         normalise: &normalize,
+        media: config.paths.media.as_deref(),
     };
     let options = ImportOptions {
         file,

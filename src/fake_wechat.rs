@@ -104,6 +104,11 @@ impl Fake {
         self.lock().ledger.invalidate_tokens();
     }
 
+    /// No upload is known any more.
+    pub fn forget_media(&self) {
+        self.lock().ledger.forget_media();
+    }
+
     /// The follower does something that lets the account write to them, or leaves.
     pub fn contact(&self, openid: &str, contact: Contact) {
         let now = (self.clock)();

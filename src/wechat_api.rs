@@ -22,7 +22,7 @@ pub use client::{Client, ClientParts, WallClock};
 pub use customer_service::{Article, MenuLine, Message, OnlineAgent, Session, Typing, WaitingUser};
 pub use error::{ApiError, Refusal, Remedy};
 pub use http::Limits;
-pub use media::{MediaFile, MediaKind, Uploaded};
+pub use media::{MediaFile, Uploaded};
 pub use menu::{Button, ConditionalMenu, Menu, MenuProblem, Menus};
 pub use network::{ReachError, reach};
 pub use quota::Quota;

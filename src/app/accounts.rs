@@ -4,7 +4,7 @@
 //! calls from, for accounts that ask for it.
 
 use super::{AppError, wechat_client};
-use crate::bot::{Deliveries, LateDelivery};
+use crate::bot::{Deliveries, LateDelivery, Shelf, Uploader};
 use crate::config::{Account, Config, Network};
 use crate::store::access_tokens::AccessTokens;
 use crate::web::{CallbackAddresses, Gate};
@@ -98,6 +98,19 @@ impl Accounts {
             };
             (id.clone(), delivery)
         }))
+    }
+
+    /// The files of answers, and who uploads them.
+    pub fn shelf(&self, config: &Config) -> Shelf {
+        let uploader = |(id, standing): (&String, &Standing)| {
+            let api = standing.client.clone()?;
+            let appid = standing.configured.credentials.appid().to_owned();
+            Some((id.clone(), Uploader { appid, api }))
+        };
+        Shelf {
+            folder: config.paths.media.clone(),
+            uploaders: self.lock().iter().filter_map(uploader).collect(),
+        }
     }
 
     /// Asks WeChat daily where it calls from, for the accounts that look at it; runs until dropped.

@@ -4,7 +4,7 @@
 //! ids have no colon. Ids of uploads end after three days, so a file is the form that lasts. [`Media::of`] is the entry
 //! point; looking at files is not this room's work.
 
-use super::EntryError;
+use super::{Answer, EntryError};
 use serde_json::Value;
 
 /// Longest path, in bytes.
@@ -50,8 +50,20 @@ impl MediaType {
             Self::Image => &["png", "jpg", "jpeg", "gif"],
             Self::Voice => &["mp3", "amr"],
             Self::Video => &["mp4"],
-            Self::Thumb => &["jpg"],
+            Self::Thumb => &["jpg", "jpeg"],
         }
+    }
+
+    /// The content type of a file with this extension, in lower case; `None`: WeChat does not take it.
+    pub fn content_type(self, extension: &str) -> Option<&'static str> {
+        self.extensions().contains(&extension).then_some(match extension {
+            "png" => "image/png",
+            "gif" => "image/gif",
+            "mp3" => "audio/mpeg",
+            "amr" => "audio/amr",
+            "mp4" => "video/mp4",
+            _ => "image/jpeg",
+        })
     }
 
     /// Largest file, in bytes.
@@ -60,6 +72,25 @@ impl MediaType {
             Self::Image | Self::Video => 10 << 20,
             Self::Voice => 2 << 20,
             Self::Thumb => 64 << 10,
+        }
+    }
+}
+
+impl Answer {
+    /// The file of ours that goes with it, as what and where; `None`: it has none, or WeChat's own id.
+    pub fn file(&self) -> Option<(MediaType, &str)> {
+        let (kind, media_id) = match self {
+            Self::Image { media_id } => (MediaType::Image, media_id),
+            Self::Voice { media_id } => (MediaType::Voice, media_id),
+            Self::Video { media_id, .. } => (MediaType::Video, media_id),
+            Self::Music { thumb_media_id, .. } | Self::Miniprogram { thumb_media_id, .. } => {
+                (MediaType::Thumb, thumb_media_id)
+            }
+            Self::Text(_) | Self::News { .. } | Self::Handoff { .. } => return None,
+        };
+        match Media::of(media_id) {
+            Media::File(path) => Some((kind, path)),
+            Media::Id(_) => None,
         }
     }
 }
@@ -122,7 +153,6 @@ pub(super) fn written_out(content: &Value) -> Result<Option<Value>, EntryError> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::Answer;
     use super::*;
 
     #[test]
@@ -177,6 +207,9 @@ mod tests {
             assert!(error.reason.contains("is no path"), "{path:?}: {error}");
         }
         let error = check_path("file", "a.png", MediaType::Thumb).unwrap_err();
-        assert_eq!(error.to_string(), "answer: file \"a.png\" does not end in .jpg");
+        assert_eq!(
+            error.to_string(),
+            "answer: file \"a.png\" does not end in .jpg or .jpeg"
+        );
     }
 }

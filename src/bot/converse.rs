@@ -163,7 +163,6 @@ impl Bot {
         };
         let desk = Desk {
             hot: &hot,
-            media: &*self.media,
             message: &arrival.message,
             ..snapshot.desk(
                 scope,

@@ -16,7 +16,7 @@ use super::held::{Held, report};
 use super::seals::{hex, short};
 use super::{Bot, Snapshot};
 use crate::bank::Channel;
-use crate::dialog::late::Finding;
+use crate::dialog::late::{FileAnswer, Finding};
 use crate::matching::Scope;
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, SessionChange, Turn};
 use sha2::{Digest, Sha256};
@@ -39,6 +39,8 @@ pub(super) struct Errand {
     /// Of the message that asked.
     pub key: String,
     pub question: String,
+    /// The answer that is known and whose file WeChat is given; `None`: the source is asked.
+    pub file: Option<FileAnswer>,
     pub started: Instant,
 }
 
@@ -133,6 +135,9 @@ impl Errand {
     }
 
     async fn ask(&self) -> Finding {
+        if let Some(file) = &self.file {
+            return self.give(file).await;
+        }
         let Some(source) = &self.bot.late.source else {
             return Finding::Nothing;
         };
@@ -153,6 +158,21 @@ impl Errand {
                 Finding::Cut
             }
         }
+    }
+
+    /// Gives WeChat the answer's file. What is told afterwards says whether it was possible.
+    async fn give(&self, file: &FileAnswer) -> Finding {
+        if let Some(answer) = file.answer()
+            && let Some((kind, path)) = answer.file()
+        {
+            let fetching = self
+                .bot
+                .media
+                .fetch(&self.follower.account, kind, path, &self.bot.tasks);
+            // An error is reported where it happens.
+            let _ = tokio::time::timeout(self.bot.late.work, fetching).await;
+        }
+        Finding::File(file.clone())
     }
 
     fn scope(&self) -> Scope<'_> {

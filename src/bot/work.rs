@@ -123,7 +123,9 @@ impl Work {
                 },
                 Ok(Begun::Refused) => break Answer::Refused,
                 Ok(Begun::Busy) => {
-                    self.is_slow.store(self.bot.late.source.is_some(), Ordering::Relaxed);
+                    let account = &self.arrival.follower.account;
+                    let may_be_slow = self.bot.late.source.is_some() || self.bot.media.can_upload(account);
+                    self.is_slow.store(may_be_slow, Ordering::Relaxed);
                     let patience = if self.is_held() {
                         WECHAT_WAITS
                     } else {
@@ -158,6 +160,7 @@ impl Work {
         let key = [&follower.account, &follower.pseudonym, message];
         Desk {
             message,
+            media: &*self.bot.media,
             ..lookup.snapshot.desk(lookup.scope, &key.map(String::as_str))
         }
     }
@@ -205,7 +208,6 @@ impl Work {
         };
         let desk = Desk {
             hot: &hot,
-            media: &*self.bot.media,
             ..self.desk(lookup)
         };
         let (mut found, mut asked) = (None, None);

@@ -6,8 +6,9 @@
 
 mod wechat;
 
-use super::{Exit, Failure, rule};
+use super::{Exit, Failure, media, rule};
 use crate::app::{self, AppError, Missing, Sources};
+use crate::bank::Entry;
 use crate::config::Config;
 use crate::store::redis::RedisConversations;
 use crate::store::sql::{Database, OpenError};
@@ -142,21 +143,34 @@ async fn database(config: &Config) -> Vec<Finding> {
         Ok(version) => version,
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
+    let mut files = Vec::new();
     let bank = match database.questions().load().await {
         Ok((revision, entries)) if entries.is_empty() => {
             let detail = format!("{version}, revision {revision}, the bank is empty: fill it with `wxfaq import FILE`");
             finding("database", Verdict::Warning { detail })
         }
-        Ok((revision, entries)) => good(
-            "database",
-            format!("{version}, revision {revision}, {} entries", entries.len()),
-        ),
+        Ok((revision, entries)) => {
+            files = entry_files(config, &entries);
+            let detail = format!("{version}, revision {revision}, {} entries", entries.len());
+            good("database", detail)
+        }
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
     let mut findings = vec![bank];
+    findings.extend(files);
     findings.extend(rules(config, &database).await);
     database.close().await;
     findings
+}
+
+/// Entries whose files followers would not see.
+fn entry_files(config: &Config, entries: &[Entry]) -> Vec<Finding> {
+    let folder = config.paths.media.as_deref();
+    let problem = |entry: &Entry| {
+        let reason = media::problem(folder, &entry.answer)?;
+        Some(wrong("media", format!("{}: {reason}", entry.id), Exit::BadData))
+    };
+    entries.iter().filter_map(problem).collect()
 }
 
 /// Rules that break a limit, that answer nobody, that name accounts which are not there.
@@ -175,6 +189,9 @@ async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
             let detail = format!("{}: there is no account {unknown}", rule.id);
             findings.push(finding("rules", Verdict::Warning { detail }));
         }
+    }
+    for problem in media::rule_problems(config.paths.media.as_deref(), &rules) {
+        findings.push(wrong("media", problem.to_string(), Exit::BadData));
     }
     match rule::warnings(database, &rules).await {
         Ok(warnings) => findings.extend(warnings.iter().map(|warning| {

@@ -4,10 +4,11 @@
 //! by one call of [`Questions::apply`], one transaction. Killed at any moment, the command leaves the bank as it was or
 //! as the file says, so running it again is always right.
 
-use super::Exit;
-use crate::bank::EntryId;
+use super::{Exit, media};
+use crate::bank::EntryWarning;
 use crate::bank::format::{self, Format};
 use crate::bank::import::{Conventions, ImportPlan, Mode, RowReport, Verdict, plan};
+use crate::bank::{Entry, EntryId};
 use crate::store::StoreError;
 use crate::store::sql::{ApplyError, Author, Database, OpenError, Questions};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,6 +47,8 @@ pub struct ImportTerms<'a> {
     pub who: &'a str,
     /// As in [`Conventions::normalise`].
     pub normalise: &'a (dyn Fn(&str) -> String + Sync),
+    /// `paths.media`, where the files of answers are looked for.
+    pub media: Option<&'a Path>,
 }
 
 /// What an import did, or why it did nothing.
@@ -116,6 +119,20 @@ impl ImportReport {
 }
 
 impl ImportReport {
+    /// Warns of files that followers would not see.
+    fn look_at_files(&mut self, entries: &[Entry], folder: Option<&Path>) {
+        for entry in entries {
+            let Some(reason) = media::problem(folder, &entry.answer) else {
+                continue;
+            };
+            let field = "answer";
+            let mut rows = self.rows.iter_mut().filter(|row| row.id.as_ref() == Some(&entry.id));
+            if let Some(row) = rows.find(|row| !row.verdict.is_refusal()) {
+                row.warnings.push(EntryWarning { field, reason });
+            }
+        }
+    }
+
     /// Of rows that change something; the others have been told before.
     fn show_warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changes = |row: &&RowReport| matches!(row.verdict, Verdict::New | Verdict::Changed);
@@ -312,6 +329,7 @@ async fn import(
             return Err(ImportError::Empty);
         }
         let mut report = ImportReport::new(&plan, terms, revision);
+        report.look_at_files(&plan.put, terms.media);
         if terms.dry_run || !plan.is_applicable() {
             return Ok(report);
         }

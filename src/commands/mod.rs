@@ -15,6 +15,7 @@ pub mod serve;
 pub mod check;
 pub mod ask;
 pub mod import;
+pub mod media;
 pub mod export;
 pub mod eval;
 pub mod simulate;

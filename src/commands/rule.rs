@@ -3,7 +3,7 @@
 //! A file is taken whole or not at all, as the bank's; a running daemon takes a change over within `database.poll_ms`.
 
 use super::import::ImportError;
-use super::{Exit, Failure, export, operator};
+use super::{Exit, Failure, export, media, operator};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::{RowError, decode};
 use crate::bank::import::Mode;
@@ -83,7 +83,10 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             let database = opened(Database::open(url).await)?;
             let report = import(&database, || file::read(&text), terms).await;
             database.close().await;
-            let report = report?;
+            let mut report = report?;
+            let rules: Vec<Rule> = file::read(&text).filter_map(|(_, rule)| rule.ok()).collect();
+            let folder = config.paths.media.as_deref();
+            report.warnings.extend(media::rule_problems(folder, &rules));
             match json {
                 true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
                 false => say!("{report}"),

@@ -46,6 +46,7 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
             dry_run: false,
             who: "wxfaq",
             normalise: &normalize,
+            media: None,
         };
         let report = run_embedded(questions, sample.as_bytes(), Format::Jsonl, terms).await?;
         if !report.applied {

@@ -81,6 +81,7 @@ impl Reader {
                 data: self.text("paths.data").into(),
                 templates: self.folder("paths.templates"),
                 dictionaries: self.folder("paths.dictionaries"),
+                media: self.folder("paths.media"),
             },
             log: Log {
                 level: self.level(),

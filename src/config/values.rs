@@ -160,6 +160,8 @@ pub struct Paths {
     pub data: PathBuf,
     pub templates: Option<PathBuf>,
     pub dictionaries: Option<PathBuf>,
+    /// Files of answers; `None`: there are none.
+    pub media: Option<PathBuf>,
 }
 
 /// `[log]`

@@ -4,6 +4,7 @@
 
 use super::say::Say;
 use super::{Desk, MAX_OFFER, Outcome, Session, Told, conclude, cut, is_small_talk, templates};
+use crate::bank::Answer;
 use crate::wechat::Reply;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,30 @@ pub enum Finding {
     Nothing,
     /// It took so long that it was given up.
     Cut,
+    /// WeChat has been given the answer's file, as far as that could be done.
+    File(FileAnswer),
+}
+
+/// An answer with a file of ours, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileAnswer {
+    kind: String,
+    content: String,
+}
+
+impl FileAnswer {
+    /// Of the answer.
+    pub fn of(answer: &Answer) -> Self {
+        Self {
+            kind: answer.kind().to_owned(),
+            content: answer.content().into_owned(),
+        }
+    }
+
+    /// The answer again; `None`: what was kept is none.
+    pub fn answer(&self) -> Option<Answer> {
+        Answer::parse(&self.kind, &self.content).ok()
+    }
 }
 
 impl Finding {
@@ -51,6 +76,11 @@ pub fn tell(finding: &Finding, question: &str, session: Session, desk: Desk<'_>)
         Finding::Text(text) => say.text(text, Session::default(), Told::Sourced),
         Finding::Nothing => conclude(&desk.index.search(question, desk.scope, MAX_OFFER), session, desk),
         Finding::Cut => say.apology(session),
+        Finding::File(kept) => {
+            let answer = kept.answer();
+            let told = answer.and_then(|answer| say.rich(&answer, session.clone(), Told::Late));
+            told.unwrap_or_else(|| say.apology(session))
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub use wish::Verdict;
 
 use crate::bank::media::MediaType;
 use crate::bank::rule::MessageKind;
-use crate::bank::{Entry, EntryId, RuleId};
+use crate::bank::{Answer, Entry, EntryId, RuleId};
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
 use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
@@ -74,8 +74,8 @@ pub struct Desk<'a> {
 
 /// Where the files of answers stand with WeChat. Asked on the way of a reply: it never waits.
 pub trait MediaIds: Send + Sync {
-    /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Whoever is asked sees to it that
-    /// there is one later.
+    /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Then [`Outcome::lacks`] says which
+    /// answer it was for.
     fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String>;
 }
 
@@ -158,6 +158,8 @@ pub struct Outcome {
     pub fault: Option<Box<TemplateError>>,
     /// What the follower thinks of an answer, to be kept.
     pub feedback: Option<Feedback>,
+    /// The answer that the reply says is not to be had, because WeChat does not have its file at the moment.
+    pub lacks: Option<Box<Answer>>,
 }
 
 /// What a follower thinks of an answer.
@@ -186,6 +188,7 @@ impl Outcome {
             told,
             fault: None,
             feedback: None,
+            lacks: None,
         }
     }
 }

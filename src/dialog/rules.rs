@@ -332,7 +332,7 @@ fn say(rule: &Rule, session: &Session, told: Told, desk: Desk<'_>) -> Option<Out
             let articles = replies.iter().flat_map(articles).take(MAX_ARTICLES).collect();
             Some(Outcome::new(Reply::News { articles }, Some(session), told))
         }
-        answer => Some(Outcome::new(say.media(answer)?, Some(session), told)),
+        answer => say.rich(answer, session, told),
     }
 }
 

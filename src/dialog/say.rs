@@ -133,10 +133,20 @@ impl Say<'_> {
                 ..outcome
             };
         }
-        match self.media(&entry.answer) {
-            Some(reply) => Outcome::new(reply, Some(session), told),
-            None if entry.answer.kind() == "handoff" => self.page(&templates::Human {}, session, told),
-            None => self.page(&templates::MediaAway {}, session, told),
+        let outcome = self.rich(&entry.answer, session.clone(), told.clone());
+        outcome.unwrap_or_else(|| self.page(&templates::Human {}, session, told))
+    }
+
+    /// An answer that is no text; `None`: a hand-off where the account has no desk.
+    pub fn rich(self, answer: &Answer, session: Session, told: Told) -> Option<Outcome> {
+        match self.media(answer) {
+            Some(reply) => Some(Outcome::new(reply, Some(session), told)),
+            None if answer.file().is_none() => None,
+            None => {
+                let mut outcome = self.page(&templates::MediaAway {}, session, told);
+                outcome.lacks = Some(Box::new(answer.clone()));
+                Some(outcome)
+            }
         }
     }
 

@@ -210,7 +210,7 @@ fn send(body: &Value, ledger: &mut Ledger, settings: &Settings, now: i64) -> Res
             return Err(44_004);
         }
         // Permanent media are not known here.
-        if field.ends_with("media_id") && *kind != "mpnews" && !ledger.has_media(text) {
+        if field.ends_with("media_id") && *kind != "mpnews" && !ledger.has_media(text, now) {
             return Err(40_007);
         }
     }
@@ -297,7 +297,7 @@ fn upload(asked: &Asked<'_>, ledger: &mut Ledger, now: i64) -> Result<Value, Ref
         size if size > most => return Err(40_009),
         _ => {}
     }
-    let id = ledger.add_media();
+    let id = ledger.add_media(now);
     let name = if kind == "thumb" { "thumb_media_id" } else { "media_id" };
     Ok(json!({ "type": kind, name: id, "created_at": now }))
 }

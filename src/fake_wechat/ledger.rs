@@ -16,6 +16,8 @@ const TYPING_SHOWN: i64 = 15;
 const MOST_SENT: usize = 10_000;
 const MOST_FOLLOWERS: usize = 10_000;
 const MOST_MEDIA: usize = 10_000;
+/// How long an upload is kept, in seconds.
+const MEDIA_KEPT: i64 = 3 * 86_400;
 
 /// What a follower does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +115,8 @@ pub(super) struct Ledger {
     day: i64,
     followers: BTreeMap<String, Follower>,
     sent: VecDeque<Sent>,
-    media: VecDeque<String>,
+    /// With the moment at which it is forgotten.
+    media: VecDeque<(String, i64)>,
     pub menu: Option<Value>,
     /// With their ids.
     pub conditional_menus: Vec<(u64, Value)>,
@@ -279,18 +282,22 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn add_media(&mut self) -> String {
+    pub fn add_media(&mut self, now: i64) -> String {
         self.serial += 1;
         let id = format!("FAKE_MEDIA_{:06}", self.serial);
         if self.media.len() == MOST_MEDIA {
             self.media.pop_front();
         }
-        self.media.push_back(id.clone());
+        self.media.push_back((id.clone(), now + MEDIA_KEPT));
         id
     }
 
-    pub fn has_media(&self, id: &str) -> bool {
-        self.media.iter().any(|known| known == id)
+    pub fn has_media(&self, id: &str, now: i64) -> bool {
+        self.media.iter().any(|(known, ends)| known == id && now < *ends)
+    }
+
+    pub fn forget_media(&mut self) {
+        self.media.clear();
     }
 
     pub fn next_id(&mut self) -> u64 {

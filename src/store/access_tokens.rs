@@ -1,13 +1,14 @@
 //! The port that shares one access token per official account among all instances.
 //!
 //! WeChat wants a single refresher: whoever finds no token takes the [`RefreshLock`], looks again, fetches and
-//! [`AccessTokens::put`]s. Values are opaque bytes; what they mean and whether to trust them is the caller's business.
+//! [`AccessTokens::put`]s: [`wait_for`] does the first half. Values are opaque bytes; what they mean and whether to trust
+//! them is the caller's business. Ids of uploaded files are kept alike, under names that are no AppID.
 //! [`super::memory::MemoryAccessTokens`] and [`super::redis::RedisAccessTokens`] stand behind it, and
 //! [`super::fallback::FallbackAccessTokens`] puts one behind the other.
 
 use super::StoreError;
 use async_trait::async_trait;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest value kept, in bytes. A longer one is refused, and nothing changes.
 pub const MAX_ACCESS_TOKEN_BYTES: usize = 4 * 1024;
@@ -63,6 +64,51 @@ pub trait AccessTokens: Send + Sync {
 
     /// Removes the token if it is still of this version; `false`: it is not, and nothing changes.
     async fn expire(&self, appid: &str, version: &str) -> Result<bool, StoreError>;
+}
+
+/// What came of waiting for a value that one instance makes for all.
+pub enum Awaited {
+    /// It is there.
+    Kept(KeptToken),
+    /// The caller is to make it, and to put it or to unlock.
+    Ours(RefreshLock),
+    /// Others have held the lock for two leases.
+    TooLong,
+}
+
+/// Waits for a value under `name` that `is_wanted`, or for the lock under which to make it.
+pub async fn wait_for(
+    kept: &dyn AccessTokens,
+    name: &str,
+    (lease, pause): (Duration, Duration),
+    is_wanted: impl Fn(&KeptToken) -> bool + Send,
+) -> Result<Awaited, StoreError> {
+    let begin = Instant::now();
+    loop {
+        let lock = kept.lock(name, lease).await?;
+        // Somebody else may have been faster.
+        match (lock, kept.get(name).await?.filter(&is_wanted)) {
+            (lock, Some(value)) => {
+                if let Some(lock) = lock {
+                    unlock(kept, &lock).await;
+                }
+                return Ok(Awaited::Kept(value));
+            }
+            (Some(lock), None) => return Ok(Awaited::Ours(lock)),
+            (None, None) if begin.elapsed() > 2 * lease => return Ok(Awaited::TooLong),
+            (None, None) => tokio::time::sleep(pause).await,
+        }
+    }
+}
+
+/// Gives the lock back; failing that its lease ends it.
+pub async fn unlock(kept: &dyn AccessTokens, lock: &RefreshLock) {
+    if let Err(error) = kept.unlock(lock).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "the lease ends the refresh lock"
+        );
+    }
 }
 
 /// Refuses what is longer than [`MAX_ACCESS_TOKEN_BYTES`].

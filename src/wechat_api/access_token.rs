@@ -11,7 +11,7 @@ use super::error::{ApiError, Refusal, Remedy};
 use super::http::{Http, Limits, Request};
 use super::secret::Secret;
 use crate::store::StoreError;
-use crate::store::access_tokens::{AccessTokens, KeptToken, RefreshLock};
+use crate::store::access_tokens::{AccessTokens, Awaited, KeptToken, RefreshLock, unlock, wait_for};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use serde::{Deserialize, Serialize};
@@ -242,44 +242,21 @@ impl Inner {
             .get(&self.parts.appid)
             .await
             .map_err(|error| unkept(&error))?;
-        Ok(kept.and_then(|KeptToken { version, value, left }| {
-            let value = String::from_utf8(value).ok().filter(|value| is_token(value))?;
-            Some(AccessToken {
-                version,
-                value: Secret::new(value),
-                left,
-            })
-        }))
+        Ok(kept.and_then(read))
     }
 
     /// Waits for the lock, or for somebody else's token of another version than `old`.
     async fn refresh(&self, old: Option<String>) -> Result<AccessToken, ApiError> {
-        let begin = Instant::now();
-        let lease = self.parts.limits.refresh_lease;
-        loop {
-            let lock = self
-                .parts
-                .kept
-                .lock(&self.parts.appid, lease)
-                .await
-                .map_err(|error| unkept(&error))?;
-            // Somebody else may have been faster.
-            let kept = self.kept().await?.filter(|token| Some(&token.version) != old.as_ref());
-            match (lock, kept) {
-                (lock, Some(token)) => {
-                    if let Some(lock) = lock {
-                        self.unlock(&lock).await;
-                    }
-                    return Ok(token);
-                }
-                (Some(lock), None) => return self.fetch_under(&lock).await,
-                (None, None) if begin.elapsed() > 2 * lease => {
-                    return Err(ApiError::NoAccessToken {
-                        reason: "other instances have been fetching it for too long".to_owned(),
-                    });
-                }
-                (None, None) => tokio::time::sleep(self.parts.limits.refresh_poll).await,
-            }
+        let pace = (self.parts.limits.refresh_lease, self.parts.limits.refresh_poll);
+        let is_other = |kept: &KeptToken| Some(&kept.version) != old.as_ref() && read(kept.clone()).is_some();
+        let awaited = wait_for(&*self.parts.kept, &self.parts.appid, pace, is_other).await;
+        let too_long = || ApiError::NoAccessToken {
+            reason: "other instances have been fetching it for too long".to_owned(),
+        };
+        match awaited.map_err(|error| unkept(&error))? {
+            Awaited::Kept(kept) => read(kept).ok_or_else(too_long),
+            Awaited::Ours(lock) => self.fetch_under(&lock).await,
+            Awaited::TooLong => Err(too_long()),
         }
     }
 
@@ -295,7 +272,7 @@ impl Inner {
         let (value, left) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
-                self.unlock(lock).await;
+                unlock(&*self.parts.kept, lock).await;
                 return Err(error);
             }
         };
@@ -312,15 +289,6 @@ impl Inner {
             value,
             left,
         })
-    }
-
-    async fn unlock(&self, lock: &RefreshLock) {
-        if let Err(error) = self.parts.kept.unlock(lock).await {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the lease ends the refresh lock"
-            );
-        }
     }
 
     /// Asks WeChat: the token, and how long it may be used.
@@ -351,6 +319,16 @@ impl Inner {
             left.saturating_sub(TRAVEL).max(Duration::from_secs(1)),
         ))
     }
+}
+
+/// What is kept, if it can be a token.
+fn read(KeptToken { version, value, left }: KeptToken) -> Option<AccessToken> {
+    let value = String::from_utf8(value).ok().filter(|value| is_token(value))?;
+    Some(AccessToken {
+        version,
+        value: Secret::new(value),
+        left,
+    })
 }
 
 /// Whether `value` has the form of an access token. WeChat wants room for 512 characters.

@@ -5,45 +5,14 @@
 use super::client::Client;
 use super::error::ApiError;
 use super::http::Request;
+use crate::bank::media::MediaType;
 use reqwest::Method;
 use serde::Deserialize;
-
-/// What a file is used as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaKind {
-    /// PNG, JPEG or GIF, at most 10 MB.
-    Image,
-    /// AMR or MP3, at most 2 MB (and 60 seconds, which is not looked at here).
-    Voice,
-    /// MP4, at most 10 MB.
-    Video,
-    /// A video's or a song's picture: JPEG, at most 64 KB.
-    Thumb,
-}
-
-const MB: usize = 1024 * 1024;
-
-impl MediaKind {
-    /// `type`, the most bytes, and extensions with their content types.
-    fn limits(self) -> (&'static str, usize, &'static [(&'static str, &'static str)]) {
-        const JPEG: [(&str, &str); 2] = [("jpg", "image/jpeg"), ("jpeg", "image/jpeg")];
-        match self {
-            Self::Image => (
-                "image",
-                10 * MB,
-                &[JPEG[0], JPEG[1], ("png", "image/png"), ("gif", "image/gif")],
-            ),
-            Self::Voice => ("voice", 2 * MB, &[("amr", "audio/amr"), ("mp3", "audio/mpeg")]),
-            Self::Video => ("video", 10 * MB, &[("mp4", "video/mp4")]),
-            Self::Thumb => ("thumb", 64 * 1024, &JPEG),
-        }
-    }
-}
 
 /// A file WeChat would take.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MediaFile {
-    kind: MediaKind,
+    kind: MediaType,
     extension: &'static str,
     content_type: &'static str,
     bytes: Vec<u8>,
@@ -71,26 +40,27 @@ impl MediaFile {
     ///
     /// # Errors
     /// [`ApiError::Unacceptable`]: its extension or its size.
-    pub fn new(kind: MediaKind, name: &str, bytes: Vec<u8>) -> Result<Self, ApiError> {
-        let (word, most, extensions) = kind.limits();
+    pub fn new(kind: MediaType, name: &str, bytes: Vec<u8>) -> Result<Self, ApiError> {
+        let (word, most) = (kind.as_str(), kind.max_bytes());
         let given = name
             .rsplit_once('.')
             .map_or("", |(_, extension)| extension)
             .to_lowercase();
-        let Some((extension, content_type)) = extensions.iter().find(|(extension, _)| *extension == given) else {
-            let names: Vec<&str> = extensions.iter().map(|(extension, _)| *extension).collect();
+        let accepted = kind.extensions();
+        let Some(extension) = accepted.iter().copied().find(|extension| *extension == given) else {
             return Err(ApiError::Unacceptable(format!(
                 "a file ending in .{} is no {word}; accepted: {}",
                 given.escape_debug(),
-                names.join(", ")
+                accepted.join(", ")
             )));
         };
-        if bytes.is_empty() || bytes.len() > most {
+        if bytes.is_empty() || bytes.len() as u64 > most {
             return Err(ApiError::Unacceptable(format!(
                 "a {word} of {} bytes; accepted: 1–{most}",
                 bytes.len()
             )));
         }
+        let content_type = kind.content_type(extension).unwrap_or_default();
         Ok(Self {
             kind,
             extension,
@@ -126,7 +96,7 @@ impl Client {
                 format!("multipart/form-data; boundary={boundary}"),
                 file.form(&boundary),
             )),
-            ..Request::get(PATH).with("type", file.kind.limits().0)
+            ..Request::get(PATH).with("type", file.kind.as_str())
         };
         let answer: Answer = self.call(&request).await?;
         let media_id = answer.media_id.or(answer.thumb_media_id);
@@ -145,28 +115,30 @@ impl Client {
 mod tests {
     use super::*;
 
+    const MB: usize = 1 << 20;
+
     #[test]
     fn files_wechat_would_refuse_are_refused_here() {
         let check = |kind, name: &str, length: usize, is_fine: bool| {
             let file = MediaFile::new(kind, name, vec![0; length]);
             assert_eq!(file.is_ok(), is_fine, "{name} of {length}: {:?}", file.err());
         };
-        check(MediaKind::Image, "a.PNG", 10 * MB, true);
-        check(MediaKind::Image, "a.png", 10 * MB + 1, false);
-        check(MediaKind::Image, "a.png", 0, false);
-        check(MediaKind::Image, "a.webp", 1, false);
-        check(MediaKind::Image, "png", 1, false);
-        check(MediaKind::Voice, "b.amr", 2 * MB, true);
-        check(MediaKind::Voice, "b.mp3", 2 * MB + 1, false);
-        check(MediaKind::Video, "c.mp4", 1, true);
-        check(MediaKind::Thumb, "d.jpg", 64 * 1024, true);
-        check(MediaKind::Thumb, "d.png", 1, false);
-        check(MediaKind::Thumb, "d.jpeg", 64 * 1024 + 1, false);
+        check(MediaType::Image, "a.PNG", 10 * MB, true);
+        check(MediaType::Image, "a.png", 10 * MB + 1, false);
+        check(MediaType::Image, "a.png", 0, false);
+        check(MediaType::Image, "a.webp", 1, false);
+        check(MediaType::Image, "png", 1, false);
+        check(MediaType::Voice, "b.amr", 2 * MB, true);
+        check(MediaType::Voice, "b.mp3", 2 * MB + 1, false);
+        check(MediaType::Video, "c.mp4", 1, true);
+        check(MediaType::Thumb, "d.jpg", 64 * 1024, true);
+        check(MediaType::Thumb, "d.png", 1, false);
+        check(MediaType::Thumb, "d.jpeg", 64 * 1024 + 1, false);
     }
 
     #[test]
     fn a_file_is_sent_as_a_form() {
-        let file = MediaFile::new(MediaKind::Image, "x\r\n\"y.jpeg", b"bytes".to_vec()).unwrap();
+        let file = MediaFile::new(MediaType::Image, "x\r\n\"y.jpeg", b"bytes".to_vec()).unwrap();
         assert_eq!(
             String::from_utf8(file.form("b")).unwrap(),
             "--b\r\nContent-Disposition: form-data; name=\"media\"; filename=\"media.jpeg\"\r\nContent-Type: \

@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("wechat", ""),
     ("store", "bank telemetry"),
     ("intake", "bank telemetry"),
-    ("wechat_api", "wechat store telemetry"),
+    ("wechat_api", "bank wechat store telemetry"),
     // WeChat's side of `wechat_api`; whatever it shared would not be tested.
     ("fake_wechat", ""),
     // Beside the others: configuration speaks in the pure rooms' values, the rest knows nobody.

@@ -46,6 +46,7 @@ impl Bench {
             dry_run,
             who: "tester",
             normalise: &normalise,
+            media: None,
         };
         import::run(ImportOptions {
             file,

@@ -27,14 +27,14 @@ use wxfaq::wechat_api::{ApiError, MediaFile, Message, Refusal, Typing, Uploaded,
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(1_000_000);
-const ACCOUNT: &str = "demo";
+pub const ACCOUNT: &str = "demo";
 const QUESTION: &str = "火星上怎么交电费";
 const ANSWER: &str = "火星上不收电费。";
 /// The bank answers this.
 const KNOWN: &str = "怎么开户";
 /// The bank does not answer this, and nobody would ask it.
 const ANYTHING: &str = "好";
-const SEARCHING: &str = "正在查找，回复任意内容查看答案。";
+pub const SEARCHING: &str = "正在查找，回复任意内容查看答案。";
 const APOLOGY: &str = "抱歉，这个问题查了很久也没有结果。";
 
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -110,7 +110,7 @@ struct Stage {
     openid: String,
 }
 
-fn memory() -> Arc<dyn Conversations> {
+pub fn memory() -> Arc<dyn Conversations> {
     let begun = Instant::now();
     let clock = Arc::new(move || begun.elapsed());
     Arc::new(MemoryConversations::new(LIFETIMES, Bounds::default(), clock))
@@ -295,7 +295,7 @@ fn head(openid: &str, now: i64) -> Head {
 }
 
 /// A text nobody has sent before.
-fn delivery(openid: &str, text: &str, now: i64) -> Delivery {
+pub fn delivery(openid: &str, text: &str, now: i64) -> Delivery {
     static IDS: AtomicUsize = AtomicUsize::new(1);
     let id = IDS.fetch_add(1, Ordering::SeqCst).to_string();
     open(&platform::text_xml(&head(openid, now), &id, text), now)

@@ -20,6 +20,7 @@ mod matching;
 mod dialog;
 mod rules;
 mod late;
+mod media;
 mod privacy;
 mod rule_commands;
 mod feedback;

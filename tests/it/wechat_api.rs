@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use wxfaq::bank::media::MediaType;
 use wxfaq::bot::{SealedAccessTokens, Seals};
 use wxfaq::fake_wechat::{Contact, Failure};
 use wxfaq::store::access_tokens::AccessTokens;
 use wxfaq::store::redis::RedisAccessTokens;
 use wxfaq::wechat_api::{
-    ApiError, Client, ClientParts, Limits, MediaFile, MediaKind, Menus, Message, Remedy, Scene, Secret,
-    TemplateMessage, Typing, WechatApi,
+    ApiError, Client, ClientParts, Limits, MediaFile, Menus, Message, Remedy, Scene, Secret, TemplateMessage, Typing,
+    WechatApi,
 };
 
 const SEND: &str = "/cgi-bin/message/custom/send";
@@ -770,7 +771,7 @@ async fn media_are_uploaded_and_used() {
     let client = wechat.client();
     let file = |kind, name, bytes: &[u8]| MediaFile::new(kind, name, bytes.to_vec()).unwrap();
     let image = client
-        .upload(file(MediaKind::Image, "a.png", b"\x89PNG\r\n--x--\r\n\0\xff"))
+        .upload(file(MediaType::Image, "a.png", b"\x89PNG\r\n--x--\r\n\0\xff"))
         .await
         .unwrap();
     client
@@ -782,7 +783,7 @@ async fn media_are_uploaded_and_used() {
         )
         .await
         .unwrap();
-    let thumb = client.upload(file(MediaKind::Thumb, "t.jpg", b"jpeg")).await.unwrap();
+    let thumb = client.upload(file(MediaType::Thumb, "t.jpg", b"jpeg")).await.unwrap();
     let music = Message::Music {
         title: "歌".into(),
         description: String::new(),

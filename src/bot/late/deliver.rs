@@ -5,9 +5,11 @@
 //! whoever dies in between has lost the answer, never sent it twice.
 
 use super::{Errand, Remembered};
+use crate::bank::Answer as BankAnswer;
 use crate::bot::held::{Held, report};
-use crate::dialog::late::{Finding, parts, tell, words};
+use crate::dialog::late::{FileAnswer, Finding, parts, tell, words};
 use crate::dialog::templates::Continued;
+use crate::dialog::{Desk, MediaIds, Session};
 use crate::store::conversations::{Arrival, Begun, Finished, SessionChange};
 use crate::wechat_api::{ApiError, Message, Remedy, WechatApi};
 use std::time::Duration;
@@ -36,9 +38,13 @@ impl Errand {
     /// Brings `finding` to the follower, once.
     pub(super) async fn deliver(&self, finding: Finding) {
         let cut = finding == Finding::Cut;
+        let file = match &finding {
+            Finding::File(file) => file.answer(),
+            _ => None,
+        };
         let (way, parts) = match self.decide(finding).await {
             Some(Decision::Send(messages)) => match self.way.api().cloned() {
-                Some(api) => self.send(&*api, messages).await,
+                Some(api) => self.send(&*api, messages, file.as_ref()).await,
                 None => ("failed", 0),
             },
             Some(Decision::Wait) => {
@@ -99,6 +105,7 @@ impl Errand {
             &[&self.follower.account, &self.follower.pseudonym, &self.key],
         );
         desk.max_bytes = usize::MAX;
+        desk.media = &*self.bot.media;
         let outcome = tell(finding, &self.question, remembered.session.clone(), desk);
         let now = self.bot.now();
         let messages = match words(&outcome) {
@@ -130,8 +137,13 @@ impl Errand {
     }
 
     /// Sends one message after another, and no other answer to the same follower meanwhile. How it went, and how many
-    /// WeChat took.
-    async fn send(&self, api: &dyn WechatApi, messages: Vec<Message>) -> (&'static str, usize) {
+    /// WeChat took. `file`: the answer whose file the only message shows.
+    async fn send(
+        &self,
+        api: &dyn WechatApi,
+        messages: Vec<Message>,
+        file: Option<&BankAnswer>,
+    ) -> (&'static str, usize) {
         let place = self.place(
             format!("{}.send", self.follower.pseudonym),
             format!("send:{}", self.key),
@@ -149,7 +161,14 @@ impl Errand {
                 if n > 0 {
                     tokio::time::sleep(BETWEEN_PARTS).await;
                 }
-                if let Err(error) = api.send(&self.openid, message).await {
+                let mut sent = api.send(&self.openid, message).await;
+                if let Err(error) = &sent
+                    && error.remedy() == Some(Remedy::Upload)
+                    && let Some(fresh) = self.uploaded_again(file).await
+                {
+                    sent = api.send(&self.openid, &fresh).await;
+                }
+                if let Err(error) = sent {
                     return (n, Some(error));
                 }
             }
@@ -164,6 +183,24 @@ impl Errand {
         };
         self.failed(&error, &messages, sent).await;
         ("not sent, or not to its end", sent)
+    }
+
+    /// The message that shows `file`, when WeChat does not know the id it had any more.
+    async fn uploaded_again(&self, file: Option<&BankAnswer>) -> Option<Message> {
+        let answer = file?;
+        let (kind, path) = answer.file()?;
+        let (account, media) = (&self.follower.account, &self.bot.media);
+        if let Some(id) = media.media_id(account, kind, path) {
+            media.forget(account, kind, path, &id).await;
+        }
+        media.fetch(account, kind, path, &self.bot.tasks).await.ok()?;
+        let snapshot = self.snapshot();
+        let desk = Desk {
+            media: &**media,
+            ..snapshot.desk(self.scope(), &[])
+        };
+        let finding = Finding::File(FileAnswer::of(answer));
+        Message::of_reply(&tell(&finding, "", Session::default(), desk).reply)
     }
 
     /// What WeChat did not take waits, unless it may have been shown, or the follower cannot be written to.

@@ -4,7 +4,7 @@
 
 use super::windows::Windows;
 use crate::dialog::Session;
-use crate::dialog::late::Finding;
+use crate::dialog::late::{FileAnswer, Finding};
 use serde::{Deserialize, Serialize};
 
 /// Answers of one follower that are looked for or waiting.
@@ -40,6 +40,9 @@ pub struct Entry {
     pub question: String,
     /// `None`: still looked for.
     pub finding: Option<Finding>,
+    /// The answer that is known and whose file WeChat is given; `None`: a source is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileAnswer>,
 }
 
 impl Remembered {
@@ -96,13 +99,14 @@ impl LateState {
         self.entries.len() < MOST
     }
 
-    /// Notes that the answer to `question` is looked for.
-    pub fn add(&mut self, key: &str, question: &str) {
+    /// Notes that the answer to `question` is looked for, or that `file` is on its way to WeChat.
+    pub fn add(&mut self, key: &str, question: &str, file: Option<FileAnswer>) {
         if !self.entries.iter().any(|entry| entry.key == key) {
             self.entries.push(Entry {
                 key: key.to_owned(),
                 question: question.to_owned(),
                 finding: None,
+                file,
             });
         }
     }
@@ -130,6 +134,7 @@ impl LateState {
             key: key.to_owned(),
             question: String::new(),
             finding: Some(Finding::Text(text)),
+            file: None,
         };
         self.entries.insert(0, rest);
         self.entries.truncate(MOST + 1);
@@ -156,8 +161,8 @@ mod tests {
     #[test]
     fn an_answer_is_looked_for_then_waits_and_is_told_once() {
         let mut remembered = Remembered::default();
-        remembered.late.add("1", "问");
-        remembered.late.add("1", "问");
+        remembered.late.add("1", "问", None);
+        remembered.late.add("1", "问", None);
         let mut remembered = Remembered::from_bytes(Some(&remembered.to_bytes()));
         assert_eq!(remembered.late.pending().count(), 1);
         assert_eq!(remembered.late.take_ready(), None);

@@ -3,14 +3,16 @@
 //! `Work::decide` is the entry point. Without a source it waits for nothing.
 
 use super::{Decided, LAST_DELIVERY, LAST_DELIVERY_FROM, Work};
+use crate::bank::Answer as BankAnswer;
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
-use crate::dialog::late::{acknowledged, moves_on, searching, tell};
+use crate::dialog::late::{FileAnswer, acknowledged, moves_on, searching, tell};
 use crate::dialog::{self, Desk, Outcome, Session, Told};
 use crate::matching::Matches;
 use crate::wechat::Inbound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 impl Work {
     /// Decides with what the store has kept of the follower. `cached` as of `decide_at_once`.
@@ -36,11 +38,11 @@ impl Work {
                 }
             }
             None => {
-                let decided = self.decide_at_once(session.clone(), lookup, cached);
-                let decided = Decided { late, ..decided };
-                match self.bot.late.source {
-                    Some(_) => self.consult(decided, session, desk).await,
-                    None => decided,
+                let decided = self.decide_at_once(session.clone(), lookup, cached.clone());
+                let mut decided = Decided { late, ..decided };
+                match decided.outcome.lacks.take() {
+                    Some(answer) => self.fetch(&answer, decided, session, lookup, cached).await,
+                    None => self.consult(decided, session, desk).await,
                 }
             }
         };
@@ -50,6 +52,55 @@ impl Work {
         decided
     }
 
+    /// Gives WeChat the file of `answer` and decides again; when that takes too long it goes on, and the answer comes
+    /// later.
+    async fn fetch(
+        &self,
+        answer: &BankAnswer,
+        mut decided: Decided,
+        session: Session,
+        lookup: Lookup<'_>,
+        cached: Option<Arc<Matches>>,
+    ) -> Decided {
+        let Some((kind, file)) = answer.file() else {
+            return decided;
+        };
+        let account = &self.arrival.follower.account;
+        self.is_slow.store(true, Ordering::Relaxed);
+        let fetching = self.bot.media.fetch(account, kind, file, &self.bot.tasks);
+        match tokio::time::timeout_at(self.patience(), fetching).await {
+            Ok(Ok(_)) => Decided {
+                late: decided.late,
+                ..self.decide_at_once(session, lookup, cached)
+            },
+            // The reply says that the file is not to be had.
+            Ok(Err(_)) => decided,
+            Err(_) if !decided.late.has_room() => decided,
+            Err(_) => {
+                let file = FileAnswer::of(answer);
+                let errand = Errand {
+                    file: Some(file.clone()),
+                    ..self.errand(&key_of(&self.arrival.message), "")
+                };
+                if let Pursued::Late = errand.pursue(Instant::now()).await {
+                    let session = decided.outcome.session.take().unwrap_or_default();
+                    decided.outcome = self.searching(session, self.desk(lookup));
+                    decided.late.add(&errand.key, "", Some(file));
+                }
+                decided
+            }
+        }
+    }
+
+    /// Until when this delivery waits for what is slow.
+    fn patience(&self) -> Instant {
+        let mut until = self.started + self.bot.deadline * 3 / 4;
+        if self.way.holds() && self.age < LAST_DELIVERY_FROM {
+            until += LAST_DELIVERY.saturating_sub(self.age);
+        }
+        until
+    }
+
     /// Asks the slow source where the bank has no direct answer, or joins those who wait for an earlier question; all
     /// within the message's time.
     async fn consult(&self, mut decided: Decided, session: Session, desk: Desk<'_>) -> Decided {
@@ -57,7 +108,10 @@ impl Work {
         let pending: Vec<Errand> = decided
             .late
             .pending()
-            .map(|entry| self.errand(&entry.key, &entry.question))
+            .map(|entry| Errand {
+                file: entry.file.clone(),
+                ..self.errand(&entry.key, &entry.question)
+            })
             .collect();
         if sends {
             for errand in &pending {
@@ -69,7 +123,7 @@ impl Work {
             .first()
             .filter(|_| !sends && !self.is_event() && !moves_on(&decided.outcome, desk));
         let own = || {
-            let is_asked = decided.late.has_room() && (sends || pending.is_empty());
+            let is_asked = self.bot.late.source.is_some() && decided.late.has_room() && (sends || pending.is_empty());
             let question = decided.asked.as_deref().filter(|_| is_asked)?;
             let question = dialog::cut::cut(question, MOST_QUESTION_BYTES).map_or(question, |(part, _)| part);
             Some(self.errand(&key_of(&self.arrival.message), question))
@@ -77,10 +131,10 @@ impl Work {
         let Some(errand) = joined.cloned().or_else(own) else {
             return decided;
         };
-        let mut until = self.started + self.bot.deadline * 3 / 4;
-        if joined.is_none() && self.way.holds() && self.age < LAST_DELIVERY_FROM {
-            until += LAST_DELIVERY.saturating_sub(self.age);
-        }
+        let until = match joined {
+            Some(_) => self.started + self.bot.deadline * 3 / 4,
+            None => self.patience(),
+        };
         self.is_slow.store(true, Ordering::Relaxed);
         match errand.pursue(until).await {
             Pursued::Found(finding) => {
@@ -91,7 +145,7 @@ impl Work {
             }
             Pursued::Late => {
                 decided.outcome = self.searching(session, desk);
-                decided.late.add(&errand.key, &errand.question);
+                decided.late.add(&errand.key, &errand.question, errand.file.clone());
             }
             Pursued::Failed => {}
         }
@@ -114,6 +168,7 @@ impl Work {
             openid: self.inbound.head().openid.clone(),
             key: key.to_owned(),
             question: question.to_owned(),
+            file: None,
             started: self.started,
         }
     }

@@ -91,7 +91,9 @@ fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc
         conversations: store.clone(),
         matches: MatchStore::new(Arc::new(MemoryMatchCache::new(LASTING, 1 << 20))),
         feedback: None,
-        media: Arc::new(crate::dialog::NoMedia),
+        media: crate::bot::Uploads::new(Arc::new(crate::store::memory::MemoryAccessTokens::new(Arc::new(
+            || Duration::ZERO,
+        )))),
         seals: Seals::new("key"),
         clock: Arc::new(SystemClock),
         deadline: Duration::from_millis(100),

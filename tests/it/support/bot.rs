@@ -7,12 +7,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use wxfaq::bank::{Dictionaries, Entry};
-use wxfaq::bot::{Clock, Deliveries, Late, MatchStore, Parts, Seals, Snapshot, SnapshotParts};
+use wxfaq::bot::{Clock, Deliveries, Late, MatchStore, Parts, Seals, Snapshot, SnapshotParts, Uploads};
 use wxfaq::dialog::Templates;
 use wxfaq::matching::{Analyzer, Index, Thresholds};
 use wxfaq::store::StoreError;
 use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
-use wxfaq::store::memory::MemoryMatchCache;
+use wxfaq::store::memory::{MemoryAccessTokens, MemoryMatchCache, monotonic};
 
 /// What every bot here has.
 pub const INSTALL_KEY: &str = "an install key of the tests";
@@ -40,7 +40,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         conversations,
         matches: MatchStore::new(Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20))),
         feedback: None,
-        media: Arc::new(wxfaq::dialog::NoMedia),
+        media: Uploads::new(Arc::new(MemoryAccessTokens::new(monotonic()))),
         seals: Seals::new(INSTALL_KEY),
         clock,
         deadline: Duration::from_secs(4),

@@ -1,0 +1,363 @@
+//! Answers that name a file: uploaded to WeChat when they are needed, once, and again before WeChat forgets them.
+
+use crate::late::{ACCOUNT, SEARCHING, delivery, memory};
+use crate::support::bot::{TokioClock, parts};
+use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
+use crate::support::fake_wechat::{APP_SECRET, APPID, FakeWechat, NOON};
+use crate::support::redis_server::RedisServer;
+use async_trait::async_trait;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use wxfaq::bank::media::MediaType;
+use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId};
+use wxfaq::bot::{
+    Answer, Bot, Clock, Deliveries, LateDelivery, MediaError, Parts, SealedAccessTokens, Seals, Shelf, Uploader,
+    Uploads,
+};
+use wxfaq::dialog::MediaIds;
+use wxfaq::fake_wechat::Failure;
+use wxfaq::store::access_tokens::AccessTokens;
+use wxfaq::store::memory::{MemoryAccessTokens, monotonic};
+use wxfaq::store::redis::RedisAccessTokens;
+use wxfaq::wechat::Reply;
+use wxfaq::wechat_api::{ApiError, MediaFile, Message, Refusal, Typing, Uploaded, WechatApi};
+
+const QUESTION: &str = "营业网点地图";
+const FILE: &str = "maps/a.png";
+const AWAY: &str = "这个回答里的图片或音视频暂时打不开";
+const UPLOAD: &str = "/cgi-bin/media/upload";
+
+/// WeChat, taking its time for uploads, and what it was sent.
+#[derive(Default)]
+struct Slow {
+    takes: Duration,
+    uploads: AtomicUsize,
+    sent: Mutex<Vec<Message>>,
+    /// What the next messages are refused with.
+    refusals: Mutex<Vec<i64>>,
+}
+
+#[async_trait]
+impl WechatApi for Slow {
+    async fn send(&self, _: &str, message: &Message) -> Result<(), ApiError> {
+        if let Some(code) = self.refusals.lock().unwrap().pop() {
+            return Err(ApiError::Refused(Refusal::new(
+                "/cgi-bin/message/custom/send",
+                code,
+                "no",
+            )));
+        }
+        self.sent.lock().unwrap().push(message.clone());
+        Ok(())
+    }
+    async fn typing(&self, _: &str, _: Typing) -> Result<(), ApiError> {
+        Ok(())
+    }
+    async fn upload(&self, _: MediaFile) -> Result<Uploaded, ApiError> {
+        sleep(self.takes).await;
+        let n = self.uploads.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(Uploaded {
+            media_id: format!("M{n}"),
+            created_at: 0,
+        })
+    }
+}
+
+impl Slow {
+    fn taking(takes: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            takes,
+            ..Self::default()
+        })
+    }
+
+    fn uploads(&self) -> usize {
+        self.uploads.load(Ordering::SeqCst)
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("maps")).unwrap();
+    std::fs::write(folder.path().join(FILE), b"\x89PNG one").unwrap();
+    folder
+}
+
+fn uploads(kept: Arc<dyn AccessTokens>, folder: &Path, api: Arc<dyn WechatApi>) -> Arc<Uploads> {
+    let uploads = Uploads::new(kept);
+    let appid = APPID.to_owned();
+    uploads.replace(Shelf {
+        folder: Some(folder.to_owned()),
+        uploaders: [(ACCOUNT.to_owned(), Uploader { appid, api })].into(),
+    });
+    uploads
+}
+
+fn bot(media: Arc<Uploads>, delivery: LateDelivery, clock: Arc<dyn Clock>) -> Arc<Bot> {
+    let answer = BankAnswer::parse("image", &format!(r#"{{"file":"{FILE}"}}"#)).unwrap();
+    let map = Entry::new(EntryId::parse("map").unwrap(), QUESTION.into(), answer);
+    Bot::new(Parts {
+        media,
+        deliveries: Deliveries::new([(ACCOUNT.to_owned(), delivery)]),
+        ..parts(vec![map], memory(), clock)
+    })
+}
+
+/// What the follower gets for `text`, and at which delivery.
+async fn write(bot: &Arc<Bot>, clock: &TokioClock, openid: &str, text: &str) -> (usize, String) {
+    let message = delivery(openid, text, clock.now());
+    let begun = Instant::now();
+    for n in 0..3_u32 {
+        sleep_until(begun + n * Duration::from_secs(5)).await;
+        match timeout(Duration::from_secs(5), bot.handle(ACCOUNT, &message)).await {
+            Ok(Answer::Reply { reply, .. }) => return (n as usize, shown(&reply)),
+            Ok(Answer::Held) | Err(_) => {}
+            Ok(Answer::Refused) => panic!("refused"),
+        }
+    }
+    panic!("no delivery of {text} is answered");
+}
+
+fn shown(reply: &Reply) -> String {
+    match reply {
+        Reply::Acknowledge => "nothing".to_owned(),
+        Reply::Text { content } => content.clone(),
+        Reply::Image { media_id } => format!("image {media_id}"),
+        other => format!("{other:?}"),
+    }
+}
+
+async fn settle(bot: &Bot) {
+    bot.tasks().close();
+    bot.tasks().wait().await;
+    bot.tasks().reopen();
+}
+
+fn kept() -> Arc<dyn AccessTokens> {
+    Arc::new(MemoryAccessTokens::new(monotonic()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_uploaded_once_and_shown_at_once() {
+    let (folder, api, clock) = (
+        folder(),
+        Slow::taking(Duration::from_secs(1)),
+        TokioClock::starting(NOON),
+    );
+    let media = uploads(kept(), folder.path(), api.clone());
+    let bot = bot(media, LateDelivery::Placeholder, clock.clone());
+    let openids: Vec<String> = (0..20).map(|n| format!("oMany{n}")).collect();
+    let asked = openids.iter().map(|openid| write(&bot, &clock, openid, QUESTION));
+    for answered in futures_util::future::join_all(asked).await {
+        assert_eq!(answered, (0, "image M1".to_owned()));
+    }
+    assert_eq!(write(&bot, &clock, "oLater", QUESTION).await.1, "image M1");
+    assert_eq!(api.uploads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_takes_too_long_goes_on_and_its_answer_comes_once() {
+    for (takes, holds, at, first) in [
+        (6, LateDelivery::Placeholder, 0, SEARCHING),
+        (6, LateDelivery::Hold, 1, "image M1"),
+        (12, LateDelivery::Hold, 2, "image M1"),
+    ] {
+        let (folder, api, clock) = (
+            folder(),
+            Slow::taking(Duration::from_secs(takes)),
+            TokioClock::starting(NOON),
+        );
+        let bot = bot(uploads(kept(), folder.path(), api.clone()), holds, clock.clone());
+        assert_eq!(
+            write(&bot, &clock, "oSlow", QUESTION).await,
+            (at, first.to_owned()),
+            "{takes}"
+        );
+        settle(&bot).await;
+        if first == SEARCHING {
+            assert_eq!(write(&bot, &clock, "oSlow", "好").await.1, "image M1");
+        }
+        let after = write(&bot, &clock, "oSlow", "好").await.1;
+        assert!(!after.starts_with("image") && after != SEARCHING, "{after}");
+        assert_eq!(api.uploads(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_customer_service_messages_a_late_file_is_sent_and_again_when_wechat_has_forgotten_it() {
+    for (refusals, expected) in [(vec![], "M1"), (vec![40_007], "M2")] {
+        let (folder, api, clock) = (
+            folder(),
+            Slow::taking(Duration::from_secs(12)),
+            TokioClock::starting(NOON),
+        );
+        api.refusals.lock().unwrap().extend(refusals);
+        let media = uploads(kept(), folder.path(), api.clone());
+        let bot = bot(media, LateDelivery::Send(api.clone()), clock.clone());
+        assert_eq!(write(&bot, &clock, "oSend", QUESTION).await, (0, "nothing".to_owned()));
+        settle(&bot).await;
+        let sent = api.sent.lock().unwrap().clone();
+        let media_id = expected.to_owned();
+        assert_eq!(sent, [Message::Image { media_id }]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_or_file_the_follower_is_told_and_wechat_not_asked_again() {
+    let clock = TokioClock::starting(NOON);
+    let folder = folder();
+    let none = Uploads::new(kept());
+    let bot_without = bot(none, LateDelivery::Placeholder, clock.clone());
+    assert!(write(&bot_without, &clock, "oNone", QUESTION).await.1.starts_with(AWAY));
+
+    let api = Slow::taking(Duration::ZERO);
+    let media = uploads(kept(), folder.path(), api.clone());
+    std::fs::remove_file(folder.path().join(FILE)).unwrap();
+    let bot_gone = bot(media.clone(), LateDelivery::Placeholder, clock.clone());
+    assert!(write(&bot_gone, &clock, "oGone", QUESTION).await.1.starts_with(AWAY));
+    assert_eq!(api.uploads(), 0);
+    // It comes back.
+    std::fs::write(folder.path().join(FILE), b"\x89PNG").unwrap();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_eq!(write(&bot_gone, &clock, "oGone", QUESTION).await.1, "image M1");
+    // And is changed in place.
+    std::fs::write(folder.path().join(FILE), b"\x89PNG, another").unwrap();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_eq!(write(&bot_gone, &clock, "oGone", QUESTION).await.1, "image M2");
+}
+
+#[tokio::test]
+async fn a_refused_account_is_not_tried_again_before_a_reload() {
+    let (folder, wechat) = (folder(), FakeWechat::start().await);
+    let media = uploads(kept(), folder.path(), Arc::new(wechat.client()));
+    let tasks = tokio_util::task::TaskTracker::new();
+    wechat
+        .fake
+        .fail(UPLOAD, &Failure::Code(48_001, "api unauthorized".into()), 9);
+    for _ in 0..3 {
+        let refused = media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks).await;
+        assert!(matches!(refused, Err(MediaError::Wechat(_))), "{refused:?}");
+    }
+    assert_eq!((wechat.fake.calls(UPLOAD), media.can_upload(ACCOUNT)), (1, false));
+    wechat.fake.relent();
+    let appid = APPID.to_owned();
+    let api: Arc<dyn WechatApi> = Arc::new(wechat.client());
+    media.replace(Shelf {
+        folder: Some(folder.path().to_owned()),
+        uploaders: [(ACCOUNT.to_owned(), Uploader { appid, api })].into(),
+    });
+    assert!(media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_upload_is_renewed_before_wechat_forgets_it() {
+    let (folder, wechat) = (folder(), FakeWechat::start().await);
+    let kept = wechat.parts().access_tokens;
+    let tasks = tokio_util::task::TaskTracker::new();
+    // Another instance each time: it knows only what is shared.
+    let fetch = async || {
+        let media = uploads(kept.clone(), folder.path(), Arc::new(wechat.client_on(kept.clone())));
+        let id = media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks).await.unwrap();
+        assert_eq!(
+            media.media_id(ACCOUNT, MediaType::Image, FILE).as_deref(),
+            Some(id.as_str())
+        );
+        tasks.close();
+        tasks.wait().await;
+        tasks.reopen();
+        id
+    };
+    let first = fetch().await;
+    wechat.pass(60 * 3_600);
+    assert_eq!((fetch().await, wechat.fake.calls(UPLOAD)), (first.clone(), 1));
+    wechat.pass(5 * 3_600);
+    assert_eq!(
+        (fetch().await, wechat.fake.calls(UPLOAD)),
+        (first.clone(), 2),
+        "renewed while the old one is good"
+    );
+    let second = fetch().await;
+    assert_ne!(second, first);
+    wechat.pass(71 * 3_600);
+    let third = fetch().await;
+    assert_ne!(third, second);
+    assert_eq!(wechat.fake.calls(UPLOAD), 3);
+}
+
+#[tokio::test]
+async fn two_instances_on_one_redis_upload_once() {
+    let (folder, server) = (folder(), RedisServer::start().await);
+    let api = Slow::taking(Duration::from_millis(50));
+    let instance = || {
+        let link = wxfaq::store::redis::open(server.url(), "test:", Duration::from_secs(20)).unwrap();
+        let kept = SealedAccessTokens::new(Arc::new(RedisAccessTokens::new(link)), Seals::new("key"));
+        uploads(Arc::new(kept), folder.path(), api.clone())
+    };
+    let tasks = tokio_util::task::TaskTracker::new();
+    let instances = [instance(), instance()];
+    let fetches = (0..40).map(|n| instances[n % 2].fetch(ACCOUNT, MediaType::Image, FILE, &tasks));
+    for fetched in futures_util::future::join_all(fetches).await {
+        assert_eq!(fetched.unwrap(), "M1");
+    }
+    assert_eq!(api.uploads(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_uploads_what_import_and_check_have_looked_at() {
+    let (wechat, folder, port, ops_port) = (
+        FakeWechat::start().await,
+        tempfile::tempdir().unwrap(),
+        free_port(),
+        free_port(),
+    );
+    let root = folder.path();
+    let account = format!(
+        "[paths]\nmedia = \"media\"\n[[account]]\nid = \"calls\"\nappid = \"{APPID}\"\ntoken = \"TokenOfTestsCalls\"\nmode = \
+         \"plain\"\napp_secret = \"{APP_SECRET}\"\napi_base = \"{}\"\n",
+        wechat.base
+    );
+    std::fs::write(root.join("wxfaq.toml"), configuration(port, ops_port, &account)).unwrap();
+    std::fs::create_dir(root.join("media")).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", root.join("media/out.png")).unwrap();
+    std::fs::write(
+        root.join("bank.jsonl"),
+        r#"{"id":"map","question":"网点地图","kind":"image","answer":{"file":"a.png"}}"#,
+    )
+    .unwrap();
+    std::fs::write(
+        root.join("rules.jsonl"),
+        r#"{"id":"out","trigger":{"keywords":[{"equals":"看图"}]},"replies":[{"kind":"image","answer":{"file":"out.png"}}]}"#,
+    )
+    .unwrap();
+    let wxfaq = |arguments: &[&str]| {
+        let output = run(root, &[&["--config", "wxfaq.toml"], arguments].concat());
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let (code, said) = wxfaq(&["import", "bank.jsonl"]);
+    assert!(code == Some(0) && said.contains("a.png: No such file"), "{said}");
+    let (code, said) = wxfaq(&["rule", "import", "rules.jsonl"]);
+    assert!(
+        code == Some(0) && said.contains("out.png: leads out of the folder"),
+        "{said}"
+    );
+    let (code, said) = wxfaq(&["check", "--offline"]);
+    assert!(
+        code == Some(65) && said.contains("map: a.png: No such") && said.contains("out: out.png: leads"),
+        "{said}"
+    );
+    std::fs::write(root.join("media/a.png"), b"\x89PNG").unwrap();
+    let daemon = Daemon::start_in(folder, port, ops_port);
+    let shown = simulate(&daemon, &["--account", "calls", "网点地图"]);
+    assert!(shown.contains("FAKE_MEDIA_"), "{shown}");
+    assert!(simulate(&daemon, &["--account", "calls", "看图"]).contains(AWAY));
+    assert!(
+        simulate(&daemon, &["--account", "plain", "网点地图"]).contains(AWAY),
+        "it has no secret"
+    );
+    assert_eq!(wechat.fake.calls(UPLOAD), 1);
+    assert!(!daemon.log().contains(APP_SECRET));
+}
