@@ -2,6 +2,7 @@
 //!
 //! What a follower would tap comes as `choices`; the numbers are typed as in WeChat. The server makes the session's id.
 
+use super::description::Refusals;
 use super::keys::Caller;
 use super::{ApiError, Web};
 use crate::bank::{Entry, EntryId};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Longest body, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -23,7 +25,7 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 const MAX_TEXT_CHARS: usize = 500;
 
 /// What is asked.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Question {
     /// As the answer before had it; absent or empty: a new one.
@@ -36,7 +38,7 @@ struct Question {
 }
 
 /// What is thought of an answer.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Judgement {
     session: String,
@@ -51,7 +53,8 @@ struct Judgement {
 }
 
 /// The answer to a question.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Answer)]
 pub struct AskBody {
     session: String,
     decision: &'static str,
@@ -59,19 +62,39 @@ pub struct AskBody {
     reply: Value,
     /// The entry of a direct answer or a choice, as feedback names it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     entry: Option<EntryId>,
     choices: Vec<ChoiceBody>,
     more: bool,
 }
 
-#[derive(Serialize)]
+/// The answer to a verdict.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Thanks)]
+pub struct ThanksBody {
+    session: String,
+    /// As of an answer.
+    reply: Value,
+}
+
+/// What can be chosen by number, or by its question.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Choice)]
 struct ChoiceBody {
     n: usize,
+    #[schema(value_type = String)]
     id: EntryId,
     question: String,
 }
 
-/// `POST /api/v1/ask`
+/// One turn of the conversation of WeChat: numbers, 更多, 人工 and verdicts are understood as there.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ask",
+    request_body = Question,
+    responses((status = 200, description = "the reply, with the session to go on in", body = AskBody), Refusals),
+    security(("key" = ["ask"]))
+)]
 pub async fn ask(
     State(web): State<Arc<Web>>,
     Extension(caller): Extension<Caller>,
@@ -111,12 +134,19 @@ pub async fn ask(
     }))
 }
 
-/// `POST /api/v1/feedback`
+/// Keeps what is thought of an answer.
+#[utoipa::path(
+    post,
+    path = "/api/v1/feedback",
+    request_body = Judgement,
+    responses((status = 200, description = "thanks", body = ThanksBody), Refusals),
+    security(("key" = ["feedback"]))
+)]
 pub async fn feedback(
     State(web): State<Arc<Web>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ThanksBody>, ApiError> {
     let judgement: Judgement = body(&web, request.into_body()).await?;
     if judgement.text.chars().count() > MAX_TEXT_CHARS {
         return Err(refused(
@@ -137,9 +167,10 @@ pub async fn feedback(
     let words = Words::Verdict(verdict, entry, judgement.text.trim().to_owned());
     let conversed = web.bot.converse(&account, session, words).await;
     let conversed = conversed.map_err(|_| ApiError::Overloaded)?;
-    Ok(Json(
-        json!({ "session": session, "reply": reply_body(&conversed.reply) }),
-    ))
+    Ok(Json(ThanksBody {
+        session: session.to_owned(),
+        reply: reply_body(&conversed.reply),
+    }))
 }
 
 async fn body<T: DeserializeOwned>(web: &Web, body: Body) -> Result<T, ApiError> {

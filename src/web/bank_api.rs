@@ -1,6 +1,7 @@
 //! The published bank as a caller sees it: what to suggest while somebody types, what is asked most, one entry, the
 //! categories. Read-only, in the same scope as a search.
 
+use super::description::{ErrorBody, Refusals};
 use super::parameters::Parameters;
 use super::search_api::{answer_of, micros};
 use super::{ApiError, Web};
@@ -16,18 +17,19 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+use utoipa::ToSchema;
 
 const DEFAULT_TOP: usize = 8;
 
 /// An entry in a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Line {
     id: String,
     question: String,
 }
 
 /// An entry to offer, with the wording of it that matched.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Offer {
     id: String,
     question: String,
@@ -35,7 +37,8 @@ pub struct Offer {
 }
 
 /// `GET /api/v1/suggest`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Suggestions)]
 pub struct SuggestBody {
     query: String,
     suggestions: Vec<Offer>,
@@ -43,13 +46,15 @@ pub struct SuggestBody {
 }
 
 /// `GET /api/v1/hot`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hot)]
 pub struct HotBody {
     questions: Vec<Line>,
 }
 
 /// `GET /api/v1/questions/{id}`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Entry)]
 pub struct EntryBody {
     id: String,
     question: String,
@@ -61,19 +66,31 @@ pub struct EntryBody {
 }
 
 /// `GET /api/v1/categories`
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Categories)]
 pub struct CategoriesBody {
     categories: Vec<Category>,
 }
 
 /// One category with the entries that stand in it, those below it left out.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Category {
     category: String,
     count: usize,
 }
 
 /// What may be meant by what is typed so far.
+#[utoipa::path(
+    get,
+    path = "/api/v1/suggest",
+    params(
+        ("q" = String, Query, description = "as typed so far: characters, pinyin, initials, mixtures"),
+        ("top" = Option<usize>, Query, description = "most entries, 1–50; default 8"),
+        ("account" = Option<String>, Query, description = "default: the only one")
+    ),
+    responses((status = 200, description = "best first", body = SuggestBody), Refusals),
+    security(("key" = ["search"]))
+)]
 pub async fn suggest(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Result<Json<SuggestBody>, ApiError> {
     let started = Instant::now();
     let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
@@ -98,6 +115,16 @@ pub async fn suggest(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> 
 }
 
 /// What is asked most, as far as this process knows; small talk is nobody's question.
+#[utoipa::path(
+    get,
+    path = "/api/v1/hot",
+    params(
+        ("top" = Option<usize>, Query, description = "most entries, 1–50; default 8"),
+        ("account" = Option<String>, Query, description = "default: the only one")
+    ),
+    responses((status = 200, description = "most asked first", body = HotBody), Refusals),
+    security(("key" = ["search"]))
+)]
 pub async fn hot(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Result<Json<HotBody>, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or_default())?;
     let account = parameters.account(web.gates.load().keys())?.to_owned();
@@ -116,6 +143,16 @@ pub async fn hot(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Resu
 }
 
 /// One entry that the caller may see.
+#[utoipa::path(
+    get,
+    path = "/api/v1/questions/{id}",
+    params(
+        ("id" = String, Path, description = "the entry's id"),
+        ("account" = Option<String>, Query, description = "default: the only one")
+    ),
+    responses((status = 200, description = "the entry", body = EntryBody), (status = 404, description = "no such entry, or none the caller may see", body = ErrorBody), Refusals),
+    security(("key" = ["search"]))
+)]
 pub async fn question(
     State(web): State<Arc<Web>>,
     id: Result<Path<String>, PathRejection>,
@@ -133,6 +170,15 @@ pub async fn question(
 }
 
 /// The categories of the entries that the caller may see.
+#[utoipa::path(
+    get,
+    path = "/api/v1/categories",
+    params(
+        ("account" = Option<String>, Query, description = "default: the only one")
+    ),
+    responses((status = 200, description = "by name", body = CategoriesBody), Refusals),
+    security(("key" = ["search"]))
+)]
 pub async fn categories(
     State(web): State<Arc<Web>>,
     RawQuery(query): RawQuery,

@@ -3,10 +3,10 @@
 //! The webhook answers 403 for every refusal and `success` for everything that goes wrong behind a good signature: see
 //! `webhook`. The JSON API answers [`ApiError`].
 
+use super::description::{ErrorBody, ErrorText};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use std::time::Duration;
 
 /// A failure of the JSON API: status and `{"error":{"code","message"}}`.
@@ -68,11 +68,40 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// One of each kind that every path may answer.
+    pub(super) fn everywhere() -> [Self; 5] {
+        let reason = "1–500 characters are accepted".to_owned();
+        [
+            Self::BadParameter { name: "q", reason },
+            Self::Unauthorized,
+            Self::Forbidden { scope: "ask" },
+            Self::TooOften {
+                wait: Duration::from_secs(2),
+            },
+            Self::Overloaded,
+        ]
+    }
+
+    /// What every refusal is called.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    /// `{"error":{"code","message"}}`
+    pub(super) fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: ErrorText {
+                code: self.code(),
+                message: self.to_string(),
+            },
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, code) = self.status_and_code();
-        let body = Json(json!({ "error": { "code": code, "message": self.to_string() } }));
-        let mut response = (status, body).into_response();
+        let mut response = (self.status(), Json(self.body())).into_response();
         let own = match self {
             Self::Unauthorized => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::UnknownKey => {

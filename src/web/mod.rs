@@ -14,6 +14,7 @@ mod parameters;
 mod rate;
 mod search_api;
 mod ask_api;
+mod description;
 mod webhook;
 
 pub use error::ApiError;
@@ -23,13 +24,15 @@ use crate::bot::Bot;
 use crate::config::{Api, Network};
 use crate::store::api_key::KeyScope;
 use arc_swap::ArcSwap;
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use axum::{Router, middleware};
 use keys::{Door, Keyring};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Messages handled at once; beyond it WeChat is told `success` at once. One takes well under a millisecond.
 const MAX_MESSAGES: usize = 1_024;
@@ -101,23 +104,38 @@ fn api(web: &Arc<Web>) -> Router<Arc<Web>> {
         };
         middleware::from_fn_with_state(door, keys::admit)
     };
-    let search = Router::new()
-        .route("/api/v1/search", get(search_api::search))
-        .route("/api/v1/suggest", get(bank_api::suggest))
-        .route("/api/v1/hot", get(bank_api::hot))
-        .route("/api/v1/questions/{id}", get(bank_api::question))
-        .route("/api/v1/categories", get(bank_api::categories))
-        .route_layer(behind(KeyScope::Search));
-    let ask = Router::new()
-        .route("/api/v1/ask", post(ask_api::ask))
-        .route_layer(behind(KeyScope::Ask));
-    let feedback = Router::new()
-        .route("/api/v1/feedback", post(ask_api::feedback))
-        .route_layer(behind(KeyScope::Feedback));
-    Router::new()
+    let [search, ask, feedback] = groups();
+    // Whatever is served is described: there is no other way to add a path here.
+    let (served, description) = OpenApiRouter::with_openapi(description::head())
+        .merge(search.route_layer(behind(KeyScope::Search)))
+        .merge(ask.route_layer(behind(KeyScope::Ask)))
+        .merge(feedback.route_layer(behind(KeyScope::Feedback)))
+        .split_for_parts();
+    served
+        .merge(description::pages(&description))
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(middleware::from_fn_with_state(web.clone(), cors::allow))
+}
+
+/// The paths by what a key must open: search, ask, feedback.
+fn groups() -> [OpenApiRouter<Arc<Web>>; 3] {
+    let search = OpenApiRouter::new()
+        .routes(routes!(search_api::search))
+        .routes(routes!(bank_api::suggest))
+        .routes(routes!(bank_api::hot))
+        .routes(routes!(bank_api::question))
+        .routes(routes!(bank_api::categories));
+    let ask = OpenApiRouter::new().routes(routes!(ask_api::ask));
+    let feedback = OpenApiRouter::new().routes(routes!(ask_api::feedback));
+    [search, ask, feedback]
+}
+
+/// Everything of [`groups`], in front of no door.
+#[cfg(test)]
+fn described() -> OpenApiRouter<Arc<Web>> {
+    let [search, ask, feedback] = groups();
+    OpenApiRouter::with_openapi(description::head())
         .merge(search)
         .merge(ask)
         .merge(feedback)
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(middleware::from_fn_with_state(web.clone(), cors::allow))
 }

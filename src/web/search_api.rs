@@ -1,6 +1,7 @@
 //! `GET /api/v1/search`: the bank's best entries for a question, as JSON; with `trace=1` also how they were
 //! found.
 
+use super::description::Refusals;
 use super::keys::Caller;
 use super::parameters::Parameters;
 use super::{ApiError, Web};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use utoipa::ToSchema;
 
 const DEFAULT_TOP: usize = 5;
 
@@ -30,31 +32,53 @@ pub struct Searches {
     waiting: Semaphore,
 }
 
-/// The response's body.
-#[derive(Serialize)]
+/// What was found.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SearchResult)]
 pub struct Body {
     query: String,
     normalized: String,
+    /// Whether the best hit is an answer, the hits are a list, or nothing fits: answer, suggest, none.
+    #[schema(value_type = String)]
     decision: Decision,
     hits: Vec<HitBody>,
     took_us: u64,
     /// Only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     trace: Option<Trace>,
 }
 
-#[derive(Serialize)]
+/// An entry that was found.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hit)]
 struct HitBody {
     id: String,
     question: String,
     kind: &'static str,
+    /// A text, or by kind WeChat's field names.
     answer: Value,
+    /// 0–1, calibrated.
     score: f64,
+    /// The phrasing that matched.
     matched: String,
     category: String,
 }
 
-/// The handler.
+/// The best entries for a question.
+#[utoipa::path(
+    get,
+    path = "/api/v1/search",
+    params(
+        ("q" = String, Query, description = "the question, 1–500 characters"),
+        ("top" = Option<usize>, Query, description = "most hits, 1–50; default 5"),
+        ("account" = Option<String>, Query, description = "default: the only one"),
+        ("category" = Option<String>, Query, description = "only entries in it or below it"),
+        ("trace" = Option<u8>, Query, description = "1: every step of the search; needs the scope trace")
+    ),
+    responses((status = 200, description = "by confidence, best first", body = Body), Refusals),
+    security(("key" = ["search"]))
+)]
 pub async fn search(
     State(web): State<Arc<Web>>,
     Extension(caller): Extension<Caller>,

@@ -9,10 +9,10 @@ use std::fs;
 const SEARCH: &str = "/api/v1/search?account=plain&q=%E7%A7%91%E5%88%9B%E6%9D%BF%E5%BC%80%E6%88%B7";
 
 /// What the API said.
-struct Said {
-    status: u16,
+pub struct Said {
+    pub status: u16,
     headers: HeaderMap,
-    body: Value,
+    pub body: Value,
 }
 
 impl Said {
@@ -22,14 +22,19 @@ impl Said {
 }
 
 /// One request; `headers` by name.
-fn call(daemon: &Daemon, method: Method, path: &str, headers: &[(&str, &str)]) -> Said {
+pub fn call(daemon: &Daemon, method: Method, path: &str, headers: &[(&str, &str)]) -> Said {
+    call_with_body(daemon, method, path, headers, "")
+}
+
+/// As [`call`], with a body.
+pub fn call_with_body(daemon: &Daemon, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Said {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let url = format!("http://127.0.0.1:{}{path}", daemon.port);
-        let mut request = client().request(method, url);
+        let mut request = client().request(method, url).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -48,7 +53,7 @@ fn call(daemon: &Daemon, method: Method, path: &str, headers: &[(&str, &str)]) -
     })
 }
 
-fn get(daemon: &Daemon, path: &str, key: Option<&str>) -> Said {
+pub fn get(daemon: &Daemon, path: &str, key: Option<&str>) -> Said {
     let bearer = key.map(|key| format!("Bearer {key}"));
     let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
     call(daemon, Method::GET, path, &headers)

@@ -79,6 +79,7 @@ const CRATES: &[(&str, Home)] = &[
     ),
     ("moka toml notify notify_debouncer_full", Home::NotPure),
     ("axum", Home::Under("src/web src/lifecycle/listener src/fake_wechat")),
+    ("utoipa utoipa_axum", Home::Under("src/web")),
     ("hyper hyper_util tower", Home::Under("src/web src/lifecycle/listener")),
     ("sqlx", Home::Under("src/store/sql")),
     ("redis", Home::Under("src/store/redis")),
@@ -91,7 +92,7 @@ const CRATES: &[(&str, Home)] = &[
     ("ring", Home::Under("src/bot/seals")),
     ("quick_xml aes cbc sha1", Home::Under("src/wechat/")),
     ("jieba_rs pinyin fast2s", Home::Under("src/matching/")),
-    ("minijinja", Home::Under("src/dialog src/web/admin")),
+    ("minijinja", Home::Under("src/dialog src/web/admin src/web/description")),
     ("csv", Home::Under("src/bank/format")),
     (
         "regex",

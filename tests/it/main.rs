@@ -28,6 +28,7 @@ mod conversations_played;
 mod daemon;
 mod api;
 mod ask_api;
+mod openapi;
 mod overload;
 mod shared_redis;
 mod crash;
