@@ -1,10 +1,14 @@
-//! `wxfaq ask`: one question against the configured bank, with every step shown on request.
+//! `wxfaq ask`: one question against the configured rules and bank, with every step shown on request.
 
 use super::{Exit, Failure};
 use crate::app::{self, Missing, Sources, first_snapshot};
 use crate::bank::{Answer, Channel};
+use crate::bot::Snapshot;
+use crate::dialog::link::without_taps;
+use crate::dialog::{self, Plan, Session, Told};
 use crate::matching::{Decision, Scope};
 use crate::store::sql::Database;
+use crate::wechat::{Head, Inbound, Reply};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +27,30 @@ pub struct Args {
     /// The account to ask as; default: the first of the configuration.
     #[arg(long, value_name = "ID")]
     pub account: Option<String>,
+}
+
+/// What a rule says to the question before the bank is asked: which one, and the reply.
+fn ruled(question: &str, snapshot: &Snapshot, scope: Scope<'_>) -> Option<(String, Reply)> {
+    let inbound = Inbound::Text {
+        head: Head {
+            account: scope.account.to_owned(),
+            openid: String::new(),
+            create_time: scope.now,
+        },
+        msg_id: String::new(),
+        content: question.to_owned(),
+        menu_id: None,
+    };
+    let desk = snapshot.desk(scope, &[scope.account, question]);
+    let Plan::Say(outcome) = dialog::plan(&inbound, Session::default(), desk) else {
+        return None;
+    };
+    let rule = match outcome.told {
+        Told::Rule(id) => format!("rule {id}"),
+        Told::Refused => "sensitive words".to_owned(),
+        _ => return None,
+    };
+    Some((rule, outcome.reply))
 }
 
 /// Hits shown.
@@ -50,12 +78,20 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         now,
         category: None,
     };
+    let ruled = ruled(&args.question, &snapshot, scope);
+    let rule = ruled.as_ref().map(|(rule, _)| rule);
     if args.trace {
         let trace = snapshot.index.explain(&args.question, scope, TOP, snapshot.thresholds);
-        match args.json {
-            true => say!("{}", serde_json::to_string_pretty(&trace).unwrap_or_default()),
-            false => say!("{trace}"),
+        if args.json {
+            let mut trace = json!(trace);
+            trace["rule"] = json!(rule);
+            say!("{}", serde_json::to_string_pretty(&trace).unwrap_or_default());
+            return Ok(Exit::Ok);
         }
+        if let Some(rule) = rule {
+            say!("answered by {rule}, before the bank is asked; the bank would find:\n");
+        }
+        say!("{trace}");
         return Ok(Exit::Ok);
     }
     let matches = snapshot.index.search(&args.question, scope, TOP);
@@ -65,11 +101,24 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         let hits: Vec<_> = matches.hits.iter().map(hit).collect();
         say!(
             "{}",
-            json!({"query": args.question, "decision": decision, "hits": hits})
+            match &ruled {
+                Some((rule, reply)) => json!({
+                    "query": args.question, "decision": "rule", "rule": rule, "reply": reply, "hits": hits
+                }),
+                None => json!({"query": args.question, "decision": decision, "hits": hits}),
+            }
         );
         return Ok(Exit::Ok);
     }
+    if let Some((rule, reply)) = &ruled {
+        match reply {
+            Reply::Text { content } => say!("{}", without_taps(content)),
+            other => say!("{}", json!(other)),
+        }
+        say!("\n({rule})\n");
+    }
     match (decision, matches.hits.first()) {
+        _ if ruled.is_some() => {}
         (Decision::Answer, Some(best)) => match &best.entry.answer {
             Answer::Text(text) => say!("{text}"),
             other => say!("[{}] {}", other.kind(), other.content()),

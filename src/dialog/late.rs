@@ -3,7 +3,7 @@
 //! [`tell`] turns a [`Finding`] into a reply. Who looks for it, where it waits and how it travels is `bot`'s work.
 
 use super::say::Say;
-use super::{Desk, MAX_OFFER, Outcome, Session, Told, conclude, cut, is_small_talk, templates};
+use super::{Desk, MAX_OFFER, Outcome, Session, Told, conclude, cut, is_small_talk, rules, templates};
 use crate::bank::Answer;
 use crate::wechat::Reply;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,10 @@ pub fn acknowledged(session: Session) -> Outcome {
 pub fn tell(finding: &Finding, question: &str, session: Session, desk: Desk<'_>) -> Outcome {
     let say = Say { desk };
     match finding {
-        Finding::Text(text) => say.text(text, Session::default(), Told::Sourced),
+        // A source may say what the account does not talk about, whatever it was asked.
+        Finding::Text(text) => {
+            rules::refusal(text, &session, desk).unwrap_or_else(|| say.text(text, Session::default(), Told::Sourced))
+        }
         Finding::Nothing => conclude(&desk.index.search(question, desk.scope, MAX_OFFER), session, desk),
         Finding::Cut => say.apology(session),
         Finding::File(kept) => {

@@ -192,7 +192,7 @@ fn plan_event(event: &Event, session: &Session, desk: Desk<'_>) -> Option<Outcom
 }
 
 /// What is said to a text with a sensitive word; never holds one itself.
-fn refusal(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
+pub(super) fn refusal(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     let book = desk.rules;
     let mut owners = book.sensitive.owners_in(text, true);
     let in_dictionary = owners.pop_if(|owner| *owner == DICTIONARY).is_some();

@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId};
 use wxfaq::bot::{
-    Answer, AnswerSource, Bot, Clock, Deliveries, Late, LateDelivery, Parts, SealedConversations, Seals, SourceError,
+    Answer, AnswerSource, Bot, Clock, Deliveries, Late, LateDelivery, Parts, SealedConversations, Seals, Snapshot,
+    SourceError,
 };
+use wxfaq::dialog::RuleBook;
 use wxfaq::fake_wechat::Contact;
 use wxfaq::matching::Scope;
 use wxfaq::store::conversations::{Conversations, Lifetimes};
@@ -269,6 +271,15 @@ fn bot(
     })
 }
 
+/// From now on no reply may hold `word`.
+fn forbid(stage: &Stage, word: &str) {
+    for bot in &stage.bots {
+        let mut parts = bot.snapshot().parts().clone();
+        parts.rules = Arc::new(RuleBook::new([], &[word.to_owned()]));
+        bot.publish(Snapshot::new(parts));
+    }
+}
+
 fn open(xml: &str, now: i64) -> Delivery {
     static NONCE: AtomicUsize = AtomicUsize::new(0);
     let credentials = Credentials::new(CredentialParts {
@@ -379,6 +390,47 @@ async fn a_long_answer_is_sent_in_order_and_its_parts_apart() {
     assert!(parts.len() > 2 && parts.iter().all(|part| part.len() <= 2_048 && part.ends_with('。')));
     assert_eq!(parts.concat(), long);
     assert!(sent.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sensitive_word_of_the_source_is_refused_and_never_told() {
+    const REFUSAL: &str = "这个话题我不便回答，请换一个问题。";
+    let words = "火星上的内幕是这样的。";
+    for (way, takes) in [
+        (Way::Placeholder, 1),
+        (Way::Placeholder, 6),
+        (Way::Hold, 6),
+        (Way::Send, 6),
+    ] {
+        let stage = Stage::saying(words, way, takes * SECOND, 60 * SECOND, vec![memory()]);
+        forbid(&stage, "内幕");
+        let (_, seen) = stage.write(QUESTION).await;
+        stage.settle().await;
+        let told = match (way, takes) {
+            (Way::Send, _) => stage.outbox.texts().pop(),
+            (Way::Placeholder, 6) => stage.write(ANYTHING).await.1,
+            _ => seen,
+        };
+        assert_eq!(told.as_deref(), Some(REFUSAL), "{way:?} {takes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_late_answer_is_told_in_parts_that_join_to_it() {
+    let words = sentences(400);
+    let stage = Stage::saying(&words, Way::Placeholder, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
+    stage.settle().await;
+    let mut told = String::new();
+    let mut text = ANYTHING;
+    while told.len() < words.len() {
+        let part = stage.write(text).await.1.unwrap();
+        assert!(part.len() <= 2_048, "{}", part.len());
+        let shown: String = part.lines().take_while(|line| line.starts_with('第')).collect();
+        assert!(!shown.is_empty() && words[told.len()..].starts_with(&shown), "{part}");
+        told.push_str(&shown);
+        text = "更多";
+    }
 }
 
 #[tokio::test(start_paused = true)]

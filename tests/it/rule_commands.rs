@@ -68,6 +68,21 @@ fn a_running_daemon_takes_rules_over_and_answers_by_them() {
         assert!(said.contains(expected), "{arguments:?}: {said}");
         assert!(!said.contains("大坏词") && !said.contains("内幕"), "{said}");
     }
+    let asked = |more: &[&str]| {
+        wxfaq(
+            daemon.folder.path(),
+            &[&["ask", "--account", "plain", "营业时间"], more].concat(),
+        )
+        .1
+    };
+    assert!(asked(&[]).starts_with("《全》\n\n(rule "), "{}", asked(&[]));
+    assert!(asked(&["--json"]).contains(r#""decision":"rule""#) && asked(&["--json"]).contains("《全》"));
+    assert!(
+        asked(&["--trace"]).starts_with("answered by rule "),
+        "{}",
+        asked(&["--trace"])
+    );
+    assert!(asked(&["--trace", "--json"]).contains(r#""rule": "rule "#));
     let fallback = plain(&["今天天气怎么样"]);
     assert!(
         fallback.contains("还是没有找到答案") && fallback.contains("《下班》"),
