@@ -58,6 +58,14 @@ pub(super) fn key_of(message: &str) -> String {
     hex(&Sha256::digest(message)[..16])
 }
 
+/// Under whose name the work on the follower's message `key` is claimed and recorded.
+pub(super) fn worker_of(follower: &Follower, key: &str) -> Follower {
+    Follower {
+        account: follower.account.clone(),
+        pseudonym: format!("{}.{key}", follower.pseudonym),
+    }
+}
+
 impl Errand {
     /// Waits for the finding until `until`, and begins the work if nobody does it.
     pub async fn pursue(&self, until: Instant) -> Pursued {
@@ -195,8 +203,7 @@ impl Errand {
 
     /// Where the work is claimed.
     fn work_place(&self) -> Arrival {
-        let pseudonym = format!("{}.{}", self.follower.pseudonym, self.key);
-        self.place(pseudonym, "work".to_owned())
+        self.place(worker_of(&self.follower, &self.key).pseudonym, "work".to_owned())
     }
 
     /// A message nobody has sent; under a signature of its own, which nobody can have seen.

@@ -8,7 +8,7 @@ mod consult;
 
 use super::answers::Way;
 use super::held::{Held, report};
-use super::late::{LateState, Remembered};
+use super::late::{LateState, Remembered, worker_of};
 use super::matches::Lookup;
 use super::turns::TurnGuard;
 use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
@@ -52,6 +52,8 @@ struct Decided {
     asked: Option<String>,
     /// It must not be told twice, whoever dies: it is kept before it is told.
     is_single: bool,
+    /// The work whose finding is told: its record is of no more use once the reply is kept.
+    spent: Option<String>,
     create_time: i64,
     /// What a search found that nobody has found before.
     found: Option<Arc<Matches>>,
@@ -236,6 +238,7 @@ impl Work {
             outcome,
             late: LateState::default(),
             is_single: false,
+            spent: None,
             create_time: lookup.scope.now,
             found,
         }
@@ -262,12 +265,16 @@ impl Work {
             outcome,
             late,
             is_single,
+            spent,
             create_time,
             found,
             ..
         } = decided;
         self.log(&outcome);
         self.bot.keep_feedback(&self.arrival.follower, &outcome, self.text());
+        if outcome.session.is_none() {
+            self.forget_work(&late);
+        }
         let remembered = outcome.session.map(|session| Remembered { session, late });
         let session = match &remembered {
             Some(remembered) if remembered.is_fresh() && held.session_version() == 0 => SessionChange::Keep,
@@ -294,6 +301,9 @@ impl Work {
                 _ => None,
             };
             let _ = answering.send(standing.unwrap_or(answer));
+            if let Some(key) = spent {
+                self.bot.forget(&worker_of(&self.arrival.follower, &key)).await;
+            }
             drop(place);
             return found.await;
         }
@@ -303,6 +313,14 @@ impl Work {
             drop(place);
         };
         tokio::join!(finish, found);
+    }
+
+    /// What was found for a follower who leaves is not kept either.
+    fn forget_work(&self, late: &LateState) {
+        for key in late.keys() {
+            let (bot, worker) = (self.bot.clone(), worker_of(&self.arrival.follower, key));
+            self.bot.tasks.spawn(async move { bot.forget(&worker).await });
+        }
     }
 
     /// Answers without session and record. A follower who leaves is forgotten all the same.

@@ -138,7 +138,8 @@ pub trait Conversations: Send + Sync {
     /// Notes a signature without a message (URL verification); `false`: seen with another fingerprint.
     async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError>;
 
-    /// Removes the follower's session. Absent: not an error.
+    /// Removes the follower's session, and empties the records of their messages (in Redis the last 64). Absent: not an
+    /// error.
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError>;
 }
 

@@ -81,6 +81,7 @@ struct State {
 }
 
 struct Claim {
+    follower: Key,
     token: Token,
     /// `None`: still being handled.
     record: Option<Record>,
@@ -189,7 +190,8 @@ impl MemoryConversations {
     pub(super) fn keep_record(&self, follower: &Follower, message: &str, record: &[u8]) {
         let (mut state, now) = self.lock();
         let token = Token::read(&fresh_token(TOKEN_MARK));
-        state.put_record(message_key(follower, message), token, record, now, &self.lifetimes);
+        let place = [message_key(follower, message), follower_key(follower)];
+        state.put_record(place, token, record, now, &self.lifetimes);
     }
 }
 
@@ -240,7 +242,10 @@ impl Conversations for MemoryConversations {
             Some(claim) => return Ok(Finished::Superseded(claim.record.as_ref().map(Record::whole))),
             None => return Ok(Finished::Superseded(None)),
         }
-        state.put_record(message, token, record, now, &self.lifetimes);
+        state.put_record([message, follower], token, record, now, &self.lifetimes);
+        if session == SessionChange::Delete {
+            state.empty_records(follower, Some(message), now, &self.lifetimes);
+        }
         let holds_turn = state.turns.get(follower, now).is_some_and(|holder| *holder == token);
         if holds_turn {
             state.turns.remove(follower);
@@ -291,7 +296,10 @@ impl Conversations for MemoryConversations {
     }
 
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
-        self.lock().0.sessions.remove(follower_key(follower));
+        let (mut state, now) = self.lock();
+        let follower = follower_key(follower);
+        state.sessions.remove(follower);
+        state.empty_records(follower, None, now, &self.lifetimes);
         Ok(())
     }
 }
@@ -307,7 +315,11 @@ impl State {
     }
 
     fn take(&mut self, message: Key, follower: Key, token: Token, now: Duration, lifetimes: &Lifetimes) {
-        let claim = Claim { token, record: None };
+        let claim = Claim {
+            follower,
+            token,
+            record: None,
+        };
         self.claims.put(message, claim, 0, now, lifetimes.lease);
         self.turns.put(follower, token, 0, now, lifetimes.lease);
     }
@@ -321,7 +333,21 @@ impl State {
         ]
     }
 
-    fn put_record(&mut self, message: Key, token: Token, record: &[u8], now: Duration, lifetimes: &Lifetimes) {
+    /// Empties the records of the follower's messages but for `but`: their repeats still have one.
+    fn empty_records(&mut self, follower: Key, but: Option<Key>, now: Duration, lifetimes: &Lifetimes) {
+        let theirs = |claim: &Claim| claim.follower == follower && claim.record.is_some();
+        for message in self.claims.keys_of(theirs) {
+            if but != Some(message)
+                && let Some(token) = self.claims.get(message, now).map(|claim| claim.token)
+            {
+                self.put_record([message, follower], token, &[], now, lifetimes);
+            }
+        }
+    }
+
+    /// `place`: the message and its follower.
+    fn put_record(&mut self, place: [Key; 2], token: Token, record: &[u8], now: Duration, lifetimes: &Lifetimes) {
+        let [message, follower] = place;
         let (own, rest) = record.split_at(record.len().min(OWN_BYTES));
         let mut padded = [0; OWN_BYTES];
         padded[..own.len()].copy_from_slice(own);
@@ -331,6 +357,7 @@ impl State {
             rest: self.texts.keep(rest),
         };
         let claim = Claim {
+            follower,
             token,
             record: Some(record),
         };

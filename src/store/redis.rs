@@ -39,10 +39,13 @@ const FINISH: &str = concat!(include_str!("redis/prelude.lua"), include_str!("re
 const RENEW: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/renew.lua"));
 const RELEASE: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/release.lua"));
 
+const FORGET: &str = concat!(include_str!("redis/prelude.lua"), include_str!("redis/forget.lua"));
+
 static BEGIN_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(BEGIN));
 static FINISH_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(FINISH));
 static RENEW_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RENEW));
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
+static FORGET_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(FORGET));
 
 /// Reads `url` and prepares a connection that everything kept here shares; connects to nothing yet. See
 /// [`Link::open`].
@@ -52,6 +55,7 @@ pub fn open(url: &str, prefix: &str, deadline: Duration) -> Result<Arc<Link>, St
         FINISH,
         RENEW,
         RELEASE,
+        FORGET,
         access_tokens::GET,
         access_tokens::LOCK,
         access_tokens::PUT,
@@ -99,10 +103,18 @@ impl RedisConversations {
         self.link.key(&format!("session:{}", tag(follower)))
     }
 
+    fn recent_key(&self, follower: &Follower) -> String {
+        self.link.key(&format!("recent:{}", tag(follower)))
+    }
+
+    /// What the claims of a follower's messages begin with.
+    fn claim_prefix(&self, follower: &Follower) -> String {
+        self.link.key(&format!("claim:{}:", tag(follower)))
+    }
+
     /// An event's id may hold what a follower scanned, so the key holds its digest.
     fn claim_key(&self, follower: &Follower, message: &str) -> String {
-        self.link
-            .key(&format!("claim:{}:{:032x}", tag(follower), digest(&[message])))
+        format!("{}{:032x}", self.claim_prefix(follower), digest(&[message]))
     }
 
     fn note_command(&self, key: &str, fingerprint: &str) -> Cmd {
@@ -152,8 +164,7 @@ impl RedisConversations {
         script
             .arg(self.claim_key(&turn.follower, &turn.message))
             .arg(self.turn_key(&turn.follower))
-            .arg(self.session_key(&turn.follower))
-            .arg(&turn.token);
+            .arg(self.session_key(&turn.follower));
     }
 }
 
@@ -175,7 +186,7 @@ impl Conversations for RedisConversations {
         self.add_signature(&mut commands, &signature_key, &arrival.fingerprint);
         let mut begin = evalsha(&BEGIN_SCRIPT, 3);
         self.add_turn_keys(&mut begin, &turn);
-        begin.arg(self.lifetimes.lease.as_millis() as u64);
+        begin.arg(&turn.token).arg(self.lifetimes.lease.as_millis() as u64);
         commands.add_command(begin);
 
         owed.turns.push(turn.clone());
@@ -220,15 +231,18 @@ impl Conversations for RedisConversations {
             SessionChange::Put(value) => ("put", value.as_slice()),
             SessionChange::Delete => ("delete", [].as_slice()),
         };
-        let mut finish = evalsha(&FINISH_SCRIPT, 3);
+        let mut finish = evalsha(&FINISH_SCRIPT, 4);
         self.add_turn_keys(&mut finish, turn);
         finish
+            .arg(self.recent_key(&turn.follower))
+            .arg(&turn.token)
             .arg(turn.session_version)
             .arg(record)
             .arg(self.lifetimes.record.as_millis() as u64)
             .arg(change)
             .arg(value)
-            .arg(self.lifetimes.session.as_millis() as u64);
+            .arg(self.lifetimes.session.as_millis() as u64)
+            .arg(self.claim_prefix(&turn.follower));
         let mut commands = Pipeline::new();
         commands.add_command(finish);
         let replies = self.link.run(&commands).await?;
@@ -290,11 +304,17 @@ impl Conversations for RedisConversations {
 
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
         let mut commands = Pipeline::new();
-        commands.cmd("UNLINK").arg(self.session_key(follower));
-        match self.link.run(&commands).await?.as_slice() {
-            [Value::Int(_)] => Ok(()),
-            other => Err(self.link.nonsense(other.first().unwrap_or(&Value::Nil))),
-        }
+        let mark = fresh_token(TOKEN_MARK);
+        let mut forget = evalsha(&FORGET_SCRIPT, 2);
+        forget
+            .arg(self.session_key(follower))
+            .arg(self.recent_key(follower))
+            .arg(&mark)
+            .arg(self.claim_prefix(follower));
+        commands.add_command(forget);
+        let replies = self.link.run(&commands).await?;
+        let reply = replies.first().unwrap_or(&Value::Nil);
+        self.link.parts(reply, &mark).map(drop)
     }
 }
 

@@ -161,6 +161,7 @@ async fn conversations_contract(back_end: &dyn BackEnd) {
     a_dead_holder_is_replaced(back_end).await;
     a_holder_that_renews_keeps_its_turn(back_end).await;
     a_forgotten_session_stays_forgotten(back_end).await;
+    who_leaves_leaves_no_reply(back_end).await;
     what_is_too_long_is_refused(back_end).await;
 }
 
@@ -486,6 +487,30 @@ async fn a_forgotten_session_stays_forgotten(back_end: &dyn BackEnd) {
     assert!(session(&*store, "bert").await.is_some());
 }
 
+async fn who_leaves_leaves_no_reply(back_end: &dyn BackEnd) {
+    let store = back_end.open(LASTING).await;
+    let record = async |message: &Arrival| match store.begin(message).await.unwrap() {
+        Begun::Done(record) => record,
+        other => panic!("{other:?}"),
+    };
+    handle(&*store, &arrival("anna", "1"), "r", put("a")).await;
+    handle(&*store, &arrival("bert", "1"), "r", put("b")).await;
+    handle(&*store, &arrival("anna", "2"), "bye", SessionChange::Delete).await;
+    assert_eq!(
+        record(&arrival("anna", "1")).await,
+        b"",
+        "a repeat finds that it was answered, not how"
+    );
+    assert_eq!(record(&arrival("anna", "2")).await, b"bye");
+    assert_eq!(record(&arrival("bert", "1")).await, b"r");
+    handle(&*store, &arrival("anna", "3"), "r", put("a")).await;
+    store.forget(&follower("anna")).await.unwrap();
+    for message in ["2", "3"] {
+        assert_eq!(record(&arrival("anna", message)).await, b"", "{message}");
+    }
+    assert_eq!(record(&arrival("bert", "1")).await, b"r");
+}
+
 async fn what_is_too_long_is_refused(back_end: &dyn BackEnd) {
     let store = back_end.open(LASTING).await;
     let message = arrival("anna", "1");
@@ -653,7 +678,11 @@ async fn garbage_in_redis_counts_as_absent_and_is_replaced() {
         .into_iter()
         .filter(|key| !key.contains("anna2"))
         .collect();
-    assert_eq!(keys.len(), 5, "signature, two claims, turn, session: {keys:?}");
+    assert_eq!(
+        keys.len(),
+        6,
+        "signature, two claims, their list, turn, session: {keys:?}"
+    );
 
     for key in &keys {
         for garbage in GARBAGE {

@@ -392,6 +392,44 @@ async fn a_long_answer_is_sent_in_order_and_its_parts_apart() {
     assert!(sent.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND / 2));
 }
 
+#[tokio::test]
+async fn who_leaves_leaves_nothing_in_redis_but_that_they_were_answered() {
+    let server = RedisServer::start().await;
+    let stage = Stage::new(
+        Way::Placeholder,
+        Duration::ZERO,
+        60 * SECOND,
+        vec![redis(&server), redis(&server)],
+    );
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(ANSWER));
+    assert!(stage.write(KNOWN).await.1.unwrap().starts_with("带上身份证"));
+    let leaving = platform::event_xml(&head(&stage.openid, stage.clock.now()), "unsubscribe", "");
+    let left = stage.bots[0].handle(ACCOUNT, &open(&leaving, stage.clock.now())).await;
+    assert!(matches!(
+        left,
+        Answer::Reply {
+            reply: Reply::Acknowledge,
+            ..
+        }
+    ));
+    stage.settle().await;
+    let mut kept = Vec::new();
+    // The list of claims holds nothing but their names.
+    for key in server.keys().await.into_iter().filter(|key| !key.contains("recent:")) {
+        let value = server.command(&["GET", &key]).await;
+        if let Ok(value) = redis::from_redis_value::<Vec<u8>>(value) {
+            kept.push((key, String::from_utf8_lossy(&value).into_owned()));
+        }
+    }
+    assert!(!kept.is_empty());
+    for (key, value) in kept {
+        assert!(!key.contains("session:"), "{key}");
+        for told in [ANSWER, QUESTION, "身份证"] {
+            assert!(!value.contains(told), "{key}: {value}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sensitive_word_of_the_source_is_refused_and_never_told() {
     const REFUSAL: &str = "这个话题我不便回答，请换一个问题。";

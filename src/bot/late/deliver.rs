@@ -51,7 +51,11 @@ impl Errand {
                 metrics::counter!("wxfaq_late_placed_total").increment(1);
                 ("next message", 0)
             }
-            Some(Decision::Drop) => ("none: told before, or the follower has left", 0),
+            Some(Decision::Drop) => {
+                // Nor is it to be read from the record of the work.
+                self.bot.forget(&self.work_place().follower).await;
+                ("none: told before, or the follower has left", 0)
+            }
             None => {
                 metrics::counter!("wxfaq_late_failed_total").increment(1);
                 ("none: the session is not to be had", 0)

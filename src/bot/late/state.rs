@@ -89,6 +89,11 @@ impl LateState {
         self.entries.iter().filter(|entry| entry.finding.is_none())
     }
 
+    /// The messages that asked.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.key.as_str())
+    }
+
     /// Whether nothing is late, and no leave to send is remembered.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

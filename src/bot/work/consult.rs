@@ -33,6 +33,7 @@ impl Work {
                     late,
                     asked: None,
                     is_single: true,
+                    spent: Some(entry.key),
                     create_time: lookup.scope.now,
                     found: None,
                 }
@@ -141,6 +142,7 @@ impl Work {
                 let outcome = tell(&finding, &errand.question, session, desk).fitting(&self.inbound);
                 decided.late.take_pending(&errand.key);
                 decided.is_single = true;
+                decided.spent = Some(errand.key);
                 decided.outcome = if joined.is_some() { told_late(outcome) } else { outcome };
             }
             Pursued::Late => {

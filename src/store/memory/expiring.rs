@@ -86,6 +86,12 @@ impl<V> Expiring<V> {
         }
     }
 
+    /// The keys of the values that are `wanted`; looks at every one.
+    pub fn keys_of(&self, wanted: impl Fn(&V) -> bool) -> Vec<Key> {
+        let of_wanted = |(key, slot): (&Key, &Slot<V>)| wanted(&slot.value).then_some(*key);
+        self.slots.iter().filter_map(of_wanted).collect()
+    }
+
     pub fn remove(&mut self, key: Key) {
         if let Some(slot) = self.slots.remove(&key) {
             self.bytes -= slot.bytes as usize;

@@ -1,5 +1,5 @@
--- KEYS: claim, turn, session. ARGV: token, session version read, record, its lifetime in ms, 'keep' | 'put' | 'delete',
--- session, its lifetime in ms. Asked again by the same turn, it answers the same.
+-- KEYS: claim, turn, session, recent claims. ARGV: token, session version read, record, its lifetime in ms, 'keep' | 'put' | 'delete',
+-- session, its lifetime in ms, what claims of the follower begin with. Asked again by the same turn, it answers the same.
 local token, version = ARGV[1], ARGV[2]
 local mine = 'L' .. token
 local claim = read(KEYS[1])
@@ -9,6 +9,8 @@ if claim ~= mine then
   return {token, 'superseded', string.sub(claim, 35)}
 end
 redis.call('SET', KEYS[1], 'R' .. token .. ARGV[3], 'PX', ARGV[4])
+if ARGV[5] == 'delete' then empty_recent(KEYS[4], ARGV[8], KEYS[1]) end
+note_recent(KEYS[4], KEYS[1], ARGV[4])
 if read(KEYS[2]) == mine then
   redis.call('DEL', KEYS[2])
   if ARGV[5] ~= 'keep' and session(KEYS[3]) == version then

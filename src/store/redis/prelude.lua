@@ -25,6 +25,32 @@ local function is_held(key, value, lease_ms)
   return left >= 0 and left <= 2 * tonumber(lease_ms)
 end
 
+-- The claims of a follower's last messages are in a list beside the session. Notes one more.
+local MOST_RECENT = 64
+
+local function note_recent(list, claim, lifetime_ms)
+  local length = redis.pcall('LPUSH', list, claim)
+  if type(length) ~= 'number' then
+    redis.call('UNLINK', list)
+    redis.call('LPUSH', list, claim)
+  end
+  redis.call('LTRIM', list, 0, MOST_RECENT - 1)
+  redis.call('PEXPIRE', list, lifetime_ms)
+end
+
+-- Empties the records of these claims but for one, so that repeats still find a record. Names that do not begin as a
+-- claim of the follower does are not ours.
+local function empty_recent(list, prefix, but)
+  local claims = redis.pcall('LRANGE', list, 0, MOST_RECENT - 1)
+  for _, key in ipairs(claims.err and {} or claims) do
+    if key ~= but and string.sub(key, 1, #prefix) == prefix then
+      local value, left = read(key), redis.call('PTTL', key)
+      if is_record(value) and left > 0 then redis.call('SET', key, string.sub(value, 1, 34), 'PX', left) end
+    end
+  end
+  redis.call('UNLINK', list)
+end
+
 local function session(key)
   local value = read(key)
   if not value then return '0', '' end
