@@ -1,3 +1,5 @@
+//! Tests of suggesting.
+
 use super::*;
 use crate::bank::{Answer, Channel, Dictionaries, State};
 use crate::matching::Change;
