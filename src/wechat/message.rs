@@ -17,7 +17,7 @@ const MAX_ID_BYTES: usize = 128;
 pub struct Head {
     /// The account's original id, `gh_…` (`ToUserName`).
     pub account: String,
-    /// The follower (`FromUserName`).
+    /// The follower: `FromUserName`, but `OpenID` where the platform itself sends ([`Event::Revoked`]).
     pub openid: String,
     /// Unix seconds (`CreateTime`).
     pub create_time: i64,
@@ -161,7 +161,12 @@ impl Inbound {
         match self {
             Self::Event { event, .. } => {
                 let (name, key) = event.name_and_key();
-                bounded(format!("event:{time}:{name}:{key}"))
+                let openid = match event {
+                    // One sender, the platform, tells of several followers in one second.
+                    Event::Revoked => format!(":{}", hashed(&self.head().openid)),
+                    _ => String::new(),
+                };
+                bounded(format!("event:{time}:{name}:{key}{openid}"))
             }
             Self::Text { msg_id, .. }
             | Self::Voice { msg_id, .. }
@@ -237,7 +242,7 @@ pub fn parse(xml: &[u8]) -> Result<Inbound, ParseError> {
 impl Inbound {
     /// Reduces the fields of one message to what the bot acts on. Errors as those of [`parse`].
     pub fn from_fields(fields: &Fields<'_>) -> Result<Self, ParseError> {
-        let head = Head {
+        let mut head = Head {
             account: identity(fields, "ToUserName")?,
             openid: identity(fields, "FromUserName")?,
             create_time: create_time(fields)?,
@@ -245,10 +250,13 @@ impl Inbound {
         let msg_type = fields.required("MsgType")?;
         let kind = msg_type.to_ascii_lowercase();
         if kind == "event" {
-            return Ok(Self::Event {
-                head,
-                event: event(fields)?,
-            });
+            let event = event(fields)?;
+            if event == Event::Revoked
+                && let Some(openid) = revoked_openid(fields)?
+            {
+                head.openid = openid;
+            }
+            return Ok(Self::Event { head, event });
         }
         let msg_id = match fields.text("MsgId")? {
             Some(msg_id) => msg_id.to_owned(),
@@ -300,12 +308,28 @@ fn text(fields: &Fields<'_>, name: &str) -> Result<String, ParseError> {
 /// An openid or an account's original id. WeChat's consist of letters, digits, `-` and `_`; `.`, `@` and `*` occur in
 /// ids of other kinds and in documentation. Anything else could mean something where the id is written.
 fn identity(fields: &Fields<'_>, name: &str) -> Result<String, ParseError> {
-    let id = fields.required(name)?;
+    fields.required(name)?;
+    Ok(optional_identity(fields, name)?.unwrap_or_default())
+}
+
+/// As [`identity`]; `None` when the field is absent or empty.
+fn optional_identity(fields: &Fields<'_>, name: &str) -> Result<Option<String>, ParseError> {
+    let Some(id) = fields.text(name)?.filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
     let permitted = |c: u8| c.is_ascii_alphanumeric() || b"-_.@*".contains(&c);
     if id.len() > MAX_ID_BYTES || !id.bytes().all(permitted) {
         return Err(ParseError::new(fields.offset(name), format!("{name} is no id")));
     }
-    Ok(id.to_owned())
+    Ok(Some(id.to_owned()))
+}
+
+/// Whom a revocation is about: WeChat's pages spell the field both ways, and `FromUserName` is the platform's.
+fn revoked_openid(fields: &Fields<'_>) -> Result<Option<String>, ParseError> {
+    match optional_identity(fields, "OpenID")? {
+        None => optional_identity(fields, "openid"),
+        openid => Ok(openid),
+    }
 }
 
 /// `CreateTime`, not before 1970.
@@ -568,6 +592,33 @@ mod tests {
             id("<Event>CLICK</Event><EventKey>支付</EventKey>"),
             id("<Event>CLICK</Event><EventKey>退款</EventKey>")
         );
+    }
+
+    #[test]
+    fn a_revocation_is_about_the_follower_it_names_not_the_platform_that_sends_it() {
+        let revoked = |event: &str, fields: &str| {
+            message(&format!("<MsgType>event</MsgType><Event>{event}</Event>{fields}")).unwrap()
+        };
+        for event in [
+            "user_authorization_revoke",
+            "user_info_modified",
+            "user_authorization_cancellation",
+        ] {
+            for (fields, openid) in [
+                ("<OpenID>o2</OpenID><RevokeInfo>1</RevokeInfo>", "o2"),
+                ("<openid>o2</openid>", "o2"),
+                ("<OpenID/><openid>o2</openid>", "o2"),
+                ("", "o1"),
+            ] {
+                assert_eq!(revoked(event, fields).head().openid, openid, "{event} {fields}");
+            }
+        }
+        let id = |openid: &str| revoked("user_authorization_revoke", &format!("<OpenID>{openid}</OpenID>")).dedup_id();
+        assert_ne!(id("o2"), id("o3"), "two followers in one second");
+        assert!(!id("o2").contains("o2"), "ids reach the stores");
+        assert!(message("<MsgType>event</MsgType><Event>user_info_modified</Event><OpenID>a b</OpenID>").is_err());
+        let clicked = message("<MsgType>event</MsgType><Event>CLICK</Event><OpenID>o2</OpenID>").unwrap();
+        assert_eq!(clicked.head().openid, "o1", "only the platform speaks of others");
     }
 
     #[test]
