@@ -118,7 +118,7 @@ impl Bot {
             _ => (None, None),
         };
         let before = stored.as_deref().and_then(Session::from_bytes).unwrap_or_default();
-        let (mut outcome, snapshot) = self.decide_for_page(&inbound, before, &arrival);
+        let (mut outcome, snapshot) = self.decide_for_page(&inbound, &why, before, &arrival);
         if let Some(turn) = turn {
             let change = outcome
                 .session
@@ -148,6 +148,7 @@ impl Bot {
     fn decide_for_page(
         &self,
         inbound: &Inbound,
+        why: &str,
         session: Session,
         arrival: &Arrival,
     ) -> (Outcome, Arc<super::Snapshot>) {
@@ -171,6 +172,7 @@ impl Bot {
         };
         let search = |text: &str| snapshot.index.search(text, scope, DEPTH);
         let outcome = match dialog::plan(inbound, session.clone(), desk) {
+            Plan::Say(judged) if judged.feedback.is_some() && !why.is_empty() => dialog::with_reasons(judged, desk),
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => dialog::conclude(&search(&text), session, desk),
             Plan::FollowUp { text, joined, answered } => {

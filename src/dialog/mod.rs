@@ -316,6 +316,18 @@ pub fn conclude(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome 
     rules::off_hours(concluded(matches, session, desk), desk)
 }
 
+/// What is said to a verdict that came with its reasons: they are not asked for any more.
+pub fn with_reasons(judged: Outcome, desk: Desk<'_>) -> Outcome {
+    let session = Session {
+        awaits_comment: false,
+        ..judged.session.unwrap_or_default()
+    };
+    Outcome {
+        feedback: judged.feedback,
+        ..Say { desk }.commented(session)
+    }
+}
+
 fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
     let say = Say { desk };
     match (matches.decide(desk.thresholds), matches.hits.first()) {

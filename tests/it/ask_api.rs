@@ -108,6 +108,14 @@ fn a_page_holds_the_conversation_of_wechat() {
         list()["words"][0]["score"].as_f64().unwrap() > 0.8,
         "it is about the answer before"
     );
+    let words = thanked["reply"]["text"].as_str().unwrap();
+    assert!(words.starts_with("谢谢"), "nothing more is asked: {words}");
+    assert_eq!(
+        page.ask("明天会不会下雨")["decision"],
+        "none",
+        "a question, no second comment"
+    );
+    assert_eq!(list()["words"][0]["comment"], "不是我要的");
 }
 
 #[test]
