@@ -214,13 +214,10 @@ impl Bot {
 
 fn conversed(outcome: Outcome, index: &crate::matching::Index) -> Conversed {
     let session = outcome.session.unwrap_or_default();
-    // What this reply has just shown.
-    let first = match outcome.told {
-        Told::List(count) => session.shown - count.min(session.shown),
-        Told::Answer(..) => 0,
-        _ => session.shown,
-    };
-    let shown = (1..).zip(&session.offer).take(session.shown).skip(first);
+    let shown = (1..)
+        .zip(&session.offer)
+        .take(outcome.shown.end)
+        .skip(outcome.shown.start);
     let choices = shown
         .filter_map(|(n, id)| Some((n, index.entry(id.as_str())?.clone())))
         .collect();

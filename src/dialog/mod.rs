@@ -28,6 +28,7 @@ use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
 use link::Tap;
 use say::Say;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Most candidates one list can page through.
@@ -152,6 +153,8 @@ pub struct Outcome {
     pub reply: Reply,
     /// `None`: the follower is to be forgotten.
     pub session: Option<Session>,
+    /// Which places of the session's list the reply shows; empty: none.
+    pub shown: Range<usize>,
     /// What happened, for logs and counts.
     pub told: Told,
     /// A template that failed on this message's values; the embedded one's words stand in the reply.
@@ -185,6 +188,7 @@ impl Outcome {
         Self {
             reply,
             session,
+            shown: 0..0,
             told,
             fault: None,
             feedback: None,

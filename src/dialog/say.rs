@@ -48,7 +48,10 @@ impl Say<'_> {
             },
             hot: self.items(&session.offer[..count]),
         };
-        self.page(&page, session, Told::NotFound)
+        Outcome {
+            shown: 0..count,
+            ..self.page(&page, session, Told::NotFound)
+        }
     }
 
     /// Hands over to a human, or says that there is none.
@@ -266,16 +269,21 @@ impl Say<'_> {
             useful: id(Tap::Useful),
             useless: id(Tap::Useless),
         };
+        let mut shown = 0..0;
         if session.shown == 0 && !session.offer.is_empty() {
             page.also = self.items(&session.offer);
             if self.desk.templates.words(&page).0.len() <= self.desk.max_bytes {
                 session.shown = session.offer.len();
+                shown.end = session.shown;
             } else {
                 page.also.clear();
                 session.offer.clear();
             }
         }
-        self.page(&page, session, told)
+        Outcome {
+            shown,
+            ..self.page(&page, session, told)
+        }
     }
 
     /// The next `count` entries of the session's list; fewer where the page would not fit one reply.
@@ -287,7 +295,10 @@ impl Say<'_> {
             let fits = self.desk.templates.words(&page).0.len() <= self.desk.max_bytes;
             if fits || end <= start + 1 {
                 session.shown = end;
-                return self.page(&page, session, Told::List(end - start));
+                return Outcome {
+                    shown: start..end,
+                    ..self.page(&page, session, Told::List(end - start))
+                };
             }
             end -= 1;
         }

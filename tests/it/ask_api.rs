@@ -158,3 +158,29 @@ fn a_session_belongs_to_its_key_and_cannot_be_made_up() {
     // None of it has moved the conversation.
     assert_eq!(page.ask("2")["decision"], "choice");
 }
+
+#[test]
+fn choices_are_what_the_reply_has_just_shown() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let (_, key) = make_key(&daemon, &["--scope", "ask"]);
+    let mut page = Page {
+        daemon: &daemon,
+        key,
+        session: String::new(),
+    };
+    page.ask("科创板开户要什么条件");
+    page.ask("今天天气怎么样");
+    let help = page.ask("明天天气怎么样");
+    let text = help["reply"]["text"].as_str().unwrap();
+    assert!(text.contains("\n1. "), "{text}");
+    let choices = help["choices"].as_array().unwrap();
+    assert_eq!(
+        (choices.len(), &choices[0]["n"], &choices[0]["id"]),
+        (1, &1.into(), &"sec-001".into())
+    );
+
+    assert_eq!(page.ask("基金赎回")["choices"].as_array().unwrap().len(), 5);
+    for aside in ["谢谢", "人工"] {
+        assert_eq!(page.ask(aside)["choices"], json!([]), "{aside} shows no list");
+    }
+}
