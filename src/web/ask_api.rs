@@ -217,3 +217,58 @@ fn refused(name: &'static str, reason: impl Into<String>) -> ApiError {
         reason: reason.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::Answer;
+
+    /// A page reads the answer of `search` and the reply of `ask` with one piece of code.
+    #[test]
+    fn a_reply_has_the_field_names_of_the_bank() {
+        let article =
+            |pic: &str| json!({ "title": "t", "description": "d", pic: "https://e.com/p.png", "url": "https://e.com" });
+        let music = ["title", "description", "musicurl", "hqmusicurl", "thumb_media_id"];
+        let music = json!(
+            music
+                .map(|name| (name, "x"))
+                .into_iter()
+                .collect::<std::collections::BTreeMap<_, _>>()
+        );
+        for (kind, answer) in [("news", json!({ "articles": [article("picurl")] })), ("music", music)] {
+            let content = answer.to_string();
+            let answer_of_bank = Answer::parse(kind, &content).unwrap();
+            let reply = match answer_of_bank {
+                Answer::News { articles } => Reply::News {
+                    articles: articles
+                        .into_iter()
+                        .map(|article| crate::wechat::reply::NewsArticle {
+                            title: article.title,
+                            description: article.description,
+                            pic_url: article.picurl,
+                            url: article.url,
+                        })
+                        .collect(),
+                },
+                Answer::Music {
+                    title,
+                    description,
+                    musicurl,
+                    hqmusicurl,
+                    thumb_media_id,
+                } => Reply::Music {
+                    title,
+                    description,
+                    music_url: musicurl,
+                    hq_music_url: hqmusicurl,
+                    thumb_media_id,
+                },
+                other => panic!("{other:?}"),
+            };
+            let mut body = reply_body(&reply);
+            assert_eq!(body["kind"], kind);
+            body.as_object_mut().unwrap().remove("kind");
+            assert_eq!(body, answer);
+        }
+    }
+}

@@ -15,6 +15,7 @@ use super::{Head, Inbound};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields carry the protocol's own names, in snake case")]
+// In JSON they are those of customer-service messages and of the bank, whatever passive replies call them.
 pub enum Reply {
     /// Nothing: `success` is answered, and WeChat stays silent.
     Acknowledge,
@@ -35,7 +36,9 @@ pub enum Reply {
     Music {
         title: String,
         description: String,
+        #[serde(rename = "musicurl")]
         music_url: String,
+        #[serde(rename = "hqmusicurl")]
         hq_music_url: String,
         thumb_media_id: String,
     },
@@ -55,6 +58,7 @@ pub enum Reply {
 pub struct NewsArticle {
     pub title: String,
     pub description: String,
+    #[serde(rename = "picurl")]
     pub pic_url: String,
     pub url: String,
 }
