@@ -337,13 +337,13 @@ fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
     match (matches.decide(desk.thresholds), matches.hits.first()) {
         (Decision::Answer, Some(best)) => {
             let told = Told::Answer(best.entry.id.clone(), best.score);
-            let session = if is_small_talk(&best.entry) {
-                session
-            } else {
+            let session = if is_question(&best.entry) {
                 Session {
                     offer: also_asked(matches, desk),
                     ..Session::default()
                 }
+            } else {
+                session
             };
             say.entry(&best.entry, session, told)
         }

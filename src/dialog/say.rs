@@ -3,7 +3,7 @@
 use super::link::{Tap, link};
 use super::session::Answered;
 use super::templates::{self, Page, Suggestion, TemplateError};
-use super::{Desk, Feedback, Given, Handoff, Outcome, Session, Told, Verdict, cut, is_small_talk};
+use super::{Desk, Feedback, Given, Handoff, Outcome, Session, Told, Verdict, cut, is_question, is_small_talk};
 use crate::bank::media::{Media, MediaType};
 use crate::bank::{Answer, Entry, EntryId};
 use crate::wechat::Reply;
@@ -112,13 +112,18 @@ impl Say<'_> {
     }
 
     /// The entry's answer, which is now what the conversation is about. The list it was chosen from stays, so that
-    /// another number can follow; what was left of an answer before it goes. Small talk leaves everything as it is.
+    /// another number can follow; what was left of an answer before it goes. Small talk leaves everything as it is, and
+    /// who is handed over keeps what was answered last: a human is nothing to judge or to follow up.
     pub fn entry(self, entry: &Entry, mut session: Session, told: Told) -> Outcome {
         if !is_small_talk(entry) {
+            let answered = match is_question(entry) {
+                true => Some(self.answered(entry, &told)),
+                false => session.answered,
+            };
             session = Session {
                 offer: session.offer,
                 shown: session.shown,
-                answered: Some(self.answered(entry, &told)),
+                answered,
                 ..Session::default()
             };
         }

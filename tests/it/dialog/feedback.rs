@@ -129,3 +129,24 @@ fn verdicts_without_an_answer_or_of_a_question_of_the_bank_are_questions() {
     let gone = talk.hear(&tapped("没用", "useless:gone"));
     assert_eq!((gone.feedback, gone.told), (None, Told::Hint));
 }
+
+#[test]
+fn a_hand_off_is_no_answer_to_judge_or_to_follow_up() {
+    for ask_for_human in ["人工", "转人工"] {
+        let (mut talk, about) = answered();
+        let outcome = talk.hear(&typed(ask_for_human));
+        assert!(matches!(outcome.reply, Reply::Transfer { .. }), "{outcome:?}");
+        assert_eq!(talk.session.answered, Some(about.clone()));
+        let judged = talk.hear(&typed("没用"));
+        assert_eq!(
+            judged.feedback,
+            Some(verdict(Verdict::Useless, &about)),
+            "{ask_for_human}"
+        );
+    }
+    let mut talk = Talk::with(&SAMPLE);
+    talk.habits.feedback = true;
+    talk.session.misses = 2;
+    talk.ask("人工");
+    assert_eq!((talk.session.answered.as_ref(), talk.session.misses), (None, 0));
+}
