@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 const MESSAGE: (u32, i64) = (5, 48 * 3_600);
 const TAP: (u32, i64) = (3, 60);
-/// Short windows that are remembered; a follower who taps more often loses nothing worth counting.
+/// Windows that are remembered; of a follower who taps more often the one that ends first goes, nothing worth counting.
 const MOST: usize = 8;
 
 /// Leave to write to one follower.
@@ -38,10 +38,11 @@ impl Windows {
         if seconds == MESSAGE.1 {
             self.0.retain(|window| window.ends <= now + TAP.1);
         }
-        if self.0.len() < MOST {
-            let ends = now + seconds;
-            self.0.push(Window { left, ends });
+        if self.0.len() >= MOST {
+            self.0.remove(0);
         }
+        let ends = now + seconds;
+        self.0.push(Window { left, ends });
         self.0.sort_by_key(|window| window.ends);
     }
 
@@ -110,6 +111,17 @@ mod tests {
         windows.note(&text(None), 62);
         windows.exhaust();
         assert_eq!(windows.take(1, 63), 0);
+    }
+
+    #[test]
+    fn a_message_after_many_taps_opens_its_window() {
+        let mut windows = Windows::default();
+        for now in 0..MOST + 2 {
+            windows.note(&text(Some("x")), i64::try_from(now).unwrap());
+        }
+        windows.note(&text(None), 20);
+        assert_eq!(windows.take(100, 20 + TAP.1), 5);
+        assert!(windows.0.len() <= MOST);
     }
 
     #[test]
