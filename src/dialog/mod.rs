@@ -23,6 +23,7 @@ pub use wish::Verdict;
 use crate::bank::media::MediaType;
 use crate::bank::rule::MessageKind;
 use crate::bank::{Answer, Entry, EntryId, RuleId};
+use crate::matching::text::plain;
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
 use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
@@ -434,6 +435,10 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     }
     if let Some(outcome) = rules::keyword(text, desk) {
         return Plan::Say(outcome);
+    }
+    if plain(text).is_empty() && exact(text, desk).is_none() {
+        // Faces and signs only: nothing to look for, and nothing that was missed.
+        return Plan::Say(say.empty(session));
     }
     // Answers and lists say 回复“…”; who repeats that with the word means the word, unless the bank has the whole.
     let named = choice::after_reply(text).filter(|rest| exact(text, desk).is_none() && exact(rest, desk).is_some());

@@ -437,3 +437,25 @@ fn thanks_in_the_middle_of_a_long_answer_leave_its_rest() {
     talk.ask("谢谢");
     assert_eq!(talk.ask("回复更多"), "后面的内容");
 }
+
+#[test]
+fn what_has_no_words_is_no_question_and_a_nod_is_small_talk() {
+    let mut talk = Talk::with(&SAMPLE);
+    talk.session.misses = 1;
+    for text in ["😀", "/::)", "[微笑]", "？", "。", "…", "[微笑][微笑]", "😂😂！"] {
+        let outcome = talk.hear(&typed(text));
+        assert_eq!((&outcome.told, talk.session.misses), (&Told::Hint, 1), "{text}");
+    }
+    for text in ["哦", "666", "好的", "嗯", "哦哦", "嗯？"] {
+        let outcome = talk.hear(&typed(text));
+        let named = told_entry(&outcome).unwrap_or_default();
+        assert!(named.starts_with("st-"), "{text}: {:?}", outcome.told);
+        assert_eq!(talk.session.misses, 1, "{text}");
+    }
+    let mut talk = Talk::of(&[
+        entry("sign", "？", "问号是一个标点。"),
+        entry("b", "怎么开户", "带上身份证"),
+    ]);
+    talk.ask("怎么开户");
+    assert_eq!(talk.hear(&typed("！")).told, Told::Hint);
+}
