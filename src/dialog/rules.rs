@@ -243,8 +243,12 @@ fn by_word(numbers: impl IntoIterator<Item = u32>, desk: Desk<'_>) -> Option<Out
 
 /// What is said when the bank does not know: by a rule, or by the template.
 pub(super) fn not_found(session: Session, desk: Desk<'_>) -> Outcome {
+    let (say, session) = (Say { desk }, session.missed());
     let rules = desk.rules.by(|trigger| *trigger == Trigger::Default);
-    first(rules, &session, |_| Told::NotFound, desk).unwrap_or_else(|| Say { desk }.not_found(session))
+    match first(rules, &session, |_| Told::NotFound, desk) {
+        Some(said) => say.not_found_by_rule(said),
+        None => say.not_found(session),
+    }
 }
 
 /// The plan with what off-hours rules make of it.

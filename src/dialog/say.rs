@@ -8,6 +8,7 @@ use crate::bank::media::{Media, MediaType};
 use crate::bank::{Answer, Entry, EntryId};
 use crate::wechat::Reply;
 use crate::wechat::reply::NewsArticle;
+use std::ops::Range;
 
 /// Longest question shown in a list, in characters: ten such lines with their links fit one reply.
 const MAX_LINE_CHARS: usize = 40;
@@ -23,14 +24,47 @@ impl Say<'_> {
         self.page(&templates::Greeting {}, Session::default(), Told::Greeting)
     }
 
-    /// The bank does not know. The second time in a row a human and the questions asked most are offered; what lies on
-    /// the table goes only when there are such questions.
-    pub fn not_found(self, mut session: Session) -> Outcome {
-        session.misses = session.misses.saturating_add(1);
-        session.awaits_comment = false;
+    /// The bank does not know, the miss being counted. The second time in a row a human and the questions asked most are
+    /// offered; what lies on the table goes only when there are such questions.
+    pub fn not_found(self, session: Session) -> Outcome {
         if session.misses < 2 {
             return self.page(&templates::NotFound {}, session, Told::NotFound);
         }
+        let (page, session, shown) = self.help(session, true);
+        Outcome {
+            shown,
+            ..self.page(&page, session, Told::NotFound)
+        }
+    }
+
+    /// What a rule has `said` instead, with the same help after it: where that is a text with room for more.
+    pub fn not_found_by_rule(self, said: Outcome) -> Outcome {
+        let (Reply::Text { content }, Some(session)) = (&said.reply, &said.session) else {
+            return said;
+        };
+        if session.misses < 2 {
+            return said;
+        }
+        let (page, session, shown) = self.help(session.clone(), false);
+        if page.hot.is_empty() && page.human.is_empty() {
+            return said;
+        }
+        let (help, fault) = self.desk.templates.words(&page);
+        let content = format!("{content}\n\n{}", help.trim());
+        if content.len() > self.desk.max_bytes {
+            return said;
+        }
+        Outcome {
+            reply: Reply::Text { content },
+            session: Some(session),
+            shown,
+            fault: said.fault.or(fault.map(Box::new)),
+            ..said
+        }
+    }
+
+    /// The help after two misses, the session with it on the table, and what of its list is shown.
+    fn help(self, mut session: Session, opens: bool) -> (templates::NotFoundAgain, Session, Range<usize>) {
         let is_offered = |id: &&EntryId| {
             let entry = self.desk.index.entry(id.as_str());
             entry.is_some_and(|entry| self.desk.scope.admits(entry))
@@ -41,6 +75,7 @@ impl Say<'_> {
             (session.offer, session.shown) = (hot, count);
         }
         let page = templates::NotFoundAgain {
+            opens,
             human: if self.desk.has_human() {
                 Tap::Human.menu_id()
             } else {
@@ -48,10 +83,7 @@ impl Say<'_> {
             },
             hot: self.items(&session.offer[..count]),
         };
-        Outcome {
-            shown: 0..count,
-            ..self.page(&page, session, Told::NotFound)
-        }
+        (page, session, 0..count)
     }
 
     /// Hands over to a human, or says that there is none.

@@ -57,6 +57,16 @@ impl Session {
         *self == Self::default()
     }
 
+    /// After one more question that the bank does not know.
+    #[must_use]
+    pub fn missed(self) -> Self {
+        Self {
+            misses: self.misses.saturating_add(1),
+            awaits_comment: false,
+            ..self
+        }
+    }
+
     /// Whether 更多 has something to show.
     pub fn has_more(&self) -> bool {
         self.rest.is_some() || self.shown < self.offer.len()

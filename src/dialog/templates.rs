@@ -166,6 +166,8 @@ impl Page for Answer<'_> {
 /// The bank does not know, again.
 #[derive(Serialize)]
 pub struct NotFoundAgain {
+    /// Whether it says so itself; otherwise a rule's words stand before it.
+    pub opens: bool,
     /// What a link says of a human, for `tap`; empty: there is none to hand over to.
     pub human: String,
     /// What is asked most; may be empty.
@@ -175,11 +177,20 @@ pub struct NotFoundAgain {
 impl Page for NotFoundAgain {
     const NAME: &'static str = "not_found_again.txt";
     fn samples() -> Vec<Self> {
-        let sample = |human: &str, count| Self {
+        let sample = |opens, human: &str, count| Self {
+            opens,
             human: human.to_owned(),
             hot: Suggestion::samples(count),
         };
-        vec![sample("human", 5), sample("", 0), sample("human", 0), sample("", 1)]
+        vec![
+            sample(true, "human", 5),
+            sample(true, "", 0),
+            sample(true, "human", 0),
+            sample(true, "", 1),
+            sample(false, "human", 5),
+            sample(false, "human", 0),
+            sample(false, "", 1),
+        ]
     }
 }
 

@@ -38,6 +38,7 @@ struct Talk {
     now: i64,
     luck: u64,
     account: &'static str,
+    hot: Vec<EntryId>,
 }
 
 fn entry(name: &str, question: &str, answer: Answer) -> Entry {
@@ -61,6 +62,7 @@ impl Talk {
             now: FRIDAY_TEN,
             luck: 0,
             account: "demo",
+            hot: Vec::new(),
         }
     }
 
@@ -85,7 +87,7 @@ impl Talk {
             max_bytes: 2048,
             habits: Habits::default(),
             handoff: Handoff::default(),
-            hot: &[],
+            hot: &self.hot,
             media: &dialog::NoMedia,
             message: "message:1",
         };
@@ -592,4 +594,30 @@ proptest! {
         let said = talk.ask(&format!("x{word}"));
         prop_assert!(!said.is_empty());
     }
+}
+
+#[test]
+fn a_default_rule_leaves_the_second_miss_its_help() {
+    let mut talk = Talk::new(&line("other", "\"default\"", ""));
+    talk.hot = vec![id("card-1"), id("card-2")];
+    assert_eq!(talk.ask("今天天气怎么样"), "《other》");
+    assert_eq!(talk.session.misses, 1);
+    let help = talk.ask("明天天气怎么样");
+    assert!(help.starts_with("《other》\n\n大家常问的问题：\n1. "), "{help}");
+    assert!(help.contains("回复数字"), "{help}");
+    assert!(!help.contains("还是没有找到"), "the rule has said it: {help}");
+    assert_eq!(talk.ask("2"), "到网点注销。");
+
+    let mut talk =
+        Talk::new(r#"{"id":"r","trigger":"default","replies":[{"kind":"image","answer":{"media_id":"m"}}]}"#);
+    talk.hot = vec![id("card-1")];
+    talk.ask("今天天气怎么样");
+    assert!(
+        talk.ask("明天天气怎么样").starts_with("Image"),
+        "a picture has no room for help"
+    );
+    assert!(
+        talk.session.offer.is_empty(),
+        "numbers choose nothing that was not shown"
+    );
 }
