@@ -22,7 +22,7 @@ pub use wish::Verdict;
 
 use crate::bank::media::MediaType;
 use crate::bank::rule::MessageKind;
-use crate::bank::{Answer, Entry, EntryId, RuleId};
+use crate::bank::{Answer, Channel, Entry, EntryId, RuleId};
 use crate::matching::text::plain;
 use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
 use crate::wechat::{Event, Inbound, Reply};
@@ -92,6 +92,11 @@ impl MediaIds for NoMedia {
 }
 
 impl Desk<'_> {
+    /// Whether what a reply names can be tapped; pages get it in fields of their own.
+    fn has_taps(&self) -> bool {
+        self.scope.channel != Channel::Api
+    }
+
     /// Whether 人工 leads to a human: the account hands over, or the bank says how to.
     fn has_human(&self) -> bool {
         match self.handoff {

@@ -76,6 +76,7 @@ impl Say<'_> {
         }
         let page = templates::NotFoundAgain {
             opens,
+            taps: self.desk.has_taps(),
             human: if self.desk.has_human() {
                 Tap::Human.menu_id()
             } else {
@@ -291,7 +292,7 @@ impl Say<'_> {
     /// A text that answers. Where nothing of the session's list has been shown, the list is what else may have been
     /// meant: it comes along as links, or is dropped where the reply has no room for it.
     fn answer(self, entry: &Entry, answer: &str, mut session: Session, told: Told) -> Outcome {
-        let asks = self.desk.habits.feedback && !is_small_talk(entry);
+        let asks = self.desk.habits.feedback && self.desk.has_taps() && !is_small_talk(entry);
         let id = |tap: fn(EntryId) -> Tap| {
             if asks {
                 tap(entry.id.clone()).menu_id()
@@ -346,6 +347,7 @@ impl Say<'_> {
         templates::Suggestions {
             items: items.split_off(start),
             first: start == 0,
+            taps: self.desk.has_taps(),
             more: end < session.offer.len(),
             more_link: link("更多", &Tap::More.menu_id()),
         }

@@ -168,6 +168,8 @@ impl Page for Answer<'_> {
 pub struct NotFoundAgain {
     /// Whether it says so itself; otherwise a rule's words stand before it.
     pub opens: bool,
+    /// Whether questions can be tapped.
+    pub taps: bool,
     /// What a link says of a human, for `tap`; empty: there is none to hand over to.
     pub human: String,
     /// What is asked most; may be empty.
@@ -179,6 +181,7 @@ impl Page for NotFoundAgain {
     fn samples() -> Vec<Self> {
         let sample = |opens, human: &str, count| Self {
             opens,
+            taps: opens,
             human: human.to_owned(),
             hot: Suggestion::samples(count),
         };
@@ -201,6 +204,8 @@ pub struct Suggestions {
     pub items: Vec<Suggestion>,
     /// Whether this is the list's first page.
     pub first: bool,
+    /// Whether questions can be tapped.
+    pub taps: bool,
     /// Whether 更多 shows another page.
     pub more: bool,
     /// 更多 as a link.
@@ -235,6 +240,7 @@ impl Page for Suggestions {
         let page = |count, (first, more)| Self {
             items: Suggestion::samples(count),
             first,
+            taps: first,
             more,
             more_link: "更多".into(),
         };

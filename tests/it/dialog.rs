@@ -87,6 +87,7 @@ struct Talk {
     habits: Habits,
     handoff: Handoff,
     hot: Vec<EntryId>,
+    channel: Channel,
 }
 
 /// Nothing beside the answer.
@@ -107,6 +108,7 @@ impl Talk {
             habits: PLAIN,
             handoff: Handoff::Bank,
             hot: Vec::new(),
+            channel: Channel::Wechat,
         }
     }
 
@@ -120,7 +122,10 @@ impl Talk {
             templates: &self.templates,
             rules: &RuleBook::default(),
             luck: 0,
-            scope: SCOPE,
+            scope: Scope {
+                channel: self.channel,
+                ..SCOPE
+            },
             thresholds: Thresholds {
                 answer: 0.8,
                 suggest: 0.6,

@@ -282,3 +282,22 @@ fn a_list_is_chosen_from_by_a_clear_part_of_one_line_only() {
         assert!(!matches!(told, Told::Choice(_)), "{text}: {told:?}");
     }
 }
+
+#[test]
+fn a_page_is_not_told_to_tap_what_it_cannot() {
+    let dead = ["点击", "有用", "没用"];
+    for (channel, has_taps) in [(Channel::Wechat, true), (Channel::Api, false)] {
+        let mut talk = Talk::with(&SAMPLE);
+        (talk.channel, talk.habits.feedback) = (channel, true);
+        talk.hot = vec![id("sec-001")];
+        let list = talk.ask("基金赎回");
+        assert!(list.contains("\n1. ") && list.contains("回复数字"), "{list}");
+        assert_eq!(list.contains("点击"), has_taps, "{list}");
+        let answer = talk.ask("科创板开户要什么条件");
+        assert_eq!(dead.iter().any(|word| answer.contains(word)), has_taps, "{answer}");
+        talk.ask("今天天气怎么样");
+        let help = talk.ask("明天天气怎么样");
+        assert!(help.contains("\n1. "), "{help}");
+        assert_eq!(help.contains("点击"), has_taps, "{help}");
+    }
+}
