@@ -98,6 +98,7 @@ const CRATES: &[(&str, Home)] = &[
         "regex",
         Home::Under("src/bank/rule src/dialog/rules src/commands/script"),
     ),
+    ("regex_syntax", Home::Under("src/bank/rule")),
     ("aho_corasick", Home::Under("src/dialog/rules")),
     (
         "clap clap_complete clap_mangen",

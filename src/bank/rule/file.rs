@@ -3,10 +3,11 @@
 //! The columns are the fields of [`Rule`]; `id`, `trigger` and `replies` are required. As for the bank, one row that
 //! cannot be taken keeps the whole file out.
 
-use super::{Keyword, MAX_REGEXES, MAX_RULES, Rule, RuleId, Trigger};
+use super::{Keyword, MAX_REGEX_PLACES, MAX_REGEXES, MAX_RULES, Rule, RuleId, Trigger};
 use crate::bank::format::{Place, RowError};
 use crate::bank::import::Mode;
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::{fmt, io};
 
@@ -182,6 +183,7 @@ pub fn plan(existing: &[Rule], rows: impl IntoIterator<Item = (u64, Result<Rule,
 fn too_many<'a>(rules: impl Iterator<Item = &'a Rule> + Clone) -> Option<String> {
     let count = rules.clone().count();
     let regexes: usize = rules
+        .clone()
         .map(|rule| match &rule.trigger {
             Trigger::Keywords(keywords) => {
                 let regexes = keywords.iter().filter(|keyword| matches!(keyword, Keyword::Regex(_)));
@@ -195,5 +197,18 @@ fn too_many<'a>(rules: impl Iterator<Item = &'a Rule> + Clone) -> Option<String>
             "with it there are {count} rules, at most {MAX_RULES} are allowed"
         ));
     }
-    (regexes > MAX_REGEXES).then(|| format!("with it there are {regexes} regexes, at most {MAX_REGEXES} are allowed"))
+    if regexes > MAX_REGEXES {
+        return Some(format!(
+            "with it there are {regexes} regexes, at most {MAX_REGEXES} are allowed"
+        ));
+    }
+    let places = |rule: &Rule| rule.regex_places();
+    let all = rules.clone().map(places).fold(0, u64::saturating_add);
+    let dearest = rules.min_by_key(|rule| Reverse(places(rule)))?;
+    (all > MAX_REGEX_PLACES).then(|| {
+        let (id, most) = (&dearest.id, places(dearest));
+        format!(
+            "with it the regexes of all rules have {all} places, at most {MAX_REGEX_PLACES} are allowed; {id} has {most} of them"
+        )
+    })
 }

@@ -7,6 +7,7 @@ use crate::bank::limits::{
 };
 use crate::bank::{Answer, EntryError};
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
 use std::collections::HashSet;
 use std::hash::Hash;
 
@@ -14,6 +15,9 @@ use std::hash::Hash;
 pub const MAX_RULES: usize = 2_000;
 /// Most expressions among all rules: unlike words they are tried one by one.
 pub const MAX_REGEXES: usize = 100;
+/// Most places ([`regex_places`]) among the expressions of all rules. Each byte of a message, which has 2,048 at most, may
+/// cost a step in each of them, and that once for every message: 20,000 places took a quarter of a second of processor time.
+pub const MAX_REGEX_PLACES: u64 = 2_000;
 /// WeChat's console allows ten.
 const MAX_KEYWORDS: usize = 100;
 const MAX_KEYWORD_CHARS: usize = 64;
@@ -44,7 +48,42 @@ pub fn compile_regex(text: &str) -> Result<Regex, String> {
     })
 }
 
+/// How many places of the expression a search may be in at once: its characters and classes of characters, repetitions
+/// with a count written out. 0 for what is no expression.
+pub fn regex_places(text: &str) -> u64 {
+    regex_syntax::parse(text).map_or(0, |expression| places(&expression))
+}
+
+fn places(expression: &Hir) -> u64 {
+    match expression.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => {
+            let characters = str::from_utf8(&literal.0).map_or(literal.0.len(), |text| text.chars().count());
+            characters as u64
+        }
+        HirKind::Class(_) => 1,
+        HirKind::Repetition(repeated) => {
+            let written_out = repeated.max.unwrap_or(repeated.min).max(1);
+            places(&repeated.sub).saturating_mul(written_out.into())
+        }
+        HirKind::Capture(group) => places(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(places).fold(0, u64::saturating_add),
+    }
+}
+
 impl Rule {
+    /// [`regex_places`] of all its expressions.
+    pub(super) fn regex_places(&self) -> u64 {
+        let Trigger::Keywords(keywords) = &self.trigger else {
+            return 0;
+        };
+        let places = keywords.iter().map(|keyword| match keyword {
+            Keyword::Regex(text) => regex_places(text),
+            Keyword::Equals(_) | Keyword::Contains(_) => 0,
+        });
+        places.fold(0, u64::saturating_add)
+    }
+
     /// Takes away white space around every text and empty items of lists; lines end with `\n` afterwards.
     pub fn tidy(&mut self) {
         tidy_text(&mut self.name);
@@ -231,7 +270,12 @@ impl Keyword {
         match compile_regex(text) {
             Err(reason) => refuse(&format!("is no expression: {reason}")),
             Ok(regex) if regex.is_match("") => refuse("is met by every message"),
-            Ok(_) => Ok(()),
+            Ok(_) => match regex_places(text) {
+                places if places > MAX_REGEX_PLACES => refuse(&format!(
+                    "has {places} places, at most {MAX_REGEX_PLACES} are allowed: a{{50}} has 50"
+                )),
+                _ => Ok(()),
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ mod limits;
 mod review;
 mod window;
 
-pub use limits::{MAX_REGEXES, MAX_RULES, compile_regex};
+pub use limits::{MAX_REGEX_PLACES, MAX_REGEXES, MAX_RULES, compile_regex};
 pub use review::{Warning, review};
 pub use window::{Hours, Window};
 

@@ -396,3 +396,25 @@ proptest! {
         file::read(&line).for_each(drop);
     }
 }
+
+#[test]
+fn there_is_a_limit_to_what_all_expressions_cost_a_message() {
+    let line = |n: usize| {
+        let regex = serde_json::json!({ "regex": format!("[退单查].{{200}}[{n}一A-Z]") }).to_string();
+        keywords(&regex).replace("\"a\"", &format!("\"r{n}\""))
+    };
+    let lines = |count| (0..count).map(line).collect::<Vec<_>>().join("\n");
+    assert!(plan(&[], file::read(&lines(4)), Mode::Append).is_applicable());
+    let refused = plan(&[], file::read(&lines(100)), Mode::Append);
+    let said = refused.rows.last().unwrap().to_string();
+    assert!(
+        said.contains("20200 places, at most 2000") && said.contains("r0 has 202 of them"),
+        "{said}"
+    );
+    let nested = complaint(&keywords(r#"{"regex":"(?:a{50}b){50}"}"#)).unwrap();
+    assert!(
+        nested.contains("\"(?:a{50}b){50}\" has 2550 places, at most 2000"),
+        "{nested}"
+    );
+    assert_eq!(complaint(&keywords(r#"{"regex":"订单号\\s*\\d{6,}"}"#)), None);
+}
