@@ -262,7 +262,7 @@ impl Inner {
 
     async fn fetch_under(&self, lock: &RefreshLock) -> Result<AccessToken, ApiError> {
         // A lease that ends while we still fetch would let a second refresher in.
-        let fetched = tokio::time::timeout(self.parts.limits.refresh_lease * 4 / 5, self.fetch()).await;
+        let fetched = tokio::time::timeout(self.parts.limits.refresh_lease * 4 / 5, self.fetch_patiently()).await;
         let fetched = fetched.unwrap_or_else(|_| {
             Err(ApiError::NoAnswer {
                 path: PATH,
@@ -289,6 +289,20 @@ impl Inner {
             value,
             left,
         })
+    }
+
+    /// As [`Inner::fetch`], again as often as any call while WeChat is too busy.
+    async fn fetch_patiently(&self) -> Result<(Secret, Duration), ApiError> {
+        let mut pauses = self.parts.limits.pauses();
+        loop {
+            match self.fetch().await {
+                Err(ApiError::Refused(refusal)) if refusal.remedy == Remedy::BackOff => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(ApiError::Refused(refusal)),
+                },
+                fetched => return fetched,
+            }
+        }
     }
 
     /// Asks WeChat: the token, and how long it may be used.

@@ -8,7 +8,6 @@ use super::error::{ApiError, Refusal, Remedy, is_known};
 use super::http::{Http, Limits, Request};
 use super::secret::Secret;
 use crate::store::access_tokens::AccessTokens;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -138,11 +137,7 @@ impl Client {
 
     /// Repeats what is worth it.
     async fn persist(&self, request: &Request, mut access_token: AccessToken) -> Result<Vec<u8>, ApiError> {
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(self.limits.first_pause)
-            .with_max_times(self.limits.repetitions)
-            .with_jitter()
-            .build();
+        let mut pauses = self.limits.pauses();
         let mut was_replaced = false;
         loop {
             let refusal = match self.exchange(request, access_token.expose()).await {

@@ -4,6 +4,7 @@
 //! is tried only when no connection to the first was made, so nothing is ever sent twice.
 
 use super::error::{ApiError, scrubbed};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 use serde::Serialize;
@@ -55,6 +56,17 @@ pub struct Limits {
     pub refresh_poll: Duration,
     /// After a failed refresh WeChat is not asked again for so long.
     pub refresh_pause: Duration,
+}
+
+impl Limits {
+    /// Before each repetition of what WeChat was too busy for.
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        ExponentialBuilder::default()
+            .with_min_delay(self.first_pause)
+            .with_max_times(self.repetitions)
+            .with_jitter()
+            .build()
+    }
 }
 
 impl Default for Limits {

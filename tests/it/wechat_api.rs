@@ -407,6 +407,20 @@ async fn a_used_up_quota_of_tokens_is_not_asked_for_again_today() {
 }
 
 #[tokio::test]
+async fn a_busy_wechat_is_asked_for_a_token_again() {
+    let wechat = with_follower().await;
+    let busy = Failure::Code(-1, "system error".to_owned());
+    wechat.fake.fail(TOKEN, &busy, 2);
+    send(&wechat.client(), "好").await.unwrap();
+    assert_eq!((wechat.fake.calls(TOKEN), wechat.fake.calls(SEND)), (3, 1));
+    let client = wechat.client();
+    wechat.fake.fail(TOKEN, &busy, 10);
+    let before = wechat.fake.calls(TOKEN);
+    assert_eq!(send(&client, "好").await.unwrap_err().refusal().unwrap().code, -1);
+    assert_eq!(wechat.fake.calls(TOKEN) - before, 4, "as often as any call");
+}
+
+#[tokio::test]
 async fn an_access_token_that_does_not_come_leaves_the_call_undone() {
     let wechat = with_follower().await;
     let limits = Limits {
