@@ -12,7 +12,7 @@ use super::late::{LateState, Remembered, worker_of};
 use super::matches::Lookup;
 use super::turns::TurnGuard;
 use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
-use crate::bank::Channel;
+use crate::bank::{Channel, EntryId};
 use crate::dialog::{self, Desk, Outcome, Plan, Session, Told, context};
 use crate::matching::{Matches, Scope};
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
@@ -167,6 +167,14 @@ impl Work {
         }
     }
 
+    /// What may be offered to who misses again.
+    fn hot(&self, session: &Session, lookup: Lookup<'_>) -> Vec<EntryId> {
+        match session.misses {
+            0 => Vec::new(),
+            _ => self.bot.hot(lookup),
+        }
+    }
+
     /// Answers without session, since the deadline nears.
     pub fn answer_late(&self) -> Answer {
         let snapshot = self.bot.snapshot();
@@ -203,11 +211,7 @@ impl Work {
     /// Decides with the bank alone. `cached` are the matches of the message's own text; a follow-up is searched a second
     /// time, with its topic.
     fn decide_at_once(&self, session: Session, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
-        // Only who has missed once can miss again.
-        let hot = match session.misses {
-            0 => Vec::new(),
-            _ => self.bot.hot(lookup),
-        };
+        let hot = self.hot(&session, lookup);
         let desk = Desk {
             hot: &hot,
             ..self.desk(lookup)

@@ -87,6 +87,14 @@ pub fn tell(finding: &Finding, question: &str, session: Session, desk: Desk<'_>)
     }
 }
 
+/// The outcome as customer-service messages can say it. Handing over they cannot: it is told that the bank does not know.
+pub fn sendable(outcome: Outcome, desk: Desk<'_>) -> Outcome {
+    match outcome.reply {
+        Reply::Transfer { .. } => Say { desk }.not_found(outcome.session.unwrap_or_default()),
+        _ => outcome,
+    }
+}
+
 /// Whether `outcome` moves the conversation on, so that its message was not just anything, sent to see an answer that
 /// is being looked for.
 pub fn moves_on(outcome: &Outcome, desk: Desk<'_>) -> bool {

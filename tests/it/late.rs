@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId};
+use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId, rule};
 use wxfaq::bot::{
     Answer, AnswerSource, Bot, Clock, Deliveries, Late, LateDelivery, Parts, SealedConversations, Seals, Snapshot,
-    SourceError,
+    SnapshotParts, SourceError,
 };
 use wxfaq::dialog::RuleBook;
 use wxfaq::fake_wechat::Contact;
@@ -244,6 +244,22 @@ impl Stage {
         assert!(sent.iter().all(|text| text.starts_with(expected)), "{story}: {sent:?}");
         assert_eq!(self.asked(), 1, "{story}");
     }
+}
+
+/// The stage with these rules, one a line.
+fn ruled(stage: Stage, rules: &str) -> Stage {
+    let rules = rule::file::read(rules).map(|(_, rule)| rule.unwrap());
+    let rules = Arc::new(RuleBook::new(rules, &[]));
+    let bots = stage.bots.iter().map(|bot| {
+        let snapshot = bot.snapshot();
+        bot.publish(Snapshot::new(SnapshotParts {
+            rules: rules.clone(),
+            ..snapshot.parts().clone()
+        }));
+        bot.clone()
+    });
+    let bots = bots.collect();
+    Stage { bots, ..stage }
 }
 
 fn bot(
@@ -666,4 +682,53 @@ async fn what_the_quota_does_not_allow_is_not_tried_and_waits() {
     let tail = &long[second[0].len() + hint[0].find('\n').unwrap()..];
     assert!(hint[0].contains("更多"), "{}", hint[0]);
     assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(tail));
+}
+
+/// The source does not know.
+const NOTHING: &str = "";
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_off_that_comes_late_is_told_in_words() {
+    let stage = Stage::saying(NOTHING, Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    let rules = r#"{"id":"d","trigger":"default","replies":[{"kind":"handoff"}]}"#;
+    let stage = ruled(stage, rules);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    stage.settle().await;
+    let sent = stage.outbox.texts();
+    assert!(sent.len() == 1 && sent[0].contains("还没有这个问题的答案"), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_that_wechat_does_not_take_waits_for_the_next_message() {
+    let stage = Stage::saying(NOTHING, Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    let rules = r#"{"id":"d","trigger":"default","replies":[{"kind":"image","answer":{"media_id":"m"}}]}"#;
+    let stage = ruled(stage, rules);
+    let refused = ApiError::Refused(Refusal::new(SEND, 45_015, "no"));
+    stage.outbox.errors.lock().unwrap().push_back(refused);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    stage.settle().await;
+    let Answer::Reply { reply, .. } = stage.bots[0].handle(ACCOUNT, &stage.message(KNOWN)).await else {
+        panic!("no answer");
+    };
+    assert_eq!(reply, Reply::Image { media_id: "m".into() });
+    assert_eq!(stage.write(KNOWN).await.1.as_deref(), Some("带上身份证。"), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_miss_has_its_help_also_when_it_comes_late() {
+    for (takes, way) in [(SECOND, Way::Send), (6 * SECOND, Way::Send), (SECOND, Way::Placeholder)] {
+        let stage = Stage::saying(NOTHING, way, takes, 60 * SECOND, vec![memory()]);
+        stage.write(KNOWN).await;
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            seen.extend(stage.write(QUESTION).await.1);
+            stage.settle().await;
+        }
+        seen.extend(stage.outbox.texts());
+        assert_eq!(seen.len(), 2, "{way:?} {takes:?}: {seen:?}");
+        assert!(
+            !seen[0].contains(KNOWN) && seen[1].contains(KNOWN),
+            "{way:?} {takes:?}: {seen:?}"
+        );
+    }
 }

@@ -7,7 +7,8 @@
 use super::{Errand, Remembered};
 use crate::bank::Answer as BankAnswer;
 use crate::bot::held::{Held, report};
-use crate::dialog::late::{FileAnswer, Finding, parts, tell, words};
+use crate::bot::matches::Lookup;
+use crate::dialog::late::{FileAnswer, Finding, parts, sendable, tell, words};
 use crate::dialog::templates::Continued;
 use crate::dialog::{Desk, MediaIds, Session};
 use crate::store::conversations::{Arrival, Begun, Finished, SessionChange};
@@ -110,7 +111,14 @@ impl Errand {
         );
         desk.max_bytes = usize::MAX;
         desk.media = &*self.bot.media;
+        let hot = self.bot.hot(Lookup {
+            snapshot: &snapshot,
+            scope: self.scope(),
+            normalized: "",
+        });
+        desk.hot = &hot;
         let outcome = tell(finding, &self.question, remembered.session.clone(), desk);
+        let outcome = sendable(outcome, desk);
         let now = self.bot.now();
         let messages = match words(&outcome) {
             Some(text) => {
@@ -124,7 +132,8 @@ impl Errand {
                     all.into_iter().map(Message::text).collect()
                 } else {
                     let all = parts(text, MAX_PART_BYTES - tail.len());
-                    remembered.late.put_back(&self.key, all[allowed..].join("\n"));
+                    let rest = Finding::Text(all[allowed..].join("\n"));
+                    remembered.late.put_back(&self.key, "", rest);
                     let last = allowed - 1;
                     let part = |(n, part)| Message::text(format!("{part}{}", if n == last { &*tail } else { "" }));
                     all.into_iter().take(allowed).enumerate().map(part).collect()
@@ -251,7 +260,10 @@ impl Errand {
             })
             .collect();
         if !texts.is_empty() {
-            remembered.late.put_back(&self.key, texts.join("\n"));
+            remembered.late.put_back(&self.key, "", Finding::Text(texts.join("\n")));
+        } else if !messages.is_empty() {
+            // Only the bank has other answers than texts, and it has them again.
+            remembered.late.put_back(&self.key, &self.question, Finding::Nothing);
         }
         match remedy {
             Some(Remedy::GiveUp) => remembered.late.windows.exhaust(),

@@ -133,12 +133,12 @@ impl LateState {
         entry.map(|entry| entry.finding = Some(finding)).is_some()
     }
 
-    /// Lets `text`, what is left of an answer, wait before all others. Should there be too many, the last goes.
-    pub fn put_back(&mut self, key: &str, text: String) {
+    /// Lets `finding`, or what is left of it, wait before all others. Should there be too many, the last goes.
+    pub fn put_back(&mut self, key: &str, question: &str, finding: Finding) {
         let rest = Entry {
             key: key.to_owned(),
-            question: String::new(),
-            finding: Some(Finding::Text(text)),
+            question: question.to_owned(),
+            finding: Some(finding),
             file: None,
         };
         self.entries.insert(0, rest);

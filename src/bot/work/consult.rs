@@ -22,8 +22,12 @@ impl Work {
         lookup: Lookup<'_>,
         cached: Option<Arc<Matches>>,
     ) -> Decided {
-        let desk = self.desk(lookup);
         let Remembered { session, mut late } = Remembered::from_bytes(remembered);
+        let hot = self.hot(&session, lookup);
+        let desk = Desk {
+            hot: &hot,
+            ..self.desk(lookup)
+        };
         let ready = if self.is_event() { None } else { late.take_ready() };
         let mut decided = match ready {
             Some((entry, finding)) => {
