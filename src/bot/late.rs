@@ -25,6 +25,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// So often WeChat delivers a message that is not answered.
+const DELIVERIES: u8 = 3;
 /// Between two looks whether somebody else is done.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -199,6 +201,33 @@ impl Errand {
     /// The follower as logs name them.
     fn name(&self) -> String {
         short(&self.follower.pseudonym)
+    }
+
+    /// Which of WeChat's deliveries of the message this is, from 1, as far as they have come to any instance. Whether our
+    /// clock goes right does not matter.
+    pub async fn delivery_number(&self) -> u8 {
+        let pseudonym = format!("{}.{}.seen", self.follower.pseudonym, self.key);
+        for number in 1..DELIVERIES {
+            match self
+                .bot
+                .conversations
+                .begin(&self.place(pseudonym.clone(), number.to_string()))
+                .await
+            {
+                Ok(Begun::Claimed { turn, .. }) => {
+                    Held::new(&self.bot, turn)
+                        .finish(b"delivery", SessionChange::Keep)
+                        .await;
+                    return number;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    report(&error, "a delivery is not counted");
+                    return number;
+                }
+            }
+        }
+        DELIVERIES
     }
 
     /// Where the work is claimed.

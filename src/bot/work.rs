@@ -8,7 +8,7 @@ mod consult;
 
 use super::answers::Way;
 use super::held::{Held, report};
-use super::late::{LateState, Remembered, worker_of};
+use super::late::{LateState, Remembered, key_of, worker_of};
 use super::matches::Lookup;
 use super::turns::TurnGuard;
 use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
@@ -18,7 +18,7 @@ use crate::matching::{Matches, Scope};
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
 use crate::wechat::{Delivery, Inbound, Reply};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -40,6 +40,8 @@ pub(super) struct Work {
     way: Arc<Way>,
     /// How long ago WeChat delivered it first.
     age: Duration,
+    /// Which of WeChat's deliveries of it this is, as far as they were counted; 0: not yet. Counted where some are held.
+    number: AtomicU8,
     /// Somebody, here or elsewhere, works on it for longer than a search takes.
     is_slow: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl Work {
             started: Instant::now(),
             way: bot.deliveries.load().of(account),
             age: Duration::from_secs(age.clamp(0, LAST_DELIVERY.as_secs().cast_signed()).unsigned_abs()),
+            number: AtomicU8::new(0),
             is_slow: AtomicBool::new(false),
             arrival: Arrival {
                 follower: Follower {
@@ -128,6 +131,9 @@ impl Work {
                     let account = &self.arrival.follower.account;
                     let may_be_slow = self.bot.late.source.is_some() || self.bot.media.can_upload(account);
                     self.is_slow.store(may_be_slow, Ordering::Relaxed);
+                    if may_be_slow {
+                        self.count_delivery().await;
+                    }
                     let patience = if self.is_held() {
                         WECHAT_WAITS
                     } else {
@@ -154,7 +160,22 @@ impl Work {
 
     /// Whether this delivery is let run out because the work on its message goes on.
     pub fn is_held(&self) -> bool {
-        self.is_slow.load(Ordering::Relaxed) && self.way.holds() && self.age < LAST_DELIVERY_FROM
+        self.is_slow.load(Ordering::Relaxed) && self.way.holds() && self.age() < LAST_DELIVERY_FROM
+    }
+
+    /// How long ago WeChat delivered the message first: by the clock, which may be slow, or by the deliveries counted,
+    /// of which one may not have come to us.
+    fn age(&self) -> Duration {
+        let before = self.number.load(Ordering::Relaxed).saturating_sub(1);
+        self.age.max(WECHAT_WAITS * before.into())
+    }
+
+    /// Counts this delivery, once, if it may be held.
+    async fn count_delivery(&self) {
+        if self.way.holds() && self.number.load(Ordering::Relaxed) == 0 {
+            let errand = self.errand(&key_of(&self.arrival.message), "");
+            self.number.store(errand.delivery_number().await, Ordering::Relaxed);
+        }
     }
 
     fn desk<'a>(&'a self, lookup: Lookup<'a>) -> Desk<'a> {

@@ -562,18 +562,21 @@ async fn a_waiting_answer_survives_a_restart() {
     assert_eq!(stage.asked(), 1);
 }
 
-/// The instance that works is killed, `after` its message came, at one of WeChat's moments; another goes on.
-async fn killed(way: Way, after: Duration) {
-    let server = RedisServer::start().await;
-    let stage = Stage::new(way, 6 * SECOND, 60 * SECOND, vec![redis(&server)]);
-    let delivery = Arc::new(stage.message(QUESTION));
+/// An instance beside the stage's takes the message up and is killed `after` that; what it answered.
+async fn begun_by_another(
+    stage: &Stage,
+    server: &RedisServer,
+    way: Way,
+    delivery: &Arc<Delivery>,
+    after: Duration,
+) -> Result<Answer, tokio::task::JoinError> {
     let doomed = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     let (clock, source, outbox) = (stage.clock.clone(), stage.source.clone(), stage.outbox.clone());
-    let (store, first) = (redis(&server), delivery.clone());
+    let (store, first) = (redis(server), delivery.clone());
     let begun = Instant::now();
     let answered = doomed.spawn(async move {
         let bot = bot(way, store, clock, source, outbox, 60 * SECOND);
@@ -582,7 +585,16 @@ async fn killed(way: Way, after: Duration) {
     sleep_until(begun + after).await;
     // Its tasks end where they are: nothing is given back.
     doomed.shutdown_background();
-    let first = answered.await;
+    answered.await
+}
+
+/// The instance that works is killed, `after` its message came, at one of WeChat's moments; another goes on.
+async fn killed(way: Way, after: Duration) {
+    let server = RedisServer::start().await;
+    let stage = Stage::new(way, 6 * SECOND, 60 * SECOND, vec![redis(&server)]);
+    let delivery = Arc::new(stage.message(QUESTION));
+    let begun = Instant::now();
+    let first = begun_by_another(&stage, &server, way, &delivery, after).await;
     let was_answered = matches!(first, Ok(Answer::Reply { .. }));
     assert_eq!(was_answered, after > 4 * SECOND, "{way:?}: {first:?}");
     let [living] = stage.bots.as_slice() else {
@@ -626,6 +638,28 @@ async fn when_the_instance_at_work_dies_another_brings_the_answer() {
         killed(Way::Send, 5 * SECOND),
         killed(Way::Placeholder, 5 * SECOND),
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_clock_does_not_take_the_last_delivery_for_an_earlier_one() {
+    let server = RedisServer::start().await;
+    let stage = Stage::new(Way::Hold, 12 * SECOND, 60 * SECOND, vec![redis(&server)]);
+    // WeChat's clock is right.
+    let delivery = Arc::new(delivery(&stage.openid, QUESTION, stage.clock.now() + 10));
+    let begun = Instant::now();
+    begun_by_another(&stage, &server, Way::Hold, &delivery, 2 * SECOND)
+        .await
+        .unwrap_err();
+    let mut answers = Vec::new();
+    for n in 1..3 {
+        sleep_until(begun + 5 * SECOND * n).await;
+        answers.push(timeout(5 * SECOND, stage.bots[0].handle(ACCOUNT, &delivery)).await);
+    }
+    assert!(matches!(answers[0], Ok(Answer::Held) | Err(_)), "{answers:?}");
+    let Ok(Answer::Reply { reply, .. }) = answers.pop().unwrap() else {
+        panic!("the last delivery is not answered");
+    };
+    assert_eq!(shown(reply).as_deref(), Some(SEARCHING));
 }
 
 /// A bot that sends through a real client to the fake WeChat.

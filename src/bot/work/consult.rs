@@ -72,6 +72,7 @@ impl Work {
         };
         let account = &self.arrival.follower.account;
         self.is_slow.store(true, Ordering::Relaxed);
+        self.count_delivery().await;
         let fetching = self.bot.media.fetch(account, kind, file, &self.bot.tasks);
         match tokio::time::timeout_at(self.patience(), fetching).await {
             Ok(Ok(_)) => Decided {
@@ -100,8 +101,8 @@ impl Work {
     /// Until when this delivery waits for what is slow.
     fn patience(&self) -> Instant {
         let mut until = self.started + self.bot.deadline * 3 / 4;
-        if self.way.holds() && self.age < LAST_DELIVERY_FROM {
-            until += LAST_DELIVERY.saturating_sub(self.age);
+        if self.way.holds() && self.age() < LAST_DELIVERY_FROM {
+            until += LAST_DELIVERY.saturating_sub(self.age());
         }
         until
     }
@@ -136,11 +137,12 @@ impl Work {
         let Some(errand) = joined.cloned().or_else(own) else {
             return decided;
         };
+        self.is_slow.store(true, Ordering::Relaxed);
+        self.count_delivery().await;
         let until = match joined {
             Some(_) => self.started + self.bot.deadline * 3 / 4,
             None => self.patience(),
         };
-        self.is_slow.store(true, Ordering::Relaxed);
         match errand.pursue(until).await {
             Pursued::Found(finding) => {
                 let outcome = tell(&finding, &errand.question, session, desk).fitting(&self.inbound);
@@ -166,7 +168,7 @@ impl Work {
         }
     }
 
-    fn errand(&self, key: &str, question: &str) -> Errand {
+    pub(super) fn errand(&self, key: &str, question: &str) -> Errand {
         Errand {
             bot: self.bot.clone(),
             way: self.way.clone(),

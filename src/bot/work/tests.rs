@@ -119,6 +119,7 @@ fn work(bot: &Arc<Bot>, event: Event) -> Arc<Work> {
         inbound,
         way: Arc::default(),
         age: Duration::ZERO,
+        number: AtomicU8::new(0),
         is_slow: AtomicBool::new(false),
     })
 }
