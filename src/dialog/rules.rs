@@ -201,12 +201,13 @@ pub(super) fn refusal(text: &str, session: &Session, desk: Desk<'_>) -> Option<O
         return None;
     }
     let general = book.by(|trigger| matches!(trigger, Trigger::Sensitive(words) if words.is_empty()));
-    let said = first(own.into_iter().chain(general), session, |_| Told::Refused, desk);
     let echoes = |outcome: &Outcome| match &outcome.reply {
         Reply::Text { content } => !book.sensitive.owners_in(content, true).is_empty(),
         _ => false,
     };
-    let said = said.filter(|outcome| !echoes(outcome));
+    let applying = own.into_iter().chain(general).filter(|rule| applies(rule, desk));
+    let mut all = applying.filter_map(|rule| say(rule, session, Told::Refused, desk));
+    let said = all.find(|outcome| !echoes(outcome));
     Some(said.unwrap_or_else(|| Say { desk }.refused(session.clone())))
 }
 

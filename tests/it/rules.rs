@@ -621,3 +621,15 @@ fn a_default_rule_leaves_the_second_miss_its_help() {
         "numbers choose nothing that was not shown"
     );
 }
+
+#[test]
+fn a_refusal_that_would_echo_gives_way_to_the_next() {
+    let rules = [
+        r#"{"id":"e","trigger":{"sensitive":["坏词"]},"replies":["不谈内-幕消息"],"priority":1}"#.to_owned(),
+        line("own", r#"{"sensitive":["坏词"]}"#, ""),
+        line("general", r#"{"sensitive":[]}"#, ""),
+    ];
+    assert_eq!(Talk::new(&rules.join("\n")).ask("坏词"), "《own》");
+    let rules = [&*rules[0], &rules[2]].join("\n");
+    assert_eq!(Talk::new(&rules).ask("坏词"), "《general》");
+}

@@ -189,7 +189,7 @@ impl Rule {
         match (&self.trigger, answer) {
             (Trigger::Sensitive(words), answer) => {
                 let content = answer.content();
-                match words.iter().any(|word| content.contains(word.as_str())) {
+                match words.iter().any(|word| holds_word(&content, word)) {
                     true => Err(EntryError::new(
                         "replies",
                         format!("item {number} holds a word the rule refuses"),
@@ -289,6 +289,17 @@ fn check_word(number: usize, word: &str) -> Result<(), EntryError> {
     }
     let reason = format!("{part}{word:?} holds no letter or digit; use a regex for signs");
     Err(EntryError::new("trigger", reason))
+}
+
+/// Whether a message with this text would be refused for this word: signs and spaces between characters do not hide it.
+pub(super) fn holds_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.to_lowercase(), word.to_lowercase());
+    if word.is_ascii() {
+        // Between Latin words spaces count.
+        return text.contains(&word);
+    }
+    let bare = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    bare(&text).contains(&bare(&word))
 }
 
 /// `items` with the text that complaints name them by.

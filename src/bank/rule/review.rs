@@ -1,5 +1,6 @@
 //! What a set of rules can never do: nothing here is wrong enough to be refused.
 
+use super::limits::holds_word;
 use super::{Keyword, Rule, RuleId, RuleReply, Trigger};
 use crate::bank::{Entry, EntryId, State};
 use serde::Serialize;
@@ -35,12 +36,15 @@ pub fn review(
     published.sort_by(|a, b| a.answers_before(b));
     let mut warnings = Vec::new();
     let mut claimed: HashMap<Claim, Vec<&Rule>> = HashMap::new();
-    for rule in published {
+    for rule in &published {
         let mut warn = |reason: String| {
             let rule = rule.id.clone();
             warnings.push(Warning { rule, reason });
         };
         rule.review_replies(entries, now).into_iter().for_each(&mut warn);
+        rule.review_refusals(&published, entries)
+            .into_iter()
+            .for_each(&mut warn);
         if rule.window.as_ref().is_some_and(|window| window.is_over(now)) {
             warn("never answers again: the last day of its window has passed".to_owned());
         }
@@ -173,6 +177,32 @@ impl Rule {
         let answer_of = |id: &EntryId| entries.get(id).map(|entry| entry.answer.clone());
         reasons.extend(self.cut_replies(answer_of));
         reasons
+    }
+
+    /// Replies of a refusal that hold what is refused, by this rule or another.
+    fn review_refusals(&self, published: &[&Self], entries: &BTreeMap<&EntryId, &Entry>) -> Vec<String> {
+        if !matches!(self.trigger, Trigger::Sensitive(_)) {
+            return Vec::new();
+        }
+        let said = |reply: &RuleReply| match reply {
+            RuleReply::Own(answer) => answer.content().into_owned(),
+            RuleReply::Entry(id) => entries
+                .get(id)
+                .map_or(String::new(), |entry| entry.answer.content().into_owned()),
+        };
+        let refuses = |rule: &&&Self, text: &str| match &rule.trigger {
+            Trigger::Sensitive(words) => words.iter().any(|word| holds_word(text, word)),
+            _ => false,
+        };
+        let held = (1..).zip(&self.replies).filter_map(|(number, reply)| {
+            let text = said(reply);
+            let other = published.iter().find(|rule| refuses(rule, &text))?;
+            Some(format!(
+                "its reply {number} holds a sensitive word of {}: it is not sent",
+                other.id
+            ))
+        });
+        held.collect()
     }
 
     fn shares_an_account(&self, entry: &Entry) -> bool {

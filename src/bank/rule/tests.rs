@@ -113,6 +113,10 @@ fn what_must_not_be_stored_is_refused_with_its_field() {
     let refusal = r#"{"id":"a","trigger":{"sensitive":["坏词"]},"replies":["请不要说坏词"]}"#;
     check(refusal, "column replies: item 1 holds a word the rule refuses");
     assert!(!complaint(refusal).unwrap().contains("坏词"));
+    check(
+        r#"{"id":"a","trigger":{"sensitive":["赌博"]},"replies":["请勿谈论赌 博"]}"#,
+        "column replies: item 1 holds a word the rule refuses",
+    );
     let nobody = r#"{"id":"a","trigger":"off_hours","window":{"weekdays":[7]},"replies":[{"kind":"handoff"}]}"#;
     check(nobody, "hands off to a human, off hours");
 }
@@ -417,4 +421,24 @@ fn there_is_a_limit_to_what_all_expressions_cost_a_message() {
         "{nested}"
     );
     assert_eq!(complaint(&keywords(r#"{"regex":"订单号\\s*\\d{6,}"}"#)), None);
+}
+
+#[test]
+fn a_refusal_with_another_rules_word_is_warned_of() {
+    let text = concat!(
+        r#"{"id":"a","trigger":{"sensitive":["赌博"]},"replies":["不谈内-幕"]}"#,
+        "\n",
+        r#"{"id":"b","trigger":{"sensitive":["内幕"]},"replies":["换个话题吧"]}"#,
+        "\n",
+        r#"{"id":"c","trigger":{"sensitive":["发财"]},"replies":[{"entry":"e"}]}"#,
+    );
+    let id = EntryId::parse("e").unwrap();
+    let entry = Entry::new(id, "问".into(), Answer::Text("不谈赌博".into()));
+    assert_eq!(
+        warnings(text, &[entry]),
+        [
+            "a: its reply 1 holds a sensitive word of b: it is not sent",
+            "c: its reply 1 holds a sensitive word of a: it is not sent"
+        ]
+    );
 }
