@@ -4,9 +4,13 @@
 //! is named with its place. `get` prints what `set` takes.
 
 use super::{Exit, Failure, account_named, causes, client_of};
-use crate::app::{self, Missing};
+use crate::app::{self, AppError, Missing};
+use crate::bank::rule::unanswered_keys;
+use crate::config::Config;
+use crate::matching::text::normalize;
+use crate::store::sql::{Database, OpenError};
 use crate::wechat_api::Menus;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Largest menu file; a full one has about a hundredth of it.
@@ -70,6 +74,9 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let client = client_of(&config, account).await?;
     if let Some(menus) = menus {
         client.set_menus(&menus).await?;
+        for warning in unanswered(&config, &account.id, &menus).await? {
+            eprintln!("wxfaq: {warning}");
+        }
         let actions = menus.menu.actions();
         say!(
             "{}: {actions} buttons set; followers see them within a day, at once after following anew",
@@ -92,6 +99,30 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// What followers of the account would tap in vain, a sentence each with the rule that would answer it.
+pub async fn unanswered(config: &Config, account: &str, menus: &Menus) -> Result<Vec<String>, Failure> {
+    let keys = menus.click_keys();
+    let (rules, entries) = match Database::open_existing(config.database_url.expose()).await {
+        Ok(database) => {
+            let rules = database.rules().load().await.map_err(AppError::from)?.1;
+            let entries = database.questions().load().await.map_err(AppError::from)?.1;
+            database.close().await;
+            (rules, entries)
+        }
+        Err(OpenError::Absent(_)) => (Vec::new(), Vec::new()),
+        Err(error) => return Err(AppError::from(error).into()),
+    };
+    let keys = unanswered_keys(keys, account, &rules, &entries, &normalize);
+    let unused = (1..).map(|number| format!("menu-{number}"));
+    let unused = unused.filter(|id| !rules.iter().any(|rule| rule.id.as_str() == id));
+    let warning = |(key, id): (&str, String)| {
+        let (id, key) = (json!(id), json!(key));
+        let line = format!(r#"{{"id":{id},"trigger":{{"click":[{key}]}},"replies":["…"]}}"#);
+        format!("nothing answers the menu's key {key}; a rule for it, for `wxfaq rule import`: {line}")
+    };
+    Ok(keys.into_iter().zip(unused).map(warning).collect())
 }
 
 /// The menus in `file`, which WeChat would take.

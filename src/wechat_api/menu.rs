@@ -8,6 +8,7 @@ use super::error::{ApiError, Remedy};
 use super::http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::fmt;
 
 const MOST_BUTTONS: usize = 3;
@@ -126,16 +127,22 @@ impl Menus {
     }
 }
 
-impl Menu {
-    /// The `key`s of its buttons, which come back in CLICK and other events.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let all = self
-            .button
-            .iter()
-            .flat_map(|button| std::iter::once(button).chain(&button.under));
-        all.filter_map(|button| button.fields.get("key").and_then(Value::as_str))
+impl Menus {
+    /// The keys of buttons of type `click`, which come back in CLICK events; of all menus, in order, each once.
+    pub fn click_keys(&self) -> BTreeSet<&str> {
+        let conditional = self.conditional.iter().flatten().map(|conditional| &conditional.menu);
+        let buttons = std::iter::once(&self.menu)
+            .chain(conditional)
+            .flat_map(|menu| &menu.button);
+        let all = buttons.flat_map(|button| std::iter::once(button).chain(&button.under));
+        let clicked = all.filter(|button| button.kind.as_deref() == Some("click"));
+        clicked
+            .filter_map(|button| button.fields.get("key").and_then(Value::as_str))
+            .collect()
     }
+}
 
+impl Menu {
     /// How many buttons do something.
     pub fn actions(&self) -> usize {
         let all = self

@@ -303,3 +303,37 @@ fn fake_wechat_serves_until_it_is_stopped() {
     let public = run(folder.path(), &["fake-wechat", "--listen", "0.0.0.0:0"]);
     assert_eq!(public.status.code(), Some(64));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_menu_key_that_nothing_answers_is_named() {
+    let wechat = FakeWechat::start().await;
+    let folder = folder(&wechat.base);
+    fs::write(folder.path().join("menu.toml"), MENU).unwrap();
+    let set = || wxfaq(&folder, &["menu", "--account", "demo", "set", "menu.toml"]);
+    let line = r#"{"id":"menu-1","trigger":{"click":["TODAY"]},"replies":["…"]}"#;
+    let (code, out, err) = set();
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(err.contains("\"TODAY\"") && err.contains(line), "{err}");
+    let (code, found) = findings(&folder, "menu of demo");
+    assert_eq!(code, Some(0), "{found:?}");
+    let [(verdict, detail)] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(verdict == "warning" && detail.contains(line), "{detail}");
+
+    fs::write(folder.path().join("rules.jsonl"), line).unwrap();
+    assert_eq!(wxfaq(&folder, &["rule", "import", "rules.jsonl"]).0, Some(0));
+    assert_eq!(set().2, "", "nothing to say");
+    assert_eq!(findings(&folder, "menu of demo").1[0].0, "good");
+    let elsewhere = line
+        .replace("]}", r#"],"accounts":["mute"]}"#)
+        .replace(r#"["TODAY"],"accounts":["mute"]}"#, r#"["TODAY"]}"#);
+    fs::write(folder.path().join("rules.jsonl"), elsewhere).unwrap();
+    assert_eq!(wxfaq(&folder, &["rule", "import", "rules.jsonl"]).0, Some(0));
+    assert!(set().2.contains("TODAY"), "another account's rule");
+    // An entry's id or question answers a key as well.
+    let entry = r#"{"id":"TODAY","question":"今天问什么","answer":"问吧"}"#;
+    fs::write(folder.path().join("bank.jsonl"), entry).unwrap();
+    assert_eq!(wxfaq(&folder, &["import", "bank.jsonl"]).0, Some(0));
+    assert_eq!(set().2, "");
+}

@@ -10,7 +10,7 @@ mod review;
 mod window;
 
 pub use limits::{MAX_REGEX_PLACES, MAX_REGEXES, MAX_RULES, compile_regex};
-pub use review::{Warning, review};
+pub use review::{Warning, review, unanswered_keys};
 pub use window::{Hours, Window};
 
 use super::{Answer, EntryError, EntryId, State};

@@ -77,6 +77,36 @@ pub fn review(
     warnings
 }
 
+/// Those of `keys`, of buttons that followers of `account` tap, that neither a rule nor an entry of the bank answers.
+/// `normalise` makes two wordings of a question equal.
+pub fn unanswered_keys<'k>(
+    keys: impl IntoIterator<Item = &'k str>,
+    account: &str,
+    rules: &[Rule],
+    entries: &[Entry],
+    normalise: &dyn Fn(&str) -> String,
+) -> Vec<&'k str> {
+    let has_account = |accounts: &[String]| accounts.is_empty() || accounts.iter().any(|id| id == account);
+    let by_rule = |key: &str| {
+        let mut rules = rules.iter().filter(|rule| rule.state == State::Published);
+        rules.any(|rule| {
+            has_account(&rule.accounts)
+                && matches!(&rule.trigger, Trigger::Click(keys) if keys.iter().any(|own| own == key))
+        })
+    };
+    let by_entry = |key: &str| {
+        let asked = normalise(key);
+        let mut entries = entries.iter().filter(|entry| entry.state == State::Published);
+        entries.any(|entry| {
+            let mut phrasings = std::iter::once(&entry.question).chain(&entry.similar);
+            has_account(&entry.accounts)
+                && (entry.id.as_str() == key || phrasings.any(|phrasing| normalise(phrasing) == asked))
+        })
+    };
+    let keys = keys.into_iter().filter(|key| !by_rule(key) && !by_entry(key));
+    keys.collect()
+}
+
 /// What a rule answers, part by part, in the form in which two are the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Claim {

@@ -3,9 +3,10 @@
 use super::{Finding, Verdict, finding, good, wrong};
 use crate::app;
 use crate::commands::Exit;
+use crate::commands::menu::unanswered;
 use crate::config::{Account, Config};
 use crate::store::access_tokens::AccessTokens;
-use crate::wechat_api::{self, ApiError, Client, Quota, Remedy, Typing};
+use crate::wechat_api::{self, ApiError, Client, Menus, Quota, Remedy, Typing};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         .partition(|account| !account.app_secret.is_empty());
     let mut findings = Vec::new();
     for account in calling {
-        findings.extend(check_account(account, access_tokens.clone()).await);
+        findings.extend(check_account(config, account, access_tokens.clone()).await);
     }
     let bases: BTreeSet<&str> = passive.iter().map(|account| account.api_base.as_str()).collect();
     for base in bases {
@@ -72,7 +73,7 @@ async fn check_passive(base: &str, ids: &str) -> Finding {
     }
 }
 
-async fn check_account(account: &Account, access_tokens: Arc<dyn AccessTokens>) -> Vec<Finding> {
+async fn check_account(config: &Config, account: &Account, access_tokens: Arc<dyn AccessTokens>) -> Vec<Finding> {
     let subject = format!("WeChat API of {}", account.id);
     let failed = |error: &ApiError| vec![wrong(subject.clone(), error.to_string(), Exit::from(error))];
     let client = match app::wechat_client(account, access_tokens, TaskTracker::new()) {
@@ -84,7 +85,27 @@ async fn check_account(account: &Account, access_tokens: Arc<dyn AccessTokens>) 
         return failed(&error);
     }
     let granted = good(subject, format!("{} gives an access token", account.api_base));
-    vec![granted, permissions(&account.id, &ask(&client).await)]
+    let mut findings = vec![granted, permissions(&account.id, &ask(&client).await)];
+    // Whether it may have one has been said.
+    if let Ok(Some(menu)) = client.menus().await
+        && let Ok(menus) = Menus::parse(&menu)
+    {
+        findings.extend(check_menu(config, &account.id, &menus).await);
+    }
+    findings
+}
+
+/// What followers tap in vain.
+async fn check_menu(config: &Config, id: &str, menus: &Menus) -> Vec<Finding> {
+    let subject = format!("menu of {id}");
+    match unanswered(config, id, menus).await {
+        Ok(warnings) if warnings.is_empty() => vec![good(subject, "every key is answered")],
+        Ok(warnings) => {
+            let warning = |detail| finding(subject.clone(), Verdict::Warning { detail });
+            warnings.into_iter().map(warning).collect()
+        }
+        Err(error) => vec![wrong(subject, error.to_string(), error.exit())],
+    }
 }
 
 async fn ask(client: &Client) -> Vec<(&'static str, Answer)> {
