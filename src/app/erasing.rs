@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Between two looks. A follower's rows are gone within a minute.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Works the queue off and forgets in this process what others were asked to forget; runs until dropped.
+/// Works the queue off and forgets in this process whom an operator had erased; runs until dropped.
 pub async fn follow(queue: ErasureQueue, bot: Arc<Bot>) {
     // When the last erasure was asked that was seen, of those still in the queue.
     let mut seen: HashMap<Follower, i64> = HashMap::new();
@@ -22,7 +22,8 @@ pub async fn follow(queue: ErasureQueue, bot: Arc<Bot>) {
                 let rows: u64 = erased.iter().map(|erased| erased.rows).sum();
                 metrics::counter!("wxfaq_erased_rows_total").increment(rows);
                 for erased in &erased {
-                    if seen.get(&erased.follower) != Some(&erased.asked_at) {
+                    // Who has left was forgotten then, and may be back.
+                    if erased.by_hand && seen.get(&erased.follower) != Some(&erased.asked_at) {
                         bot.forget(&erased.follower).await;
                     }
                 }

@@ -8,7 +8,6 @@ use crate::app::{self, AppError, Missing};
 use crate::bot::{Clock, Seals, SystemClock};
 use crate::config::Config;
 use crate::store::conversations::Follower;
-use crate::store::erasures::Erasures;
 use crate::store::sql::{Database, ErasureQueue};
 use serde_json::json;
 use std::io::BufRead;
@@ -71,7 +70,7 @@ async fn export(queue: &ErasureQueue, followers: &[Follower]) -> Result<(), AppE
 async fn erase(config: &Config, queue: &ErasureQueue, followers: &[Follower]) -> Result<(), AppError> {
     let now = SystemClock.now();
     for follower in followers {
-        queue.ask(follower, now).await?;
+        queue.ask_by_hand(follower, now).await?;
     }
     let erased = queue.work_off(now).await?;
     let rows: u64 = erased

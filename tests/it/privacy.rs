@@ -76,3 +76,35 @@ async fn an_operator_shows_and_erases_what_is_kept_of_a_follower() {
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("0 rows erased"));
     assert_eq!(queued(&daemon).await.len(), 3);
 }
+
+#[test]
+fn who_leaves_and_comes_back_keeps_the_new_conversation() {
+    let daemon = Daemon::start("");
+    let (back, erased) = (OPENID, "oCanaryOpenid000000000000002");
+    let say =
+        |openid: &str, words: &[&str]| simulate(&daemon, &[&["--account", "safe", "--openid", openid], words].concat());
+    say(back, &["基金赎回"]);
+    say(back, &["--event", "unsubscribe"]);
+    say(back, &["--event", "subscribe"]);
+    for openid in [back, erased] {
+        assert!(say(openid, &["基金赎回"]).contains("1. "));
+    }
+    let output = run(
+        daemon.folder.path(),
+        &[
+            "--config",
+            "wxfaq.toml",
+            "privacy",
+            "erase",
+            erased,
+            "--account",
+            "safe",
+        ],
+    );
+    assert!(output.status.success(), "{output:?}");
+    daemon.wait_until("the operator's word counts for every conversation", || {
+        say(erased, &["2"]).contains("没有可以选择的列表")
+    });
+    let chosen = say(back, &["2"]);
+    assert!(!chosen.contains("没有可以选择的列表"), "{chosen}");
+}

@@ -1,7 +1,8 @@
 //! Erasing what is kept of a follower: a queue in the database, and the tables it is for.
 //!
 //! [`ErasureQueue::work_off`] is run by a worker of the daemon. A table that keeps rows under pseudonyms is named in
-//! [`PERSONAL_TABLES`], and has the columns `account` and `pseudonym` as `store::conversations::Follower` has them.
+//! [`PERSONAL_TABLES`], and has the columns `account` and `pseudonym` as `store::conversations::Follower` has them. What came
+//! after an erasure was asked for stays: the follower may be back.
 
 use super::{Database, StoreError};
 use crate::store::conversations::Follower;
@@ -12,8 +13,8 @@ use sqlx::{Any, Column, Row, Transaction};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Every table with rows under pseudonyms.
-pub const PERSONAL_TABLES: &[&str] = &["feedback"];
+/// Every table with rows under pseudonyms, and its column that says since when, in Unix seconds.
+pub const PERSONAL_TABLES: &[(&str, &str)] = &[("feedback", "given_at")];
 
 /// For so many seconds after it was asked an erasure is repeated: rows may still be on their way in other queues.
 const REPEATED: i64 = 30;
@@ -26,7 +27,7 @@ const BATCH: i64 = 500;
 #[derive(Debug, Clone)]
 pub struct ErasureQueue {
     database: Database,
-    tables: &'static [&'static str],
+    tables: &'static [(&'static str, &'static str)],
     waiting: Arc<Mutex<VecDeque<(Follower, i64)>>>,
 }
 
@@ -37,6 +38,8 @@ pub struct Erased {
     pub follower: Follower,
     /// Unix seconds.
     pub asked_at: i64,
+    /// An operator asked; the follower has not left.
+    pub by_hand: bool,
     /// Rows that went this time.
     pub rows: u64,
 }
@@ -60,7 +63,8 @@ impl ErasureQueue {
     pub async fn work_off(&self, now: i64) -> Result<Vec<Erased>, StoreError> {
         self.note_waiting().await?;
         let dialect = self.database.dialect;
-        let select = "SELECT account, pseudonym, asked_at FROM erasure ORDER BY asked_at, account, pseudonym LIMIT ?";
+        let select = "SELECT account, pseudonym, asked_at, by_hand FROM erasure \
+                      ORDER BY asked_at, account, pseudonym LIMIT ?";
         let query = sqlx::query(dialect.sql(select)).bind(BATCH);
         let rows = self.database.answer(query.fetch_all(&self.database.pool)).await?;
         let mut erased = Vec::new();
@@ -71,10 +75,12 @@ impl ErasureQueue {
                 pseudonym: row.try_get("pseudonym").map_err(read)?,
             };
             let asked_at = row.try_get("asked_at").map_err(read)?;
+            let by_hand = row.try_get::<i64, _>("by_hand").map_err(read)? != 0;
             let rows = self.erase(&follower, asked_at, now).await?;
             erased.push(Erased {
                 follower,
                 asked_at,
+                by_hand,
                 rows,
             });
         }
@@ -85,7 +91,7 @@ impl ErasureQueue {
     pub async fn rows_of(&self, follower: &Follower) -> Result<BTreeMap<&'static str, Vec<PersonalRow>>, StoreError> {
         let dialect = self.database.dialect;
         let mut kept = BTreeMap::new();
-        for table in self.tables {
+        for (table, _) in self.tables {
             let select = format!("SELECT * FROM {table} WHERE account = ? AND pseudonym = ?");
             let query = sqlx::query(dialect.sql(&select))
                 .bind(follower.account.clone())
@@ -101,9 +107,9 @@ impl ErasureQueue {
     async fn erase(&self, follower: &Follower, asked_at: i64, now: i64) -> Result<u64, StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let mut rows = 0;
-        for table in self.tables {
-            let delete = format!("DELETE FROM {table} WHERE account = ? AND pseudonym = ?");
-            rows += self.delete(&mut transaction, &delete, follower, None).await?;
+        for (table, since) in self.tables {
+            let delete = format!("DELETE FROM {table} WHERE account = ? AND pseudonym = ? AND {since} <= ?");
+            rows += self.delete(&mut transaction, &delete, follower, Some(asked_at)).await?;
         }
         if now >= asked_at + REPEATED {
             // Asked again meanwhile, it stays.
@@ -132,16 +138,25 @@ impl ErasureQueue {
         Ok(deleted.rows_affected())
     }
 
-    async fn note(&self, follower: &Follower, asked_at: i64) -> Result<(), StoreError> {
+    /// As [`Erasures::ask`], by an operator: daemons forget the follower's conversation, too. Nothing waits in this process.
+    ///
+    /// # Errors
+    /// The database cannot be written; nothing is asked.
+    pub async fn ask_by_hand(&self, follower: &Follower, now: i64) -> Result<(), StoreError> {
+        self.note(follower, now, true).await
+    }
+
+    async fn note(&self, follower: &Follower, asked_at: i64, by_hand: bool) -> Result<(), StoreError> {
         let dialect = self.database.dialect;
         let mut transaction = self.database.begin_write().await?;
         let delete = "DELETE FROM erasure WHERE account = ? AND pseudonym = ?";
         self.delete(&mut transaction, delete, follower, None).await?;
-        let insert = "INSERT INTO erasure (account, pseudonym, asked_at) VALUES (?, ?, ?)";
+        let insert = "INSERT INTO erasure (account, pseudonym, asked_at, by_hand) VALUES (?, ?, ?, ?)";
         let query = sqlx::query(dialect.sql(insert))
             .bind(follower.account.clone())
             .bind(follower.pseudonym.clone())
-            .bind(asked_at);
+            .bind(asked_at)
+            .bind(i64::from(by_hand));
         self.database.answer(query.execute(&mut *transaction)).await?;
         self.database.commit(transaction).await
     }
@@ -152,7 +167,7 @@ impl ErasureQueue {
             let Some((follower, asked_at)) = self.waiting().front().cloned() else {
                 return Ok(());
             };
-            self.note(&follower, asked_at).await?;
+            self.note(&follower, asked_at, false).await?;
             self.waiting().pop_front();
         }
     }
@@ -165,7 +180,7 @@ impl ErasureQueue {
 #[async_trait]
 impl Erasures for ErasureQueue {
     async fn ask(&self, follower: &Follower, now: i64) -> Result<(), StoreError> {
-        let Err(error) = self.note(follower, now).await else {
+        let Err(error) = self.note(follower, now, false).await else {
             return Ok(());
         };
         let mut waiting = self.waiting();
@@ -208,7 +223,7 @@ mod tests {
         sqlx::query(create).execute(&database.pool).await.unwrap();
         let queue = ErasureQueue::new(database);
         ErasureQueue {
-            tables: &["note"],
+            tables: &[("note", "at")],
             ..queue
         }
     }
@@ -276,5 +291,29 @@ mod tests {
         assert!(queue.work_off(100).await.is_err());
         held.rollback().await.unwrap();
         assert_eq!(queue.work_off(100).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_follower_says_after_coming_back_stays() {
+        use crate::store::feedback::{FeedbackLog, FeedbackRow, Word};
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&sqlite_url(&folder.path().join("bank.db")))
+            .await
+            .unwrap();
+        let queue = ErasureQueue::new(database.clone());
+        let row = |message: &str, given_at| FeedbackRow {
+            follower: follower("a"),
+            entry: "e".into(),
+            message: message.into(),
+            score: None,
+            word: Word::Useful,
+            given_at,
+        };
+        let rows = [row("before", 99), row("with it", 100), row("after", 101)];
+        database.feedback().write(&rows).await.unwrap();
+        queue.ask(&follower("a"), 100).await.unwrap();
+        assert_eq!(queue.work_off(105).await.unwrap()[0].rows, 2);
+        let kept = queue.rows_of(&follower("a")).await.unwrap();
+        assert_eq!(kept["feedback"][0]["message"], "after");
     }
 }

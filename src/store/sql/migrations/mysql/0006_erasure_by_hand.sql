@@ -1,0 +1,11 @@
+-- 1: an operator asked, and the follower's conversation is to be forgotten, too. Not for a second time when this file is
+-- run again; MySQL has no ADD COLUMN IF NOT EXISTS.
+SET @change = IF(
+    (SELECT COUNT(*) FROM information_schema.columns
+     WHERE table_schema = DATABASE() AND table_name = 'erasure' AND column_name = 'by_hand') = 0,
+    'ALTER TABLE erasure ADD COLUMN by_hand BIGINT NOT NULL DEFAULT 0',
+    'DO 0'
+);
+PREPARE change_erasure FROM @change;
+EXECUTE change_erasure;
+DEALLOCATE PREPARE change_erasure;
