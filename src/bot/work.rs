@@ -31,6 +31,9 @@ const LAST_DELIVERY_FROM: Duration = Duration::from_secs(9);
 /// Between two questions whether another is done with the message, or with an earlier one of the follower.
 const BUSY_PAUSE: Duration = Duration::from_millis(25);
 
+/// Whoever waits for a held delivery gives up first: what ends without a word before that looks like a panic.
+const AFTER_HANG_UP: Duration = Duration::from_secs(1);
+
 /// One message being handled.
 pub(super) struct Work {
     bot: Arc<Bot>,
@@ -135,7 +138,7 @@ impl Work {
                         self.count_delivery().await;
                     }
                     let patience = if self.is_held() {
-                        WECHAT_WAITS
+                        WECHAT_WAITS + AFTER_HANG_UP
                     } else {
                         self.bot.deadline
                     };

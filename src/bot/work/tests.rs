@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::bank::Dictionaries;
-use crate::bot::{Deliveries, Late, MatchStore, Parts, Seals, Snapshot, SnapshotParts, SystemClock};
+use crate::bot::{
+    AnswerSource, Deliveries, Late, LateDelivery, MatchStore, Parts, Seals, Snapshot, SnapshotParts, SourceError,
+    SystemClock,
+};
 use crate::dialog::Templates;
 use crate::matching::{Analyzer, Index, Thresholds};
 use crate::store::StoreError;
@@ -191,4 +194,30 @@ async fn a_claim_is_renewed_while_work_goes_on() {
         store.begin(&arrival("1")).await.unwrap(),
         Begun::Done(b"record".to_vec())
     );
+}
+
+/// Never asked: somebody else handles the message.
+struct Unasked;
+
+#[async_trait]
+impl AnswerSource for Unasked {
+    async fn answer(&self, _: &str, _: Scope<'_>) -> Result<Option<String>, SourceError> {
+        unreachable!("the message is busy")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_delivery_is_given_up_before_its_work_ends() {
+    let (mut bot, _) = bot(Some(Begun::Busy), true, LASTING);
+    Arc::get_mut(&mut bot).unwrap().late.source = Some(Arc::new(Unasked));
+    let mut work = work(&bot, subscribe());
+    let ways = Deliveries::new([("a".to_owned(), LateDelivery::Hold)]);
+    let first = Arc::get_mut(&mut work).unwrap();
+    (first.way, first.number) = (ways.of("a"), AtomicU8::new(1));
+    let given_up = work.started + WECHAT_WAITS + Duration::from_millis(1);
+    let (answering, answer) = oneshot::channel();
+    let running = tokio::spawn(work.run(answering));
+    let answer = tokio::time::timeout_at(given_up, answer).await;
+    assert!(answer.is_err(), "as after a panic: {answer:?}");
+    running.await.unwrap();
 }
