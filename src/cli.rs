@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Parser)]
 #[command(name = "wxfaq", version, propagate_version = true)]
 pub struct Cli {
-    /// Configuration file; without one, embedded defaults with the account `demo` and the folder ./data.
-    #[arg(long, global = true, env = "WXFAQ_CONFIG", value_name = "FILE")]
+    /// Configuration file, or else that of the variable `WXFAQ_CONFIG`; without one, embedded defaults with the account
+    /// `demo` and the folder ./data.
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(subcommand)]
     #[expect(missing_docs, reason = "the type says it")]
@@ -94,7 +95,9 @@ pub struct ImportArgs {
 
 /// Does what was asked.
 pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
-    let config = cli.config;
+    // Unlike an option, a variable that is set to nothing is as good as none.
+    let named = std::env::var_os("WXFAQ_CONFIG").filter(|name| !name.is_empty());
+    let config = cli.config.or_else(|| named.map(PathBuf::from));
     match cli.command {
         Command::Serve => serve::run(config, inherited).await.map(|()| Exit::Ok),
         Command::Check(args) => check::run(config, args).await,

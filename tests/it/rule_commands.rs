@@ -236,3 +236,28 @@ fn the_first_day_has_rules_to_try() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!said.contains("warning  rules"), "{said}");
 }
+
+#[test]
+fn an_empty_variable_names_no_configuration() {
+    let folder = folder();
+    for (arguments, code) in [
+        (&["--config", "wxfaq.toml", "check", "--offline"][..], 0),
+        (&["--config", "", "check"], 64),
+    ] {
+        let output = std::process::Command::new(crate::support::daemon::BINARY)
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("WXFAQ_CONFIG", "")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+    }
+    let named = std::process::Command::new(crate::support::daemon::BINARY)
+        .args(["check", "--offline"])
+        .current_dir(folder.path())
+        .env("WXFAQ_CONFIG", "wxfaq.toml")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(named.stdout).unwrap();
+    assert!(said.contains("wxfaq.toml: 3 account(s)"), "{said}");
+}
