@@ -5,7 +5,7 @@
 
 use crate::app::{self, Missing};
 use crate::bank::import::Mode;
-use crate::commands::console_rules::Effect;
+use crate::commands::console_rules::{Edited, Effect};
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
     Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, feedback, import, menu, operator,
@@ -85,6 +85,9 @@ pub struct ImportArgs {
     /// append adds and updates; replace also removes what the file lacks.
     #[arg(long, default_value = "append", value_parser = rule::parse_mode)]
     pub mode: Mode,
+    /// With --from-wechat: rules that were edited here since the last time, too, become as they are at WeChat.
+    #[arg(long, requires = "from_wechat")]
+    pub overwrite: bool,
     /// Only report what would happen, row by row.
     #[arg(long)]
     pub dry_run: bool,
@@ -139,7 +142,11 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
             true => Effect::DryRun,
             false => Effect::Apply,
         };
-        return console_rules::run(config, account, effect, args.json).await;
+        let edited = match args.overwrite {
+            true => Edited::Overwrite,
+            false => Edited::Keep,
+        };
+        return console_rules::run(config, account, (effect, edited), args.json).await;
     }
     let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
     let config = app::configure(config, Missing::Leave)?.config;

@@ -1,8 +1,8 @@
 //! `wxfaq import --from-wechat`: the rules made in WeChat's console (自动回复) as rules of ours.
 //!
 //! 关键词回复 become rules by key words, 被关注回复 the greeting, 收到消息回复 the default reply, all for that account only.
-//! Media keep their ids: what the console uploaded stays there. A second import changes what has changed since; the ids
-//! follow from account and name.
+//! Media keep their ids: what the console uploaded stays there. A second import changes what has changed there since,
+//! and leaves what was edited here; the ids follow from account and name.
 
 use super::rule::{self, Report, Terms};
 use super::{Exit, Failure, account_named, client_of, operator};
@@ -10,6 +10,7 @@ use crate::app::{self, AppError, Missing};
 use crate::bank::import::Mode;
 use crate::bank::rule::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
 use crate::bank::{Answer, Article, State};
+use crate::store::StoreError;
 use crate::store::sql::Database;
 use crate::wechat_api::{AutoReplies, AutoReply, KeywordRule, MatchMode, ReplyMode};
 use serde::Serialize;
@@ -31,6 +32,8 @@ struct Conversion {
 struct Outcome {
     #[serde(flatten)]
     conversion: Conversion,
+    /// Rules that were edited here, which stay as they are.
+    kept: Vec<RuleId>,
     #[serde(flatten)]
     report: Report,
 }
@@ -44,8 +47,25 @@ pub enum Effect {
     Apply,
 }
 
+/// What becomes of rules that were imported and then edited here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edited {
+    /// They stay.
+    Keep,
+    /// They become as they are at WeChat.
+    Overwrite,
+}
+
+/// By which way, in the history of rules.
+const SOURCE: &str = "from-wechat";
+
 /// Asks WeChat, and takes over or shows what would be.
-pub async fn run(file: Option<PathBuf>, account: &str, effect: Effect, is_json: bool) -> Result<Exit, Failure> {
+pub async fn run(
+    file: Option<PathBuf>,
+    account: &str,
+    (effect, edited): (Effect, Edited),
+    is_json: bool,
+) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
     let account = account_named(&config, Some(account))?;
     let replies = client_of(&config, account).await?.auto_replies().await?;
@@ -54,29 +74,57 @@ pub async fn run(file: Option<PathBuf>, account: &str, effect: Effect, is_json: 
         mode: Mode::Append,
         dry_run: effect == Effect::DryRun,
         who: &operator(),
-        source: "from-wechat",
+        source: SOURCE,
     };
     let database = Database::open(config.database_url.expose())
         .await
         .map_err(AppError::from)?;
-    let rows = || (1..).zip(conversion.rules.iter().cloned().map(Ok));
-    let report = rule::import(&database, rows, terms).await;
+    let kept = match edited {
+        Edited::Keep => edited_here(&database, &conversion.rules)
+            .await
+            .map_err(AppError::from)?,
+        Edited::Overwrite => BTreeSet::new(),
+    };
+    let taken = || conversion.rules.iter().filter(|rule| !kept.contains(&rule.id));
+    let report = rule::import(&database, || (1..).zip(taken().cloned().map(Ok)), terms).await;
     database.close().await;
     let report = report?;
     let exit = report.exit();
     if is_json {
-        let outcome = Outcome { conversion, report };
+        let kept = kept.into_iter().collect();
+        let outcome = Outcome {
+            conversion,
+            kept,
+            report,
+        };
         say!("{}", serde_json::to_string_pretty(&outcome).unwrap_or_default());
         return Ok(exit);
     }
-    for rule in &conversion.rules {
+    for rule in taken() {
         say!("rule      {}", serde_json::to_string(rule).unwrap_or_default());
+    }
+    for rule in conversion.rules.iter().filter(|rule| kept.contains(&rule.id)) {
+        say!(
+            "kept      {} ({}): it was edited here; --overwrite takes WeChat's",
+            rule.id,
+            rule.name
+        );
     }
     for reason in &conversion.left_out {
         say!("left out  {reason}");
     }
     say!("{report}");
     Ok(exit)
+}
+
+/// Those of `rules` that are other than here, where somebody else than this command changed them last.
+async fn edited_here(database: &Database, rules: &[Rule]) -> Result<BTreeSet<RuleId>, StoreError> {
+    let (_, existing) = database.rules().load().await?;
+    let sources = database.rules().sources().await?;
+    let differs = |rule: &&Rule| existing.iter().any(|known| known.id == rule.id && known != *rule);
+    let by_others = |rule: &&Rule| sources.get(rule.id.as_str()).is_some_and(|source| source != SOURCE);
+    let edited = rules.iter().filter(differs).filter(by_others);
+    Ok(edited.map(|rule| rule.id.clone()).collect())
 }
 
 fn convert(replies: &AutoReplies, account: &str) -> Conversion {

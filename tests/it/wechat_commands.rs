@@ -337,3 +337,36 @@ async fn a_menu_key_that_nothing_answers_is_named() {
     assert_eq!(wxfaq(&folder, &["import", "bank.jsonl"]).0, Some(0));
     assert_eq!(set().2, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_was_edited_here_is_not_taken_back_unasked() {
+    let wechat = FakeWechat::start().await;
+    let folder = folder(&wechat.base);
+    let import = |more: &[&str]| wxfaq(&folder, &[&["import", "--from-wechat", "demo"], more].concat());
+    assert_eq!(import(&[]).0, Some(0));
+    let rules = folder.path().join("rules.jsonl");
+    assert_eq!(wxfaq(&folder, &["rule", "export", "rules.jsonl"]).0, Some(0));
+    let exported = fs::read_to_string(&rules).unwrap();
+    let edited = exported.replace("营业时间", "开门时间");
+    assert_ne!(edited, exported);
+    fs::write(&rules, &edited).unwrap();
+    assert_eq!(wxfaq(&folder, &["rule", "import", "rules.jsonl"]).0, Some(0));
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (code, out, err) = import(arguments);
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(out.contains("0 new, 0 changed, 3 same"), "{out}");
+        assert!(
+            out.contains("kept      console-") && out.contains("--overwrite"),
+            "{out}"
+        );
+    }
+    let (_, out, _) = import(&["--json"]);
+    let outcome: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(outcome["kept"].as_array().map(Vec::len), Some(1), "{out}");
+    assert!(wxfaq(&folder, &["rule", "list"]).1.contains("开门时间"));
+    let (_, out, _) = import(&["--overwrite"]);
+    assert!(out.contains("0 new, 1 changed, 3 same"), "{out}");
+    assert!(wxfaq(&folder, &["rule", "list"]).1.contains("营业时间"));
+    // What came from WeChat last follows it.
+    assert!(import(&["--dry-run"]).1.contains("4 same"));
+}

@@ -48,6 +48,19 @@ impl Rules {
         Ok((revision, stored.into_values().map(|stored| stored.rule).collect()))
     }
 
+    /// By which way ([`Author::source`]) each rule was changed last.
+    pub async fn sources(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let dialect = self.database.dialect;
+        let mut transaction = self.database.begin_read().await?;
+        let select = "SELECT subject_id, source FROM history WHERE subject = ? ORDER BY revision";
+        let query = sqlx::query(dialect.sql(select)).bind(SUBJECT);
+        let rows = query.fetch_all(&mut *transaction).await;
+        let rows = rows.map_err(|error| dialect.error(&error))?;
+        let source = |row: &AnyRow| Ok((row.try_get("subject_id")?, row.try_get("source")?));
+        let sources: Result<_, sqlx::Error> = rows.iter().map(source).collect();
+        sources.map_err(|error| dialect.error(&error))
+    }
+
     /// Whether a rule has changed since the bank's `revision`; also when the bank has not come so far.
     pub async fn have_changed_since(&self, revision: u64) -> Result<bool, StoreError> {
         let dialect = self.database.dialect;
