@@ -16,7 +16,7 @@ pub struct FeedbackRow {
     pub follower: Follower,
     /// The entry that was answered with.
     pub entry: String,
-    /// The key of the message it answered; empty: unknown.
+    /// The key of the message it answered; empty: unknown, so that it is about the last answer judged before.
     pub message: String,
     /// How sure the answer was, in steps of 1/10,000; `None`: the follower chose the entry.
     pub score: Option<u16>,
@@ -49,6 +49,7 @@ impl FeedbackRow {
 #[async_trait]
 pub trait FeedbackLog: Send + Sync {
     /// Keeps every row, or none. Of one follower's words about one answer the last verdict and the last comment count, a
-    /// comment being a verdict against it where there was none. The same row twice is the same as once.
+    /// comment being a verdict against it where there was none. Words about an unknown message count for the answer of that
+    /// entry of which the follower spoke last. The same row twice is the same as once.
     async fn write(&self, rows: &[FeedbackRow]) -> Result<(), StoreError>;
 }

@@ -53,6 +53,8 @@ pub struct Given {
 
 const UPDATE_VERDICT: &str = "UPDATE feedback SET useful = ?, given_at = ? WHERE id = ?";
 const UPDATE_COMMENT: &str = "UPDATE feedback SET comment = ?, given_at = ? WHERE id = ?";
+const LAST: &str = "SELECT id FROM feedback WHERE account = ? AND pseudonym = ? AND entry_id = ? \
+                    ORDER BY given_at DESC, id LIMIT 1";
 const INSERT: &str = "INSERT INTO feedback (id, account, pseudonym, entry_id, message, score, useful, comment, given_at) \
                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /// Counted and not summed: sums have other types in other databases.
@@ -89,7 +91,10 @@ impl Feedback {
         row: &FeedbackRow,
     ) -> Result<(), StoreError> {
         let dialect = self.database.dialect;
-        let id = row.id();
+        let id = match row.message.as_str() {
+            "" => self.last_of(transaction, row).await?.unwrap_or_else(|| row.id()),
+            _ => row.id(),
+        };
         let comment = match &row.word {
             // PostgreSQL keeps no NUL, and a caller of the API may send one.
             Word::Comment(text) => text.chars().filter(|c| *c != '\0').take(MAX_COMMENT_CHARS).collect(),
@@ -116,6 +121,22 @@ impl Feedback {
             .bind(row.given_at);
         self.database.answer(insert.execute(&mut **transaction)).await?;
         Ok(())
+    }
+
+    /// The follower's latest row about the entry.
+    async fn last_of(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        row: &FeedbackRow,
+    ) -> Result<Option<String>, StoreError> {
+        let dialect = self.database.dialect;
+        let query = sqlx::query(dialect.sql(LAST))
+            .bind(row.follower.account.clone())
+            .bind(row.follower.pseudonym.clone())
+            .bind(row.entry.clone());
+        let found = query.fetch_optional(&mut **transaction).await;
+        let id = found.and_then(|row| row.map(|row| row.try_get("id")).transpose());
+        id.map_err(|error| dialect.error(&error))
     }
 
     /// Entries with feedback: most 没用 first, then by id. `entry`: only that one.
