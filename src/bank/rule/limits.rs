@@ -15,7 +15,7 @@ use std::hash::Hash;
 pub const MAX_RULES: usize = 2_000;
 /// Most expressions among all rules: unlike words they are tried one by one.
 pub const MAX_REGEXES: usize = 100;
-/// Most places ([`regex_places`]) among the expressions of all rules. Each byte of a message, which has 2,048 at most, may
+/// Most places (`regex_places`) among the expressions of all rules. Each byte of a message, which has 2,048 at most, may
 /// cost a step in each of them, and that once for every message: 20,000 places took a quarter of a second of processor time.
 pub const MAX_REGEX_PLACES: u64 = 2_000;
 /// WeChat's console allows ten.
@@ -50,7 +50,7 @@ pub fn compile_regex(text: &str) -> Result<Regex, String> {
 
 /// How many places of the expression a search may be in at once: its characters and classes of characters, repetitions
 /// with a count written out. 0 for what is no expression.
-pub fn regex_places(text: &str) -> u64 {
+fn regex_places(text: &str) -> u64 {
     regex_syntax::parse(text).map_or(0, |expression| places(&expression))
 }
 
