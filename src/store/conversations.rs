@@ -16,7 +16,7 @@ pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 pub const OWN_BYTES: usize = 8;
 
 /// One follower of one account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Follower {
     /// The account's id in the configuration.
     pub account: String,

@@ -24,6 +24,7 @@ on_every_database!(
     an_api_key_is_kept_until_it_is_revoked_and_then_as_a_record,
     the_last_verdict_counts_once_and_a_comment_goes_with_it,
     feedback_of_two_instances_is_kept_whole,
+    a_word_about_an_unknown_message_joins_what_was_said_last,
     what_is_kept_of_a_follower_goes_when_asked,
 );
 
@@ -232,6 +233,33 @@ async fn the_last_verdict_counts_once_and_a_comment_goes_with_it(place: TestData
         "{said:?}"
     );
     assert_eq!(words[0].score, Some(0.9));
+}
+
+async fn a_word_about_an_unknown_message_joins_what_was_said_last(place: TestDatabase) {
+    let database = place.open().await;
+    let feedback = database.feedback();
+    let at = |message: &str, given_at, row: FeedbackRow| FeedbackRow {
+        message: message.into(),
+        given_at,
+        ..row
+    };
+    let rows = [
+        at("message:1", 1, row("a", "p1", Word::Useless)),
+        at("message:2", 2, row("a", "p1", Word::Useless)),
+        at("message:3", 3, row("b", "p1", Word::Useless)),
+        // Tapped after other answers: which message it was, nobody knows any more.
+        at("", 4, row("a", "p1", Word::Useful)),
+        at("", 5, row("a", "p1", Word::Comment("原来如此".into()))),
+        at("", 6, row("a", "p2", Word::Useful)),
+        at("", 7, row("a", "p2", Word::Useless)),
+    ];
+    feedback.write(&rows).await.unwrap();
+    let words = feedback.of_entry("a", 10).await.unwrap();
+    let said: Vec<_> = words
+        .iter()
+        .map(|word| (word.given_at, word.useful, &*word.comment))
+        .collect();
+    assert_eq!(said, [(7, false, ""), (5, true, "原来如此"), (1, false, "")]);
 }
 
 /// Both write about the same answers, one forwards and one backwards, and try again as the daemon does.

@@ -36,33 +36,3 @@ fn what_followers_think_reaches_the_operator() {
     assert!(json["words"][0]["score"].as_f64().unwrap() > 0.8);
     assert!(!daemon.log().contains("oHappy") && !daemon.log().contains("对不上"));
 }
-
-#[tokio::test]
-async fn a_word_about_an_unknown_message_joins_what_was_said_last() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open(&sqlite_url(&folder.path().join("a.db"))).await.unwrap();
-    let feedback = database.feedback();
-    let at = |message: &str, given_at, row: FeedbackRow| FeedbackRow {
-        message: message.into(),
-        given_at,
-        ..row
-    };
-    let rows = [
-        at("message:1", 1, row("a", "p1", Word::Useless)),
-        at("message:2", 2, row("a", "p1", Word::Useless)),
-        at("message:3", 3, row("b", "p1", Word::Useless)),
-        // Tapped after other answers: which message it was, nobody knows any more.
-        at("", 4, row("a", "p1", Word::Useful)),
-        at("", 5, row("a", "p1", Word::Comment("原来如此".into()))),
-        at("", 6, row("a", "p2", Word::Useful)),
-        at("", 7, row("a", "p2", Word::Useless)),
-    ];
-    feedback.write(&rows).await.unwrap();
-    let words = feedback.of_entry("a", 10).await.unwrap();
-    let said: Vec<_> = words
-        .iter()
-        .map(|word| (word.given_at, word.useful, &*word.comment))
-        .collect();
-    assert_eq!(said, [(7, false, ""), (5, true, "原来如此"), (1, false, "")]);
-    database.close().await;
-}

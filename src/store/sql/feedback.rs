@@ -69,10 +69,10 @@ const ROWS: &str = "SELECT account, useful, comment, score, given_at FROM feedba
 impl FeedbackLog for Feedback {
     async fn write(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
-        // Everybody writes in the same order, so that two instances wait for one another and not each for the other. Words
-        // about one answer stay in theirs.
+        // Everybody writes in the same order, so that two instances wait for one another and not each for the other. Words of
+        // one follower about one entry stay in theirs: one about an unknown message joins what was said last.
         let mut rows: Vec<&FeedbackRow> = rows.iter().collect();
-        rows.sort_by_cached_key(|row| row.id());
+        rows.sort_by(|a, b| (&a.follower, &a.entry).cmp(&(&b.follower, &b.entry)));
         for row in rows {
             self.write_one(&mut transaction, row).await?;
         }
