@@ -9,6 +9,7 @@ mod first_day;
 mod keys;
 mod compaction;
 mod publisher;
+mod retention;
 mod watch;
 mod wechat;
 
@@ -254,6 +255,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
 
     let api_keys = database.api_keys();
     let erasures = database.erasures();
+    let queries = database.query_log(!config.query_log.retention.is_zero());
     let sources = Sources::of(&config);
     let snapshot = publisher::first_snapshot(database, &sources).await?;
     let seals = Seals::new(config.install_key.expose());
@@ -264,6 +266,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
         conversations: stores.conversations,
         matches: MatchStore::new(stores.matches),
         feedback: Some(Arc::new(database.feedback())),
+        queries: Some(Arc::new(queries.clone())),
         media: media.clone(),
         seals,
         clock: Arc::new(SystemClock),
@@ -306,6 +309,10 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     let erasing = bot.clone();
     background.spawn(keep_running("erasures", async move || {
         erasing::follow(erasures.clone(), erasing.clone()).await;
+    }));
+    let (retention, sweeping) = (config.query_log.retention, bot.clone());
+    background.spawn(keep_running("retention", async move || {
+        retention::follow(queries.clone(), sweeping.clone(), retention).await;
     }));
     let asking = accounts.clone();
     background.spawn(keep_running("callback addresses", async move || {

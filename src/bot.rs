@@ -12,7 +12,8 @@ mod late;
 mod answers;
 mod converse;
 mod turns;
-mod feedback;
+mod log_queue;
+mod queries;
 mod media;
 mod matches;
 mod sealed;
@@ -31,13 +32,16 @@ pub use snapshot::{Snapshot, SnapshotParts};
 use crate::bank::{Channel, EntryId};
 use crate::dialog;
 use crate::matching::{Matches, Scope, Trace};
+use crate::store::Log;
 use crate::store::conversations::{Conversations, Follower};
 use crate::store::erasures::Erasures;
-use crate::store::feedback::FeedbackLog;
+use crate::store::feedback::FeedbackRow;
+use crate::store::query_log::QueryRow;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
-use feedback::FeedbackQueue;
+use log_queue::LogQueue;
 use matches::{Lookup, Sought};
+use queries::Queries;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -76,7 +80,9 @@ pub struct Parts {
     /// Cached matches.
     pub matches: MatchStore,
     /// Where feedback is kept; `None`: nowhere.
-    pub feedback: Option<Arc<dyn FeedbackLog>>,
+    pub feedback: Option<Arc<dyn Log<FeedbackRow>>>,
+    /// Where questions are kept; `None`: nowhere.
+    pub queries: Option<Arc<dyn Log<QueryRow>>>,
     /// Where the files of answers stand with WeChat.
     pub media: Arc<Uploads>,
     /// For pseudonyms.
@@ -101,7 +107,8 @@ pub struct Bot {
     snapshot: ArcSwap<Snapshot>,
     conversations: Arc<dyn Conversations>,
     matches: MatchStore,
-    feedback: Option<Arc<FeedbackQueue>>,
+    feedback: Option<Arc<LogQueue<FeedbackRow>>>,
+    queries: Option<Queries>,
     media: Arc<Uploads>,
     seals: Seals,
     clock: Arc<dyn Clock>,
@@ -171,7 +178,8 @@ impl Bot {
             snapshot: ArcSwap::from_pointee(parts.snapshot),
             conversations: parts.conversations,
             matches: parts.matches,
-            feedback: parts.feedback.map(FeedbackQueue::new),
+            feedback: parts.feedback.map(|log| LogQueue::new(log, Duration::ZERO)),
+            queries: parts.queries.map(Queries::new),
             media: parts.media,
             seals: parts.seals,
             clock: parts.clock,

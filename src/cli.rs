@@ -9,7 +9,7 @@ use crate::commands::console_rules::{Edited, Effect};
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
     Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, feedback, import, menu, operator,
-    privacy, rule, say, serve, simulate, write_out,
+    privacy, queries, rule, say, serve, simulate, write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
@@ -59,6 +59,9 @@ pub enum Command {
     /// What followers think of the answers.
     #[command(subcommand)]
     Feedback(feedback::Command),
+    /// What followers ask, what went unanswered, which entries answer.
+    #[command(subcommand)]
+    Queries(queries::Command),
     /// Play WeChat's API on this machine, for trials without an account.
     FakeWechat(fake_wechat::Args),
     /// Keys of the JSON API: make, show, revoke.
@@ -118,6 +121,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Menu(args) => menu::run(config, args).await,
         Command::Privacy(args) => privacy::run(config, args).await,
         Command::Feedback(command) => feedback::run(config, command).await,
+        Command::Queries(command) => queries::run(config, command).await,
         Command::FakeWechat(args) => fake_wechat::run(args).await,
         Command::Apikey(args) => apikey::run(config, args).await,
         Command::Completions { shell } => {

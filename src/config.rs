@@ -8,7 +8,7 @@ mod layers;
 mod reader;
 mod values;
 
-pub use values::{Account, Api, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
+pub use values::{Account, Api, Listen, Log, Network, Paths, QueryLogSettings, Redis, ReplySettings, Secret, Server};
 
 use crate::matching::Thresholds;
 use layers::{Layers, Origin};
@@ -68,6 +68,7 @@ pub struct Config {
     /// Seconds; 0: no check.
     pub timestamp_window: u64,
     pub install_key: Secret,
+    pub query_log: QueryLogSettings,
     pub paths: Paths,
     pub log: Log,
     /// What works and yet is unlikely to be meant, a sentence each.

@@ -4,9 +4,10 @@
 //! belong to the API key they were made for ([`Bot::new_session`], [`Bot::is_session`]).
 
 use super::matches::Lookup;
+use super::queries::Answered;
 use super::seals::hex;
 use super::{Bot, DEPTH};
-use crate::bank::{Entry, EntryId};
+use crate::bank::{Channel, Entry, EntryId};
 use crate::dialog::link::Tap;
 use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict, context};
 use crate::matching::Scope;
@@ -138,6 +139,13 @@ impl Bot {
             feedback.given = Given::Comment;
             self.keep_feedback(&arrival.follower, &outcome, &why);
         }
+        self.keep_query(&Answered {
+            follower: &arrival.follower,
+            channel: Channel::Api,
+            text: dialog::question(&inbound).unwrap_or_default(),
+            told: &outcome.told,
+            took: started.elapsed(),
+        });
         let decision = outcome.told.name();
         let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::info!(account, decision, elapsed_us, "answered a page");

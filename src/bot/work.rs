@@ -10,6 +10,7 @@ use super::answers::Way;
 use super::held::{Held, report};
 use super::late::{LateState, Remembered, key_of, worker_of};
 use super::matches::Lookup;
+use super::queries::Answered;
 use super::turns::TurnGuard;
 use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
 use crate::bank::{Channel, EntryId};
@@ -428,6 +429,13 @@ impl Work {
         }
         metrics::counter!("wxfaq_messages_total", "account" => account.clone(), "decision" => told).increment(1);
         metrics::histogram!("wxfaq_reply_seconds").record(self.started.elapsed());
+        self.bot.keep_query(&Answered {
+            follower: &self.arrival.follower,
+            channel: Channel::Wechat,
+            text: self.text(),
+            told: &outcome.told,
+            took: self.started.elapsed(),
+        });
     }
 }
 

@@ -22,6 +22,7 @@ pub mod simulate;
 pub mod script;
 pub mod menu;
 pub mod privacy;
+pub mod queries;
 pub mod feedback;
 pub mod console_rules;
 pub mod rule;

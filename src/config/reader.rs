@@ -3,7 +3,9 @@
 //! [`Reader::config`] is the entry point. It goes on after a problem, so that all of them are reported at once.
 
 use super::layers::{Layers, Leaf, Origin, is_secret};
-use super::{Account, Api, Config, Listen, Log, Network, Paths, Redis, ReplySettings, Secret, Server};
+use super::{
+    Account, Api, Config, Listen, Log, Network, Paths, QueryLogSettings, Redis, ReplySettings, Secret, Server,
+};
 use crate::dialog::{Habits, Handoff};
 use crate::matching::Thresholds;
 use crate::wechat::credentials::{CredentialParts, is_well_known_token};
@@ -77,6 +79,9 @@ impl Reader {
             max_suggestions: self.integer("matching.max_suggestions", 2..=10) as usize,
             timestamp_window: self.integer("security.timestamp_window_seconds", 0..=86_400),
             install_key: self.install_key(),
+            query_log: QueryLogSettings {
+                retention: Duration::from_secs(self.integer("query_log.retention_days", 0..=180) * 86_400),
+            },
             paths: Paths {
                 data: self.text("paths.data").into(),
                 templates: self.folder("paths.templates"),

@@ -153,6 +153,13 @@ pub struct ReplySettings {
     pub habits: Habits,
 }
 
+/// `[query_log]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "config/default.toml documents every key")]
+pub struct QueryLogSettings {
+    pub retention: Duration,
+}
+
 /// `[paths]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "config/default.toml documents every key")]

@@ -21,6 +21,7 @@ pub mod confidence;
 pub mod index;
 pub mod popularity;
 pub mod suggest;
+pub mod grouping;
 pub mod trace;
 pub mod metrics;
 pub mod reliability;

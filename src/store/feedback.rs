@@ -1,10 +1,8 @@
 //! What followers think of answers, on its way into the database.
 //!
-//! [`FeedbackLog`] is the port; `sql` stands behind it. Writing is never on the way of a reply: `bot` queues and batches.
+//! [`FeedbackRow`] is one word; `sql` keeps them. Writing is never on the way of a reply: `bot` queues and batches.
 
-use super::StoreError;
 use super::conversations::{Follower, digest};
-use async_trait::async_trait;
 
 /// Longest comment that is kept, in characters; WeChat's texts are shorter.
 pub const MAX_COMMENT_CHARS: usize = 2_000;
@@ -43,13 +41,4 @@ impl FeedbackRow {
         let Follower { account, pseudonym } = &self.follower;
         format!("{:032x}", digest(&[account, pseudonym, &self.entry, &self.message]))
     }
-}
-
-/// Keeps feedback.
-#[async_trait]
-pub trait FeedbackLog: Send + Sync {
-    /// Keeps every row, or none. Of one follower's words about one answer the last verdict and the last comment count, a
-    /// comment being a verdict against it where there was none. Words about an unknown message count for the answer of that
-    /// entry of which the follower spoke last. The same row twice is the same as once.
-    async fn write(&self, rows: &[FeedbackRow]) -> Result<(), StoreError>;
 }

@@ -2,19 +2,37 @@
 //!
 //! The traits in [`conversations`] and [`match_cache`] are what `bot` knows, [`access_tokens`] is `wechat_api`'s;
 //! [`memory`] and [`redis`] stand behind them, chosen in `app`. [`fallback`] puts memory behind Redis when Redis is away.
-//! [`sql`] keeps the bank, the keys of the JSON API, which [`api_key`] describes, and through [`feedback`] what followers
-//! think of answers.
+//! [`sql`] keeps the bank, the keys of the JSON API, which [`api_key`] describes, and as a [`Log`] what followers ask
+//! ([`query_log`]) and what they think of answers ([`feedback`]).
+
+use async_trait::async_trait;
 
 pub mod api_key;
 pub mod conversations;
 pub mod fallback;
 pub mod match_cache;
 pub mod feedback;
+pub mod query_log;
 pub mod access_tokens;
 pub mod erasures;
 pub mod memory;
 pub mod redis;
 pub mod sql;
+
+/// Keeps rows behind the replies: `bot` queues them and writes them in batches.
+#[async_trait]
+pub trait Log<Row>: Send + Sync {
+    /// Keeps every row, or none. The same rows twice are the same as once.
+    async fn write(&self, rows: &[Row]) -> Result<(), StoreError>;
+
+    /// So many rows found no room, or could not be written.
+    fn dropped(&self, rows: usize);
+}
+
+/// Counts rows that a log does not keep.
+fn log_dropped(log: &'static str, rows: usize) {
+    metrics::counter!("wxfaq_log_dropped_total", "log" => log).increment(rows as u64);
+}
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

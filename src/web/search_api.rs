@@ -97,9 +97,17 @@ pub async fn search(
         true => explained(&web, &caller, request).await?,
         false => (found(&web, request).await?, None),
     };
+    let decision = found.matches.decide(found.snapshot.thresholds);
+    web.bot.keep_search(
+        request.account,
+        request.text,
+        &found.matches,
+        decision,
+        started.elapsed(),
+    );
     let body = Body {
         query: request.text.to_owned(),
-        decision: found.matches.decide(found.snapshot.thresholds),
+        decision,
         hits: found.matches.hits.iter().map(HitBody::from).collect(),
         normalized: found.normalized,
         took_us: micros(started),

@@ -24,6 +24,7 @@ mod media;
 mod privacy;
 mod rule_commands;
 mod feedback;
+mod query_log;
 mod conversations_played;
 mod daemon;
 mod api;

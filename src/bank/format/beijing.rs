@@ -47,10 +47,16 @@ pub fn parse(text: &str) -> Result<i64, String> {
 /// The inverse of [`parse`], in its first form with seconds.
 pub fn format(unix_seconds: i64) -> String {
     let local = unix_seconds + OFFSET_SECONDS;
-    let (year, month, day) = civil_from_days(local.div_euclid(DAY_SECONDS));
+    let date = date(local.div_euclid(DAY_SECONDS));
     let second = local.rem_euclid(DAY_SECONDS);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    format!("{date} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// A day in Beijing, since 1970-01-01, as `YYYY-MM-DD`.
+pub fn date(day: i64) -> String {
+    let (year, month, day) = civil_from_days(day);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// Exactly three numbers of one to four digits.

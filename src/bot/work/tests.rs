@@ -94,6 +94,7 @@ fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc
         conversations: store.clone(),
         matches: MatchStore::new(Arc::new(MemoryMatchCache::new(LASTING, 1 << 20))),
         feedback: None,
+        queries: None,
         media: crate::bot::Uploads::new(Arc::new(crate::store::memory::MemoryAccessTokens::new(Arc::new(
             || Duration::ZERO,
         )))),

@@ -69,6 +69,15 @@ impl Dialect {
         }
     }
 
+    /// The sum of a BIGINT column as a BIGINT; there is a row for each group, so it is never NULL.
+    pub fn sum(self, column: &str) -> String {
+        let whole = match self {
+            Self::Sqlite | Self::Postgres => "BIGINT",
+            Self::MySql => "SIGNED",
+        };
+        format!("CAST(SUM({column}) AS {whole})")
+    }
+
     /// The statement as this database takes it; `text` never holds data.
     pub fn sql(self, text: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(match self {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Every table with rows under pseudonyms, and its column that says since when, in Unix seconds.
-pub const PERSONAL_TABLES: &[(&str, &str)] = &[("feedback", "given_at")];
+pub const PERSONAL_TABLES: &[(&str, &str)] = &[("feedback", "given_at"), ("query_log", "asked_at")];
 
 /// For so many seconds after it was asked an erasure is repeated: rows may still be on their way in other queues.
 const REPEATED: i64 = 30;
@@ -295,7 +295,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_follower_says_after_coming_back_stays() {
-        use crate::store::feedback::{FeedbackLog, FeedbackRow, Word};
+        use crate::store::Log;
+        use crate::store::feedback::{FeedbackRow, Word};
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&sqlite_url(&folder.path().join("bank.db")))
             .await

@@ -1,7 +1,8 @@
 //! What followers think of answers, in the database: written in batches, read as rates and as rows.
 
 use super::{Database, StoreError};
-use crate::store::feedback::{FeedbackLog, FeedbackRow, MAX_COMMENT_CHARS, Word};
+use crate::store::feedback::{FeedbackRow, MAX_COMMENT_CHARS, Word};
+use crate::store::{Log, log_dropped};
 use async_trait::async_trait;
 use sqlx::{Any, Row, Transaction};
 use std::collections::BTreeMap;
@@ -66,7 +67,10 @@ const ROWS: &str = "SELECT account, useful, comment, score, given_at FROM feedba
                     ORDER BY given_at DESC, id LIMIT ?";
 
 #[async_trait]
-impl FeedbackLog for Feedback {
+impl Log<FeedbackRow> for Feedback {
+    /// Of one follower's words about one answer the last verdict and the last comment count, a comment being a verdict
+    /// against it where there was none. Words about an unknown message count for the answer of that entry of which the
+    /// follower spoke last.
     async fn write(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
         // Everybody writes in the same order, so that two instances wait for one another and not each for the other. Words of
@@ -77,6 +81,10 @@ impl FeedbackLog for Feedback {
             self.write_one(&mut transaction, row).await?;
         }
         self.database.commit(transaction).await
+    }
+
+    fn dropped(&self, rows: usize) {
+        log_dropped("feedback", rows);
     }
 }
 

@@ -11,6 +11,7 @@ mod sqlite;
 mod server;
 mod api_keys;
 mod history;
+mod query_log;
 mod questions;
 mod rules;
 mod erasures;
@@ -20,6 +21,7 @@ pub use api_keys::{ApiKeys, Revocation};
 pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author};
+pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
 pub use questions::{Changes, Questions};
 pub use rules::Rules;
 pub use sqlite::sqlite_url;
@@ -130,6 +132,11 @@ impl Database {
     /// What followers think of answers.
     pub fn feedback(&self) -> Feedback {
         Feedback::new(self.clone())
+    }
+
+    /// What was asked; `keeps_rows`: word by word, not only in numbers.
+    pub fn query_log(&self, keeps_rows: bool) -> QueryLog {
+        QueryLog::new(self.clone(), keeps_rows)
     }
 
     /// Ends every connection, after what they are doing.

@@ -40,6 +40,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         conversations,
         matches: MatchStore::new(Arc::new(MemoryMatchCache::new(Duration::from_secs(60), 1 << 20))),
         feedback: None,
+        queries: None,
         media: Uploads::new(Arc::new(MemoryAccessTokens::new(monotonic()))),
         seals: Seals::new(INSTALL_KEY),
         clock,

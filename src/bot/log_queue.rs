@@ -1,18 +1,18 @@
-//! Feedback on its way from a message to the database: a bounded queue, written in batches behind the replies.
+//! Rows on their way from a message to the database: a bounded queue, written in batches behind the replies.
 //!
-//! [`FeedbackQueue::push`] never waits. A task writes as long as there is something to write, and belongs to the bot's
+//! [`LogQueue::push`] never waits. A task writes as long as there is something to write, and belongs to the bot's
 //! tasks, so that a stop waits for it. What the queue has no room for, and what cannot be written, is dropped and counted.
 
-use crate::store::feedback::{FeedbackLog, FeedbackRow};
+use crate::store::Log;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
-/// Words that may wait.
-const MOST_WAITING: usize = 1_000;
-/// Words written at once.
-const BATCH: usize = 100;
+/// Rows that may wait.
+const MOST_WAITING: usize = 5_000;
+/// Rows written at once.
+const BATCH: usize = 500;
 /// Pauses before a batch is tried again.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -20,34 +20,39 @@ const PAUSES: [Duration; 3] = [
     Duration::from_secs(5),
 ];
 
-/// Feedback that waits to be written.
-pub(super) struct FeedbackQueue {
-    log: Arc<dyn FeedbackLog>,
-    waiting: Mutex<Waiting>,
+/// Rows that wait to be written.
+pub(super) struct LogQueue<Row> {
+    log: Arc<dyn Log<Row>>,
+    /// How long the first of a batch waits for others: each batch costs the disk a write that it must wait for.
+    linger: Duration,
+    waiting: Mutex<Waiting<Row>>,
     pauses: [Duration; 3],
 }
 
-#[derive(Default)]
-struct Waiting {
-    rows: VecDeque<FeedbackRow>,
+struct Waiting<Row> {
+    rows: VecDeque<Row>,
     is_being_written: bool,
 }
 
-impl FeedbackQueue {
-    pub fn new(log: Arc<dyn FeedbackLog>) -> Arc<Self> {
+impl<Row: Send + Sync + 'static> LogQueue<Row> {
+    pub fn new(log: Arc<dyn Log<Row>>, linger: Duration) -> Arc<Self> {
         Arc::new(Self {
             log,
-            waiting: Mutex::default(),
+            linger,
+            waiting: Mutex::new(Waiting {
+                rows: VecDeque::new(),
+                is_being_written: false,
+            }),
             pauses: PAUSES,
         })
     }
 
-    /// Queues a word; a task of `tasks` writes it.
-    pub fn push(self: &Arc<Self>, row: FeedbackRow, tasks: &TaskTracker) {
+    /// Queues a row; a task of `tasks` writes it.
+    pub fn push(self: &Arc<Self>, row: Row, tasks: &TaskTracker) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.rows.len() >= MOST_WAITING {
             drop(waiting);
-            return dropped(1);
+            return self.log.dropped(1);
         }
         waiting.rows.push_back(row);
         if !std::mem::replace(&mut waiting.is_being_written, true) {
@@ -57,13 +62,14 @@ impl FeedbackQueue {
 
     /// Writes until nothing waits.
     async fn write(self: Arc<Self>) {
+        tokio::time::sleep(self.linger).await;
         while let Some(batch) = self.next() {
             let mut pauses = self.pauses.iter();
             while let Err(error) = self.log.write(&batch).await {
                 let Some(pause) = pauses.next() else {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, rows = batch.len(), "feedback is not kept");
-                    dropped(batch.len());
+                    tracing::warn!(error, rows = batch.len(), "rows of a log are not kept");
+                    self.log.dropped(batch.len());
                     break;
                 };
                 tokio::time::sleep(*pause).await;
@@ -72,7 +78,7 @@ impl FeedbackQueue {
     }
 
     /// What is to be written next; `None` ends the task.
-    fn next(&self) -> Option<Vec<FeedbackRow>> {
+    fn next(&self) -> Option<Vec<Row>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let count = waiting.rows.len().min(BATCH);
         waiting.is_being_written = count > 0;
@@ -80,16 +86,12 @@ impl FeedbackQueue {
     }
 }
 
-fn dropped(count: usize) {
-    metrics::counter!("wxfaq_feedback_dropped_total").increment(count as u64);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::StoreError;
     use crate::store::conversations::Follower;
-    use crate::store::feedback::Word;
+    use crate::store::feedback::{FeedbackRow, Word};
     use async_trait::async_trait;
     use tokio::sync::Semaphore;
 
@@ -98,10 +100,11 @@ mod tests {
         written: Mutex<Vec<Vec<FeedbackRow>>>,
         may: Semaphore,
         failures: Mutex<usize>,
+        dropped: Mutex<usize>,
     }
 
     #[async_trait]
-    impl FeedbackLog for Slow {
+    impl Log<FeedbackRow> for Slow {
         async fn write(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
             self.may.acquire().await.unwrap().forget();
             let mut failures = self.failures.lock().unwrap();
@@ -115,18 +118,22 @@ mod tests {
             self.written.lock().unwrap().push(rows.to_vec());
             Ok(())
         }
+
+        fn dropped(&self, rows: usize) {
+            *self.dropped.lock().unwrap() += rows;
+        }
     }
 
-    fn slow(failures: usize) -> (Arc<Slow>, Arc<FeedbackQueue>, TaskTracker) {
+    fn slow(failures: usize) -> (Arc<Slow>, Arc<LogQueue<FeedbackRow>>, TaskTracker) {
         let log = Arc::new(Slow {
             written: Mutex::default(),
             may: Semaphore::new(0),
             failures: Mutex::new(failures),
+            dropped: Mutex::default(),
         });
-        let queue = FeedbackQueue {
-            log: log.clone(),
-            waiting: Mutex::default(),
+        let queue = LogQueue {
             pauses: [Duration::ZERO; 3],
+            ..Arc::into_inner(LogQueue::new(log.clone(), Duration::ZERO)).unwrap()
         };
         (log, Arc::new(queue), TaskTracker::new())
     }
@@ -158,6 +165,7 @@ mod tests {
         assert!(written.iter().all(|batch| batch.len() <= BATCH));
         let all: Vec<_> = written.concat();
         assert_eq!(all.len(), MOST_WAITING, "what there is no room for is dropped");
+        assert_eq!(*log.dropped.lock().unwrap(), 50);
         assert!(all.iter().map(|row| row.message.parse::<usize>().unwrap()).is_sorted());
     }
 
@@ -170,6 +178,7 @@ mod tests {
             tasks.close();
             tasks.wait().await;
             assert_eq!(log.written.lock().unwrap().len(), kept, "{failures}");
+            assert_eq!(*log.dropped.lock().unwrap(), 1 - kept);
         }
     }
 
