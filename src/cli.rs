@@ -8,8 +8,8 @@ use crate::bank::import::Mode;
 use crate::commands::console_rules::{Edited, Effect};
 use crate::commands::import::{ImportOptions, ImportTerms};
 use crate::commands::{
-    Exit, Failure, apikey, ask, check, console_rules, eval, export, fake_wechat, feedback, import, menu, operator,
-    privacy, queries, rule, say, serve, simulate, write_out,
+    Exit, Failure, apikey, ask, backup, check, console_rules, eval, export, fake_wechat, feedback, import, menu,
+    operator, privacy, queries, rule, say, serve, simulate, write_out,
 };
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
@@ -45,6 +45,10 @@ pub enum Command {
         /// .jsonl or .csv
         file: PathBuf,
     },
+    /// Write the whole database to a file: bank, rules, keys, feedback, questions. The daemon may run meanwhile.
+    Backup(backup::BackupArgs),
+    /// Put what `backup` wrote into the database, of whichever kind.
+    Restore(backup::RestoreArgs),
     /// Rules beside the bank (自动回复): key words, greetings, menu buttons, default replies, off hours.
     #[command(subcommand)]
     Rule(rule::Args),
@@ -115,6 +119,8 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
             say!("{report}");
             Ok(Exit::Ok)
         }
+        Command::Backup(args) => backup::back_up(config, &args).await,
+        Command::Restore(args) => backup::restore(config, &args).await,
         Command::Rule(args) => rule::run(config, args).await,
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,

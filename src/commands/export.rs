@@ -3,13 +3,13 @@
 //! The file is there whole or not at all: [`replace_file`] writes beside it and renames.
 
 use super::Exit;
+use super::replacement::{Readers, Replacement};
 use crate::bank::format::Format;
 use crate::store::StoreError;
 use crate::store::sql::{Database, OpenError};
 use serde::Serialize;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// What was exported.
@@ -100,24 +100,7 @@ pub async fn run(file: &Path, database_url: &str) -> Result<ExportReport, Export
 
 /// Puts what `write` writes in the place of `path`: after a crash the old content is there or the new one, whole.
 pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let path = std::path::absolute(path)?;
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "not the name of a file"));
-    };
-    let mut temporary_name = std::ffi::OsString::from(".");
-    temporary_name.push(name);
-    temporary_name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = folder.join(temporary_name);
-    let written = (|| {
-        let mut out = BufWriter::new(File::create(&temporary)?);
-        write(&mut out)?;
-        out.into_inner()?.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        // The error that counts is the first one; the file may not even have been made.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    let mut file = Replacement::begin(path, Readers::Usual)?;
+    write(&mut file.out)?;
+    file.finish()
 }

@@ -21,6 +21,8 @@ pub mod eval;
 pub mod simulate;
 pub mod script;
 pub mod menu;
+pub mod backup;
+pub mod replacement;
 pub mod privacy;
 pub mod queries;
 pub mod feedback;

@@ -106,7 +106,10 @@ async fn many_processes_migrate_a_database_once(place: TestDatabase) {
     }
     let mut connection = place.connect().await;
     let files = std::fs::read_dir("src/store/sql/migrations/sqlite").unwrap().count();
-    for (table, rows) in [("_sqlx_migrations", files as i64), ("bank_revision", 1)] {
+    for (table, rows) in [
+        ("_sqlx_migrations", i64::try_from(files).unwrap()),
+        ("bank_revision", 1),
+    ] {
         let count = format!("SELECT COUNT(*) AS found FROM {table}");
         let row = sqlx::query(sqlx::AssertSqlSafe(count))
             .fetch_one(&mut connection)

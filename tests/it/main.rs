@@ -25,6 +25,7 @@ mod privacy;
 mod rule_commands;
 mod feedback;
 mod query_log;
+mod backup;
 mod conversations_played;
 mod daemon;
 mod api;

@@ -10,6 +10,7 @@ mod schema;
 mod sqlite;
 mod server;
 mod api_keys;
+mod backup;
 mod history;
 mod query_log;
 mod questions;
@@ -18,6 +19,7 @@ mod erasures;
 mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
+pub use backup::{BackupError, Contents, Target};
 pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author};

@@ -61,6 +61,26 @@ pub(super) async fn migrate(dialect: Dialect, connection: &mut AnyConnection) ->
     })
 }
 
+/// The first migration that is to be run on a SQLite database which others have been run on; `None`: there is none.
+pub(super) async fn next_migration(dialect: Dialect, connection: &mut AnyConnection) -> Result<Option<i64>, OpenError> {
+    let select = "SELECT COUNT(*) AS found FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    let number = async |connection: &mut AnyConnection, select: &'static str| {
+        let row = sqlx::query(select).fetch_one(connection).await;
+        row.and_then(|row| row.try_get::<i64, _>("found"))
+            .map_err(|error| dialect.error(&error))
+    };
+    if number(connection, select).await? == 0 {
+        return Ok(None);
+    }
+    let last = number(
+        connection,
+        "SELECT COALESCE(MAX(version), 0) AS found FROM _sqlx_migrations",
+    )
+    .await?;
+    let versions = dialect.migrations().iter().map(|migration| migration.version);
+    Ok(versions.filter(|version| *version > last && last > 0).min())
+}
+
 /// Whether a server's database has ever been migrated.
 pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -> Result<bool, OpenError> {
     let current = match dialect {

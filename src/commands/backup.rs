@@ -1,0 +1,101 @@
+//! `wxfaq backup` and `wxfaq restore`: the whole database in one file, for every kind of database.
+
+use super::replacement::{Readers, Replacement};
+use super::{Exit, Failure};
+use crate::app::{self, AppError, Missing};
+use crate::bank::format::beijing;
+use crate::bot::{Clock, SystemClock};
+use crate::store::sql::{BackupError, Contents, Database, Target};
+use serde_json::json;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// `backup`
+#[derive(Debug, clap::Args)]
+pub struct BackupArgs {
+    /// Where to; replaced when it is there.
+    pub file: PathBuf,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `restore`
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// What `backup` wrote.
+    pub file: PathBuf,
+    /// Also where there is a bank: it goes, and all that is kept beside it.
+    #[arg(long)]
+    pub replace: bool,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Writes the backup; a daemon may serve meanwhile.
+pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit, Failure> {
+    let config = app::configure(config, Missing::Leave)?.config;
+    let opened = Database::open_existing(config.database_url.expose()).await;
+    let database = opened.map_err(AppError::from)?;
+    let written = async {
+        let mut file = Replacement::begin(&args.file, Readers::Owner)?;
+        let contents = database.back_up(&mut file.out, SystemClock.now()).await?;
+        file.finish()?;
+        Ok::<_, BackupError>(contents)
+    };
+    let written = written.await;
+    database.close().await;
+    show(
+        &args.file,
+        &written.map_err(|error| failure(&args.file, &error))?,
+        args.json,
+    );
+    Ok(Exit::Ok)
+}
+
+/// Puts a backup into the database, which is made if there is none.
+pub async fn restore(config: Option<PathBuf>, args: &RestoreArgs) -> Result<Exit, Failure> {
+    let config = app::configure(config, Missing::Leave)?.config;
+    // A file that cannot be read makes no database.
+    File::open(&args.file).map_err(|error| failure(&args.file, &error.into()))?;
+    let opened = Database::open(config.database_url.expose()).await;
+    let database = opened.map_err(AppError::from)?;
+    let target = if args.replace { Target::Any } else { Target::Empty };
+    let open = || File::open(&args.file).map(BufReader::new);
+    let restored = database.restore(open, target).await;
+    database.close().await;
+    show(
+        &args.file,
+        &restored.map_err(|error| failure(&args.file, &error))?,
+        args.json,
+    );
+    if !args.json {
+        say!("start daemons on this database anew");
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(file: &Path, contents: &Contents, as_json: bool) {
+    let Contents {
+        revision,
+        rows,
+        taken_at,
+    } = contents;
+    if as_json {
+        let report = json!({ "file": file, "revision": revision, "rows": rows, "taken_at": taken_at });
+        return say!("{report}");
+    }
+    let taken = beijing::format(*taken_at);
+    say!("{}: revision {revision}, {rows} rows, taken {taken}", file.display());
+}
+
+fn failure(file: &Path, error: &BackupError) -> Failure {
+    let exit = match error {
+        BackupError::File(_) => Exit::CannotCreate,
+        BackupError::Damaged { .. } | BackupError::Newer { .. } | BackupError::Occupied(_) => Exit::BadData,
+        BackupError::Store(_) => Exit::Unavailable,
+    };
+    Failure::report(exit, format!("{}: {error}", file.display()))
+}

@@ -1,0 +1,197 @@
+//! Backups: one state of the database in one file, from any kind of database to any other; what is not whole is refused.
+
+use crate::support::daemon::{Daemon, run};
+use crate::support::database::{TestDatabase, on_every_database};
+use std::io::{Cursor, ErrorKind};
+use wxfaq::bank::{Answer, Entry, EntryId};
+use wxfaq::store::Log;
+use wxfaq::store::conversations::Follower;
+use wxfaq::store::feedback::{FeedbackRow, Word};
+use wxfaq::store::sql::{Author, BackupError, Database, Target, sqlite_url};
+
+on_every_database!(
+    a_backup_goes_from_sqlite_to_another_and_back,
+    what_is_no_whole_backup_changes_nothing
+);
+
+async fn filled(database: &Database) {
+    let entry = |n: u32| {
+        let id = EntryId::parse(&format!("e{n}")).unwrap();
+        let mut entry = Entry::new(
+            id,
+            format!("问题{n}😀'\"\\"),
+            Answer::Text(format!("答\n\t{n}").repeat(50)),
+        );
+        entry.valid_from = n.is_multiple_of(2).then_some(7);
+        entry
+    };
+    let author = Author {
+        who: "编辑".to_owned(),
+        source: "test".to_owned(),
+    };
+    let bank: Vec<Entry> = (0..1_200).map(entry).collect();
+    database.questions().apply(&bank, &[], &author, 1, 0).await.unwrap();
+    let gone = [EntryId::parse("e7").unwrap()];
+    database.questions().apply(&[], &gone, &author, 2, 1).await.unwrap();
+    let word = FeedbackRow {
+        follower: Follower {
+            account: "a".into(),
+            pseudonym: "p".into(),
+        },
+        entry: "e1".into(),
+        message: "m".into(),
+        score: None,
+        word: Word::Comment("不对😀".into()),
+        given_at: 5,
+    };
+    database.feedback().write(&[word]).await.unwrap();
+}
+
+async fn backup_of(database: &Database) -> Vec<u8> {
+    let mut file = Vec::new();
+    let contents = database.back_up(&mut file, 1_795_665_600).await.unwrap();
+    assert_eq!(contents.revision, 2);
+    file
+}
+
+/// The lines of tables and rows: rows have no order.
+fn lines(file: &[u8]) -> Vec<String> {
+    let mut lines: Vec<String> = String::from_utf8(file.to_vec())
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    lines.pop();
+    lines.sort();
+    lines
+}
+
+async fn a_backup_goes_from_sqlite_to_another_and_back(place: TestDatabase) {
+    let (first, last) = (TestDatabase::sqlite(), TestDatabase::sqlite());
+    let from = first.open().await;
+    filled(&from).await;
+    let taken = backup_of(&from).await;
+    let between = place.open().await;
+    between
+        .restore(|| Ok(Cursor::new(&taken)), Target::Empty)
+        .await
+        .unwrap();
+    let again = backup_of(&between).await;
+    assert_eq!(lines(&again), lines(&taken));
+    let back = last.open().await;
+    back.restore(|| Ok(Cursor::new(&again)), Target::Empty).await.unwrap();
+    assert_eq!(lines(&backup_of(&back).await), lines(&taken));
+    assert_eq!(back.questions().load().await.unwrap().1.len(), 1_199);
+
+    // A bank is not overwritten by mistake, and wholly on purpose.
+    let author = Author {
+        who: "x".to_owned(),
+        source: "test".to_owned(),
+    };
+    let extra = Entry::new(EntryId::parse("extra").unwrap(), "多".into(), Answer::Text("余".into()));
+    between.questions().apply(&[extra], &[], &author, 3, 2).await.unwrap();
+    let refused = between.restore(|| Ok(Cursor::new(&taken)), Target::Empty).await;
+    assert!(matches!(refused, Err(BackupError::Occupied(3))), "{refused:?}");
+    between.restore(|| Ok(Cursor::new(&taken)), Target::Any).await.unwrap();
+    assert_eq!(lines(&backup_of(&between).await), lines(&taken));
+}
+
+async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {
+    let from = TestDatabase::sqlite();
+    let from = from.open().await;
+    filled(&from).await;
+    let taken = String::from_utf8(backup_of(&from).await).unwrap();
+    let database = place.open().await;
+    let refused = async |file: String| {
+        let restored = database.restore(|| Ok(Cursor::new(file.as_bytes())), Target::Any).await;
+        restored.unwrap_err().to_string()
+    };
+    let cut: String = taken.chars().take(taken.chars().count() / 2).collect();
+    assert!(refused(cut).await.contains("line "));
+    let whole_lines = taken.lines().take(100).collect::<Vec<_>>().join(
+        "
+",
+    );
+    assert_eq!(
+        refused(whole_lines).await,
+        "line 101: the file ends here, and is not whole"
+    );
+    let changed = taken.replacen("问题5", "问题6", 1);
+    assert!(
+        refused(changed)
+            .await
+            .ends_with("the checksum is not that of the lines before")
+    );
+    assert!(
+        refused("{\"id\":\"a\"}\n".into())
+            .await
+            .starts_with("line 1: is not the first one")
+    );
+    let newer = refused(taken.replacen("\"migration\":", "\"migration\":9", 1)).await;
+    assert!(newer.contains("checksum") || newer.contains("newer release"), "{newer}");
+    let missing = database
+        .restore::<Cursor<&[u8]>>(|| Err(ErrorKind::NotFound.into()), Target::Any)
+        .await;
+    assert!(matches!(missing, Err(BackupError::File(_))));
+    assert_eq!(database.questions().revision().await.unwrap(), 0);
+    assert!(database.questions().load().await.unwrap().1.is_empty());
+}
+
+/// A release of before has been here: the last migration has not been run.
+#[tokio::test]
+async fn what_stood_before_a_migration_is_kept_beside_it() {
+    let place = TestDatabase::sqlite();
+    let database = place.open().await;
+    filled(&database).await;
+    database.close().await;
+    let mut connection = place.connect().await;
+    for undo in [
+        "DROP TABLE query_log",
+        "DROP TABLE query_day",
+        "DROP TABLE entry_day",
+        "DELETE FROM _sqlx_migrations WHERE version >= 10",
+    ] {
+        sqlx::query(undo).execute(&mut connection).await.unwrap();
+    }
+    drop(connection);
+    place.open().await.close().await;
+    let folder = place.path().parent().unwrap().to_owned();
+    let files = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    let kept: Vec<String> = files.filter(|name| name.contains("before")).collect();
+    assert_eq!(kept, ["wxfaq.db.before-migration-10"]);
+    // It is a database of its own, and opened it is migrated in its turn.
+    let kept = Database::open(&sqlite_url(&folder.join(&kept[0]))).await.unwrap();
+    assert_eq!(kept.questions().load().await.unwrap().1.len(), 1_199);
+    kept.close().await;
+    // Nothing to migrate, nothing to keep.
+    let before = std::fs::read_dir(&folder).unwrap().count();
+    place.open().await.close().await;
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), before);
+}
+
+#[test]
+fn a_daemon_is_backed_up_while_it_serves() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::start("");
+    let folder = daemon.folder.path();
+    let taken = run(folder, &["--config", "wxfaq.toml", "backup", "a.backup"]);
+    assert!(taken.status.success(), "{taken:?}");
+    let shown = String::from_utf8(taken.stdout).unwrap();
+    assert!(shown.starts_with("a.backup: revision 1, "), "{shown}");
+    let mode = folder.join("a.backup").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "it holds what followers wrote");
+    let occupied = run(folder, &["--config", "wxfaq.toml", "restore", "a.backup"]);
+    assert_eq!(occupied.status.code(), Some(65));
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let other = format!("{}\n[database]\nurl = \"sqlite://other/b.db\"\n", read("wxfaq.toml"));
+    std::fs::write(folder.join("other.toml"), other).unwrap();
+    let restored = run(folder, &["--config", "other.toml", "restore", "a.backup"]);
+    assert!(restored.status.success(), "{restored:?}");
+    let asked = run(folder, &["--config", "other.toml", "export", "b.jsonl"]);
+    assert!(asked.status.success(), "{asked:?}");
+    let original = run(folder, &["--config", "wxfaq.toml", "export", "a.jsonl"]);
+    assert!(original.status.success(), "{original:?}");
+    assert!(read("a.jsonl") == read("b.jsonl"), "the banks differ");
+}
