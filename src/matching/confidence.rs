@@ -47,6 +47,7 @@ impl Decision {
             None if best >= thresholds.answer => Self::Answer,
             _ if best >= thresholds.suggest => Self::Suggest,
             Some(Guard::KeywordOnly) if best >= thresholds.suggest * KEY_WORDS => Self::Suggest,
+            Some(Guard::Subject) if best >= thresholds.suggest * SUBJECT => Self::Suggest,
             _ => Self::None,
         }
     }
@@ -82,10 +83,14 @@ const CLOSE: f64 = 0.25;
 /// Bare key words say too little for confidence, and whoever types them expects a list: it is shown from this share of the
 /// threshold on.
 const KEY_WORDS: f64 = 0.75;
+/// The same for key words that the entry has, all of them: who types 开户 has said what it is about.
+const SUBJECT: f64 = 0.5;
 /// Most words of a query that can be bare key words.
 const FEW_WORDS: usize = 3;
 /// Characters that make a sentence of key words.
 const SENTENCE: &str = "吗么什怎哪谁几多能会要可不没是有在了我你啊呢被把给让到想用去应该";
+/// From this share of the query on, an entry has all of it.
+const HELD: f64 = 0.999;
 /// From this share of the phrasing on, key words say all that it says.
 const WHOLE: f64 = 0.8;
 
@@ -104,7 +109,10 @@ pub(super) fn guard(query: &Analysis, candidates: &[Candidate], analyzer: &Analy
     } else if informative_chars(query, analyzer) < 2 {
         Some(Guard::TooShort)
     } else if query.words.len() <= FEW_WORDS && !names_all && !query.text.contains(|c| SENTENCE.contains(c)) {
-        Some(Guard::KeywordOnly)
+        match best.features.query_units >= HELD {
+            true => Some(Guard::Subject),
+            false => Some(Guard::KeywordOnly),
+        }
     } else if second.is_some_and(rivals) {
         Some(Guard::CloseSecond)
     } else {

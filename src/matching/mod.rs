@@ -96,6 +96,8 @@ pub enum Guard {
     CloseSecond,
     /// Bare key words.
     KeywordOnly,
+    /// Bare key words that the entry has, all of them: they name a subject.
+    Subject,
     /// Fewer than two informative characters.
     TooShort,
 }

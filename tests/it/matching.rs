@@ -163,6 +163,36 @@ fn of_many_entries_with_the_same_question_the_first_by_priority_and_id_are_shown
 }
 
 #[test]
+fn a_bare_subject_gets_the_list_of_what_is_known_about_it() {
+    let questions = [
+        "网上开户的完整流程是什么",
+        "开户需要多少钱",
+        "未成年人可以开户吗",
+        "忘记交易密码怎么重置",
+        "跨行转账收手续费吗",
+        "银证转账几点到几点可以转",
+        "基金转换是什么怎么操作",
+    ];
+    let bank = (0..)
+        .zip(questions)
+        .map(|(n, question)| entry(&format!("e{n}"), question, &[], &format!("答{n}")));
+    let index = index(bank.collect());
+    for (subject, known) in [
+        ("开户", true),
+        ("密码", true),
+        ("转账", true),
+        ("基金", true),
+        ("天气", false),
+        ("签证", false),
+    ] {
+        let found = index.search(subject, scope(), 5);
+        let expected = if known { Decision::Suggest } else { Decision::None };
+        assert_eq!(found.decide(DEFAULT), expected, "{subject}: {:?}", found.guard);
+        assert!(!known || found.hits[0].entry.question.contains(subject), "{subject}");
+    }
+}
+
+#[test]
 fn a_contrast_is_never_answered_directly() {
     let mut bank = small_bank();
     bank.retain(|entry| entry.id.as_str() != "out");
