@@ -4,7 +4,7 @@
 
 use super::Exit;
 use super::replacement::{Readers, Replacement};
-use crate::bank::format::Format;
+use crate::bank::format::{Format, Layout};
 use crate::store::StoreError;
 use crate::store::sql::{Database, OpenError};
 use serde::Serialize;
@@ -86,7 +86,7 @@ pub async fn run(file: &Path, database_url: &str) -> Result<ExportReport, Export
     if entries.is_empty() && file.exists() {
         return Err(ExportError::Empty(file.to_owned()));
     }
-    let written = replace_file(file, |out| format.write(&entries, out));
+    let written = replace_file(file, |out| format.write(Layout::Full, &entries, out));
     written.map_err(|source| ExportError::Write {
         file: file.to_owned(),
         source,

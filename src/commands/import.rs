@@ -317,7 +317,7 @@ async fn import(
         bar.reset();
         bar.set_message("comparing");
         let rows: Box<dyn Iterator<Item = _>> = match format::decode(file) {
-            Ok(text) => format.read(text),
+            Ok(text) => Box::new(format.read(text)),
             Err(error) => Box::new(iter::once(Err(error))),
         };
         let conventions = Conventions {

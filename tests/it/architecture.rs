@@ -93,7 +93,8 @@ const CRATES: &[(&str, Home)] = &[
     ("quick_xml aes cbc sha1", Home::Under("src/wechat/")),
     ("jieba_rs pinyin fast2s", Home::Under("src/matching/")),
     ("minijinja", Home::Under("src/dialog src/web/admin src/web/description")),
-    ("csv", Home::Under("src/bank/format")),
+    ("csv encoding_rs", Home::Under("src/bank/format")),
+    ("calamine rust_xlsxwriter zip", Home::Under("src/bank/format/xlsx")),
     (
         "regex",
         Home::Under("src/bank/rule src/dialog/rules src/commands/script"),

@@ -6,119 +6,69 @@
 //!
 //! Written for Excel: a byte order mark, CRLF, and a `'` before cells that it would run as formulas.
 
-use super::row::{COLUMNS, Cell, Cells, Column, join_list};
-use super::{Place, Row, RowError, beijing};
-use crate::bank::{Channel, Entry};
+use super::header::Header;
+use super::{Item, Place, RowError};
 use std::borrow::Cow;
 use std::{io, iter};
 
 /// Longest cell. The longest that can be valid, 200 similar questions of 300 characters, has about 240 KB.
-const MAX_CELL_BYTES: usize = 1 << 20;
+pub const MAX_CELL_BYTES: usize = 1 << 20;
 
 /// The rows of `text`, which has no byte order mark.
-pub fn read(text: &str) -> Box<dyn Iterator<Item = Result<Row, RowError>> + '_> {
+pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
     let mut records = Records::new(text);
-    let header = records
-        .next()
-        .unwrap_or_else(|| Err(RowError::new(Place::line(1), None, "the file is empty")));
-    match header.and_then(|(place, cells)| columns(place, &cells)) {
-        Err(error) => Box::new(iter::once(Err(error))),
-        Ok(columns) => Box::new(records.filter_map(move |record| {
-            record
-                .and_then(|(place, cells)| row(place, &cells, &columns))
-                .transpose()
-        })),
-    }
+    let first = records.find(|record| match record {
+        Ok((_, cells)) => cells.iter().any(|cell| !cell.trim().is_empty()),
+        Err(_) => true,
+    });
+    let first = first.unwrap_or_else(|| Err(RowError::new(Place::line(1), None, "the file is empty")));
+    let (place, cells) = match first {
+        Ok(first) => first,
+        Err(error) => return Box::new(iter::once(Item::Error(error))),
+    };
+    let header = match separated_by_commas(place, &cells).and_then(|()| Header::of(place, &cells)) {
+        Ok(header) => header,
+        Err(error) => return Box::new(iter::once(Item::Error(error))),
+    };
+    let notices: Vec<_> = header.notices.iter().cloned().map(Item::Notice).collect();
+    let first = header.is_missing.then_some(Ok((place, cells)));
+    let items = first.into_iter().chain(records).filter_map(move |record| {
+        let record = record.and_then(|(place, cells)| {
+            let texts: Vec<Cow<'_, str>> = cells.iter().map(|cell| unguarded(cell).into()).collect();
+            header.record(place, &texts)
+        });
+        record.transpose().map(Item::from)
+    });
+    Box::new(notices.into_iter().chain(items))
 }
 
-/// Writes the header and one row an entry.
-pub fn write<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut dyn io::Write) -> io::Result<()> {
+/// Writes a header and rows of as many cells.
+pub fn write<'a, const N: usize>(
+    headings: [&str; N],
+    rows: impl Iterator<Item = [Cow<'a, str>; N]>,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     out.write_all("\u{feff}".as_bytes())?;
-    let mut rows = csv::WriterBuilder::new()
+    let mut sheet = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(out);
-    rows.write_record(COLUMNS.map(|(_, name, _)| name))?;
-    for entry in entries {
-        let cells = COLUMNS.map(|(column, ..)| guarded(cell_of(entry, column)).into_owned());
-        rows.write_record(cells)?;
+    sheet.write_record(headings)?;
+    for cells in rows {
+        sheet.write_record(cells.map(|cell| guarded(cell).into_owned()))?;
     }
-    rows.flush()
+    sheet.flush()
 }
 
-/// The columns of a header; `None` for one without a heading, which must stay empty below too.
-fn columns(place: Place, headings: &[Cow<'_, str>]) -> Result<Vec<Option<Column>>, RowError> {
-    let error = |column: Option<Column>, reason: &str| RowError::new(place, column.map(Column::name), reason);
+/// # Errors
+/// The header is one cell with what others separate cells by.
+fn separated_by_commas(place: Place, headings: &[Cow<'_, str>]) -> Result<(), RowError> {
     if let [only] = headings
         && let Some(separator) = only.chars().find(|c| matches!(c, ';' | '；' | '\t' | '，'))
     {
         let reason = format!("the cells are separated by {separator:?}: save the file with commas, as “CSV UTF-8”");
-        return Err(error(None, &reason));
+        return Err(RowError::new(place, None, reason));
     }
-    let mut columns = Vec::with_capacity(headings.len());
-    for heading in headings {
-        if heading.trim().is_empty() {
-            columns.push(None);
-            continue;
-        }
-        let column = Column::parse(heading).map_err(|reason| error(None, &reason))?;
-        if columns.contains(&Some(column)) {
-            return Err(error(Some(column), "stands there twice"));
-        }
-        columns.push(Some(column));
-    }
-    for required in [Column::Question, Column::Answer] {
-        if !columns.contains(&Some(required)) {
-            return Err(error(Some(required), "is missing in the header"));
-        }
-    }
-    Ok(columns)
-}
-
-/// `None` for a row without anything in it.
-fn row(place: Place, cells: &[Cow<'_, str>], columns: &[Option<Column>]) -> Result<Option<Row>, RowError> {
-    let mut found = Cells::new(place);
-    let headings = columns.iter().copied().chain(iter::repeat(None));
-    let rest = iter::repeat_n(&Cow::Borrowed(""), columns.len().saturating_sub(cells.len()));
-    for ((number, cell), column) in (1..).zip(cells.iter().chain(rest)).zip(headings) {
-        let text = unguarded(cell);
-        match column {
-            None if text.trim().is_empty() => {}
-            None => {
-                let reason =
-                    format!("cell {number} has no heading: is there a comma too many, or a quotation mark missing?");
-                return Err(RowError::new(place, None, reason));
-            }
-            Some(column) if text.trim().is_empty() => found.set(column, Cell::Blank)?,
-            Some(column) => found.set(column, Cell::Text(text.to_owned()))?,
-        }
-    }
-    if found.are_blank() {
-        Ok(None)
-    } else {
-        found.into_row().map(Some)
-    }
-}
-
-fn cell_of(entry: &Entry, column: Column) -> Cow<'_, str> {
-    let list = |items: &[String]| Cow::Owned(join_list(items.iter().map(String::as_str)));
-    let time = |time: Option<i64>| Cow::Owned(time.map(beijing::format).unwrap_or_default());
-    match column {
-        Column::Id => entry.id.as_str().into(),
-        Column::Question => entry.question.as_str().into(),
-        Column::Similar => list(&entry.similar),
-        Column::Answer => entry.answer.content(),
-        Column::Category => entry.category.as_str().into(),
-        Column::Tags => list(&entry.tags),
-        Column::Kind => entry.answer.kind().into(),
-        Column::State => entry.state.as_str().into(),
-        Column::Accounts => list(&entry.accounts),
-        Column::Channels => Cow::Owned(join_list(
-            entry.channels.iter().map(|channel| Channel::as_str(*channel)),
-        )),
-        Column::ValidFrom => time(entry.valid_from),
-        Column::ValidUntil => time(entry.valid_until),
-        Column::Priority => entry.priority.to_string().into(),
-    }
+    Ok(())
 }
 
 /// Whether a spreadsheet would run the cell as a formula once the apostrophes before it are gone.
@@ -235,17 +185,23 @@ impl<'a> Iterator for Records<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bank::{Answer, EntryId, State};
+    use crate::bank::format::Format;
+    use crate::bank::{Answer, Entry, EntryId, State};
 
     fn entries(text: &str) -> Vec<Entry> {
         let new_id = || EntryId::parse("new").unwrap();
-        read(text)
+        Format::Csv
+            .read(text)
             .map(|row| row.unwrap().into_entry_or(None, new_id).unwrap())
             .collect()
     }
 
     fn error_of(text: &str) -> String {
-        read(text).find_map(Result::err).expect("an error").to_string()
+        Format::Csv
+            .read(text)
+            .find_map(Result::err)
+            .expect("an error")
+            .to_string()
     }
 
     #[test]
@@ -289,7 +245,7 @@ mod tests {
             ("", "row 1: the file is empty"),
             (
                 "question,anwser\n",
-                "row 1: unknown column \"anwser\"; did you mean \"answer\"?",
+                "row 1, column answer: is missing in the header; unknown column \"anwser\"; did you mean \"answer\"?",
             ),
             ("问题,标准问,答案\n", "row 1, column question: stands there twice"),
             (

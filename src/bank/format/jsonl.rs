@@ -1,7 +1,8 @@
 //! JSONL: one entry a line, a JSON object with the columns' names.
 
-use super::row::{Cell, Cells, Column, not_json};
-use super::{Place, Row, RowError};
+use super::header::is_outcome;
+use super::row::{Cell, Column, Record, not_json};
+use super::{Item, Place, RowError};
 use crate::bank::{Answer, Channel, Entry, EntryId, State};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -9,24 +10,27 @@ use serde_json::Value;
 use std::{fmt, io};
 
 /// The rows of `text`, which has no byte order mark.
-pub fn read(text: &str) -> impl Iterator<Item = Result<Row, RowError>> + '_ {
+pub fn read(text: &str) -> impl Iterator<Item = Item> + '_ {
     let lines = (1..).map(Place::line).zip(text.split('\n'));
-    lines.filter(|(_, line)| !line.trim().is_empty()).map(|(place, line)| {
-        let fields: Fields = serde_json::from_str(line).map_err(|error| not_json(place, &error))?;
-        let mut cells = Cells::new(place);
-        for (name, value) in fields.0 {
-            let column = Column::parse(&name).map_err(|reason| RowError::new(place, None, reason))?;
-            cells.set(
-                column,
-                if value.is_null() {
-                    Cell::Blank
-                } else {
-                    Cell::Json(value)
-                },
-            )?;
-        }
-        cells.into_row()
+    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(place, line)| match record(place, line) {
+        Ok(record) => Item::Record(record),
+        Err(error) => Item::Error(error),
     })
+}
+
+fn record(place: Place, line: &str) -> Result<Record, RowError> {
+    let fields: Fields = serde_json::from_str(line).map_err(|error| not_json(place, &error))?;
+    let mut cells = Vec::with_capacity(fields.0.len());
+    for (name, value) in fields.0.into_iter().filter(|(name, _)| !is_outcome(name)) {
+        let column = Column::parse(&name).map_err(|reason| RowError::new(place, None, reason))?;
+        let cell = match value.is_null() {
+            true => Cell::Blank,
+            false => Cell::Json(value),
+        };
+        cells.push((column, cell));
+    }
+    Ok(Record { place, cells })
 }
 
 /// Writes one line an entry.
@@ -106,6 +110,11 @@ impl<'de> Deserialize<'de> for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bank::format::{Format, Row};
+
+    fn read(text: &str) -> impl Iterator<Item = Result<Row, RowError>> + '_ {
+        Format::Jsonl.read(text)
+    }
 
     fn error_of(text: &str) -> String {
         let new_id = || EntryId::parse("new").unwrap();

@@ -1,17 +1,20 @@
 //! One row of a file, whatever the format: the table of columns, and what may stand under each.
 //!
-//! A format collects the cells it finds into [`Cells`]; [`Cells::into_row`] understands them. A [`Row`] says only what
+//! A format collects the cells it finds into a [`Record`]; [`Record::row`] understands them. A [`Row`] says only what
 //! the file says: columns the file does not have keep their value in an entry that is known already.
 
 use super::beijing;
 use crate::bank::entry::{did_you_mean, without_line};
 use crate::bank::{Answer, Channel, Entry, EntryError, EntryId, State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use unicode_normalization::UnicodeNormalization;
 
 /// A column of the bank's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields of an entry, as they are named there")]
 pub enum Column {
     Id,
     Question,
@@ -30,11 +33,11 @@ pub enum Column {
 
 /// Every column with its name in both formats and the Chinese headings understood instead, in the order of writing.
 pub const COLUMNS: [(Column, &str, &[&str]); 13] = [
-    (Column::Id, "id", &["编号"]),
-    (Column::Question, "question", &["问题", "标准问"]),
-    (Column::Similar, "similar", &["相似问"]),
-    (Column::Answer, "answer", &["答案", "回答"]),
-    (Column::Category, "category", &["分类"]),
+    (Column::Id, "id", &["编号", "序号"]),
+    (Column::Question, "question", &["问题", "标准问", "标准问题", "问"]),
+    (Column::Similar, "similar", &["相似问", "相似问题", "相似问法"]),
+    (Column::Answer, "answer", &["答案", "回答", "答"]),
+    (Column::Category, "category", &["分类", "类别"]),
     (Column::Tags, "tags", &["标签"]),
     (Column::Kind, "kind", &["类型"]),
     (Column::State, "state", &["状态"]),
@@ -46,25 +49,32 @@ pub const COLUMNS: [(Column, &str, &[&str]); 13] = [
 ];
 
 impl Column {
-    /// The column under that heading; white space around it and the case of ASCII letters do not matter.
+    /// The column under that heading; white space, width and the case of letters do not matter.
     ///
     /// # Errors
     /// The complaint, with the nearest heading there is.
     pub fn parse(heading: &str) -> Result<Self, String> {
-        let wanted = heading.trim().to_ascii_lowercase();
+        let wanted = heading_key(heading);
         let found = COLUMNS
             .iter()
             .find(|(_, name, chinese)| *name == wanted || chinese.contains(&wanted.as_str()));
         found.map(|(column, ..)| *column).ok_or_else(|| {
-            let known = COLUMNS
-                .iter()
-                .flat_map(|(_, name, chinese)| std::iter::once(name).chain(*chinese));
-            format!(
-                "unknown column {:?}{}",
-                heading.trim(),
-                did_you_mean(&wanted, known.copied())
-            )
+            let hint = did_you_mean(&wanted, Self::headings());
+            format!("unknown column {:?}{hint}", heading.trim())
         })
+    }
+
+    /// Every heading that is understood.
+    pub fn headings() -> impl Iterator<Item = &'static str> {
+        let of_column = |(_, name, chinese): &(Self, &'static str, &'static [&'static str])| {
+            std::iter::once(*name).chain(chinese.iter().copied())
+        };
+        COLUMNS.iter().flat_map(of_column)
+    }
+
+    /// The heading editors read.
+    pub fn chinese(self) -> &'static str {
+        COLUMNS[self as usize].2[0]
     }
 
     /// The name used in files.
@@ -73,8 +83,16 @@ impl Column {
     }
 }
 
+/// A heading in the form in which headings are compared: `ＩＤ`, `Valid From` and `valid_from ` are known as well.
+pub fn heading_key(heading: &str) -> String {
+    let folded: String = heading.trim().nfkc().collect::<String>().to_lowercase();
+    let joined = folded.split_whitespace().collect::<Vec<_>>();
+    // Two words of English are one name, characters of Chinese need no space between them.
+    joined.join(if folded.is_ascii() { "_" } else { "" })
+}
+
 /// Where a row stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// As a spreadsheet counts: the header is row 1, a row is one whatever line breaks are in its cells.
     pub row: u64,
@@ -220,7 +238,7 @@ impl Row {
 }
 
 /// What stands in one cell.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub enum Cell {
     /// The file does not have the column.
     #[default]
@@ -233,38 +251,44 @@ pub enum Cell {
     Json(Value),
 }
 
+/// One row as the file has it: what stands under which column, not understood yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub place: Place,
+    /// In the file's order.
+    pub cells: Vec<(Column, Cell)>,
+}
+
+impl Record {
+    /// What the row says.
+    ///
+    /// # Errors
+    /// The first column that stands there twice, or the first, in the order of [`COLUMNS`] but the answer last, whose
+    /// cell does not fit it.
+    pub fn row(self) -> Result<Row, RowError> {
+        let mut cells = Cells {
+            place: self.place,
+            cells: Default::default(),
+        };
+        for (column, cell) in self.cells {
+            if cells.cells[column as usize] != Cell::Absent {
+                return Err(cells.error(column, "stands there twice".to_owned()));
+            }
+            cells.cells[column as usize] = cell;
+        }
+        cells.into_row()
+    }
+}
+
 /// The cells of one row, by column.
-pub struct Cells {
+struct Cells {
     place: Place,
     cells: [Cell; COLUMNS.len()],
 }
 
 impl Cells {
-    pub fn new(place: Place) -> Self {
-        Self {
-            place,
-            cells: Default::default(),
-        }
-    }
-
-    /// Whether no cell holds anything.
-    pub fn are_blank(&self) -> bool {
-        self.cells.iter().all(|cell| matches!(cell, Cell::Absent | Cell::Blank))
-    }
-
-    /// # Errors
-    /// [`RowError`] when the column has been set before.
-    pub fn set(&mut self, column: Column, cell: Cell) -> Result<(), RowError> {
-        if self.cells[column as usize] != Cell::Absent {
-            return Err(self.error(column, "stands there twice".to_owned()));
-        }
-        self.cells[column as usize] = cell;
-        Ok(())
-    }
-
-    /// # Errors
-    /// The first column, in the order of [`COLUMNS`] but the answer last, whose cell does not fit it.
-    pub fn into_row(mut self) -> Result<Row, RowError> {
+    fn into_row(mut self) -> Result<Row, RowError> {
         let id = self.text(Column::Id)?.map(|id| EntryId::parse(id.trim())).transpose();
         let id = id.map_err(|error| self.error(Column::Id, error.reason))?;
         let question = self.required(Column::Question)?;
@@ -468,15 +492,15 @@ mod tests {
     #[test]
     fn an_unknown_heading_gets_the_nearest_known_one() {
         assert_eq!(Column::parse(" Question "), Ok(Column::Question));
-        assert_eq!(Column::parse("标准问"), Ok(Column::Question));
+        for heading in ["标准问", "标准 问题", "ＱＵＥＳＴＩＯＮ"] {
+            assert_eq!(Column::parse(heading), Ok(Column::Question), "{heading}");
+        }
+        assert_eq!(Column::parse("Valid From"), Ok(Column::ValidFrom));
         assert_eq!(
             Column::parse("questoin").unwrap_err(),
             r#"unknown column "questoin"; did you mean "question"?"#
         );
-        assert!(
-            Column::parse("相似问题")
-                .unwrap_err()
-                .contains("did you mean \"相似问\"?")
-        );
+        let complaint = Column::parse("相似提问").unwrap_err();
+        assert!(complaint.contains("did you mean \"相似问"), "{complaint}");
     }
 }

@@ -1,0 +1,161 @@
+//! What became of a file's rows, as a file again: every row as it was, with its outcome and the reason.
+//!
+//! [`write`] is the entry point. Editors mend such a file and hand it in again: its two columns more are known to readers
+//! and left out by them. Columns of the file that we do not know are not in it.
+
+use super::header::OUTCOME;
+use super::row::{COLUMNS, Cell, Column, Record, join_list, split_list};
+use super::{Format, write_table};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::io;
+
+/// One row of the file and what became of it.
+pub struct Outcome<'a> {
+    /// `None`: not even cells could be told apart.
+    pub record: Option<&'a Record>,
+    /// New, same, error and so on.
+    pub outcome: &'static str,
+    /// Why it is not taken, with the place; may be empty.
+    pub reason: String,
+}
+
+/// The columns of ours, then [`OUTCOME`].
+const WIDTH: usize = COLUMNS.len() + OUTCOME.len();
+
+/// Writes the rows in their order.
+pub fn write<'a>(format: Format, rows: impl Iterator<Item = Outcome<'a>>, out: &mut dyn io::Write) -> io::Result<()> {
+    if format == Format::Jsonl {
+        for row in rows {
+            writeln!(out, "{}", Value::Object(object(&row)))?;
+        }
+        return Ok(());
+    }
+    let mut headings = [""; WIDTH];
+    let names = COLUMNS
+        .iter()
+        .map(|(_, name, _)| *name)
+        .chain(OUTCOME.map(|(name, _)| name));
+    headings
+        .iter_mut()
+        .zip(names)
+        .for_each(|(heading, name)| *heading = name);
+    write_table(format, headings, rows.map(|row| cells(&row)), out)
+}
+
+fn cells<'a>(row: &Outcome<'a>) -> [Cow<'a, str>; WIDTH] {
+    let mut cells = [const { Cow::Borrowed("") }; WIDTH];
+    for (column, cell) in row.record.iter().flat_map(|record| &record.cells) {
+        cells[*column as usize] = text(cell);
+    }
+    cells[WIDTH - 2] = row.outcome.into();
+    cells[WIDTH - 1] = row.reason.clone().into();
+    cells
+}
+
+fn text(cell: &Cell) -> Cow<'_, str> {
+    match cell {
+        Cell::Absent | Cell::Blank => "".into(),
+        Cell::Text(text) | Cell::Json(Value::String(text)) => text.into(),
+        Cell::Json(Value::Array(items)) if items.iter().all(Value::is_string) => {
+            join_list(items.iter().filter_map(Value::as_str)).into()
+        }
+        Cell::Json(value) => value.to_string().into(),
+    }
+}
+
+fn object(row: &Outcome<'_>) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (column, cell) in row.record.iter().flat_map(|record| &record.cells) {
+        let value = match (column, cell) {
+            (_, Cell::Absent | Cell::Blank) => continue,
+            (_, Cell::Json(value)) => value.clone(),
+            (Column::Similar | Column::Tags | Column::Accounts | Column::Channels, Cell::Text(text)) => {
+                split_list(text).into()
+            }
+            (_, Cell::Text(text)) => text.as_str().into(),
+        };
+        object.insert(column.name().to_owned(), value);
+    }
+    let [outcome, reason] = OUTCOME.map(|(name, _)| name.to_owned());
+    object.insert(outcome, row.outcome.into());
+    if !row.reason.is_empty() {
+        object.insert(reason, row.reason.as_str().into());
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::format::{Item, Limits, read_file};
+    use crate::bank::{Entry, EntryId};
+    use std::ops::ControlFlow;
+
+    const LIMITS: Limits = Limits {
+        unpacked_bytes: 1 << 20,
+        archive_entries: 20,
+        cells: 100,
+    };
+
+    fn records(file: &[u8]) -> Vec<Record> {
+        let mut records = Vec::new();
+        let read = read_file(file, &LIMITS, &mut |item| {
+            match item {
+                Item::Record(record) => records.push(record),
+                Item::Format(_) => {}
+                other => panic!("{other:?}"),
+            }
+            ControlFlow::Continue(())
+        });
+        read.unwrap();
+        records
+    }
+
+    /// The file's entries, or why a row is none.
+    fn entries(records: Vec<Record>) -> Vec<Result<Entry, String>> {
+        let id = || EntryId::parse("new").unwrap();
+        let entry = |record: Record| record.row()?.into_entry_or(None, id);
+        let entries = records.into_iter().map(entry);
+        entries.map(|entry| entry.map_err(|error| error.reason)).collect()
+    }
+
+    #[test]
+    fn a_result_is_read_like_the_file_it_tells_of() {
+        let sheet = "question,answer,similar,valid_from\n甲,=1,b|c\\|d,2026-01-31\n乙,,,\n";
+        let lines = concat!(
+            "{\"question\":\"甲\",\"answer\":\"=1\",\"similar\":[\"b\",\"c|d\"],\"valid_from\":\"2026-01-31\"}\n",
+            "{\"question\":\"乙\"}\n",
+        );
+        let expected = entries(records(sheet.as_bytes()));
+        assert_eq!(expected[1], Err("is missing".to_owned()));
+        for input in [sheet, lines] {
+            let input = records(input.as_bytes());
+            for format in [Format::Jsonl, Format::Csv, Format::Xlsx] {
+                let mut file = Vec::new();
+                let outcome = |record| Outcome {
+                    record: Some(record),
+                    outcome: "new",
+                    reason: "=why".to_owned(),
+                };
+                write(format, input.iter().map(outcome), &mut file).unwrap();
+                assert_eq!(entries(records(&file)), expected, "{format:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_never_told_apart_is_there_with_its_reason() {
+        let mut file = Vec::new();
+        let row = Outcome {
+            record: None,
+            outcome: "error",
+            reason: "row 2: torn".to_owned(),
+        };
+        write(Format::Jsonl, std::iter::once(row), &mut file).unwrap();
+        assert_eq!(
+            String::from_utf8(file).unwrap(),
+            "{\"outcome\":\"error\",\"reason\":\"row 2: torn\"}\n"
+        );
+    }
+}
