@@ -4,13 +4,15 @@
 //! status the process ends with.
 
 use crate::app::{self, Missing};
+use crate::bank::format::Layout;
 use crate::bank::import::Mode;
 use crate::commands::console_rules::{Edited, Effect};
-use crate::commands::import::{ImportOptions, ImportTerms};
+use crate::commands::import::ImportOptions;
 use crate::commands::{
-    Exit, Failure, apikey, ask, backup, check, console_rules, eval, export, fake_wechat, feedback, import, menu,
+    Exit, Failure, apikey, ask, backup, check, console_rules, eval, export, fake_wechat, feedback, import, media, menu,
     operator, privacy, queries, rule, say, serve, simulate, write_out,
 };
+use crate::intake::ImportTerms;
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -38,12 +40,21 @@ pub enum Command {
     Check(check::Args),
     /// Ask the configured bank one question.
     Ask(ask::Args),
-    /// Read a bank from a file (.jsonl, .csv) into the database, all of it or nothing.
+    /// Read a bank from a file (.xlsx, .csv, .jsonl) into the database, all of it or nothing.
     Import(ImportArgs),
-    /// Write the bank to a file (.jsonl, .csv).
+    /// Write the bank to a file (.xlsx, .csv, .jsonl).
     Export {
-        /// .jsonl or .csv
+        /// .xlsx, .csv or .jsonl
         file: PathBuf,
+        /// full has every column; simple is a sheet of questions and answers, of those answers that are texts.
+        #[arg(long, default_value = "full", value_parser = parse_layout)]
+        layout: Layout,
+    },
+    /// The process that reads a file for `import`, under limits.
+    #[command(hide = true)]
+    Intake {
+        /// As JSON.
+        limits: String,
     },
     /// Write the whole database to a file: bank, rules, keys, feedback, questions. The daemon may run meanwhile.
     Backup(backup::BackupArgs),
@@ -83,9 +94,12 @@ pub enum Command {
 /// `import`
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// .jsonl or .csv
-    #[arg(required_unless_present = "from_wechat")]
+    /// .xlsx, .csv or .jsonl
+    #[arg(required_unless_present_any = ["from_wechat", "template"])]
     pub file: Option<PathBuf>,
+    /// Instead of importing: write a workbook (.xlsx) to fill in, with notes.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "from_wechat", "result", "dry_run", "json"])]
+    pub template: Option<PathBuf>,
     /// Instead of a file: the account's rules made in WeChat's console, as rules of ours; look with --dry-run first.
     #[arg(long, value_name = "ACCOUNT", conflicts_with_all = ["file", "mode"])]
     pub from_wechat: Option<String>,
@@ -98,9 +112,20 @@ pub struct ImportArgs {
     /// Only report what would happen, row by row.
     #[arg(long)]
     pub dry_run: bool,
+    /// Write the rows again, each with its outcome and the reason (.xlsx, .csv, .jsonl).
+    #[arg(long, value_name = "FILE", conflicts_with = "from_wechat")]
+    pub result: Option<PathBuf>,
     /// For programs.
     #[arg(long)]
     pub json: bool,
+}
+
+fn parse_layout(name: &str) -> Result<Layout, String> {
+    match name {
+        "full" => Ok(Layout::Full),
+        "simple" => Ok(Layout::Simple),
+        _ => Err("full or simple".to_owned()),
+    }
 }
 
 /// Does what was asked.
@@ -113,14 +138,15 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(config, args).await,
         Command::Ask(args) => ask::run(config, args).await,
         Command::Import(args) => import(config, &args).await,
-        Command::Export { file } => {
+        Command::Export { file, layout } => {
             let config = app::configure(config, Missing::Leave)?.config;
-            let report = export::run(&file, config.database_url.expose()).await?;
+            let report = export::run(&file, layout, config.database_url.expose()).await?;
             say!("{report}");
             Ok(Exit::Ok)
         }
         Command::Backup(args) => backup::back_up(config, &args).await,
         Command::Restore(args) => backup::restore(config, &args).await,
+        Command::Intake { .. } => Err(Failure::report(Exit::Usage, "is started by `wxfaq import` alone")),
         Command::Rule(args) => rule::run(config, args).await,
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,
@@ -158,6 +184,11 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         };
         return console_rules::run(config, account, (effect, edited), args.json).await;
     }
+    if let Some(template) = &args.template {
+        import::template(template)?;
+        say!("{}: fill it in, then import it", template.display());
+        return Ok(Exit::Ok);
+    }
     let file = args.file.as_deref().unwrap_or_else(|| Path::new(""));
     let config = app::configure(config, Missing::Leave)?.config;
     let who = operator();
@@ -166,10 +197,11 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         dry_run: args.dry_run,
         who: &who,
         normalise: &normalize,
-        media: config.paths.media.as_deref(),
+        file_problem: &|answer| media::problem(config.paths.media.as_deref(), answer),
     };
     let options = ImportOptions {
         file,
+        result: args.result.as_deref(),
         database_url: config.database_url.expose(),
         terms,
     };
@@ -185,5 +217,5 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
         false => say!("{report}"),
     }
-    Ok(report.exit())
+    Ok(Exit::from(&report))
 }

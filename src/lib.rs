@@ -10,6 +10,7 @@ pub mod wechat;
 pub mod matching;
 pub mod dialog;
 pub mod store;
+pub mod intake;
 pub mod wechat_api;
 pub mod fake_wechat;
 pub mod bot;

@@ -78,7 +78,7 @@ impl From<StoreError> for ExportError {
 /// Writes the bank to `file`, replacing what is there unless the bank is empty.
 ///
 /// The database must be there: one that `export` had made would be empty.
-pub async fn run(file: &Path, database_url: &str) -> Result<ExportReport, ExportError> {
+pub async fn run(file: &Path, layout: Layout, database_url: &str) -> Result<ExportReport, ExportError> {
     let format = Format::of(file).ok_or_else(|| ExportError::UnknownFormat(file.to_owned()))?;
     let database = Database::open_existing(database_url).await?;
     let (revision, entries) = database.questions().load().await?;
@@ -86,7 +86,7 @@ pub async fn run(file: &Path, database_url: &str) -> Result<ExportReport, Export
     if entries.is_empty() && file.exists() {
         return Err(ExportError::Empty(file.to_owned()));
     }
-    let written = replace_file(file, |out| format.write(Layout::Full, &entries, out));
+    let written = replace_file(file, |out| format.write(layout, &entries, out));
     written.map_err(|source| ExportError::Write {
         file: file.to_owned(),
         source,

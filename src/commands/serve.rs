@@ -1,11 +1,11 @@
 //! `wxfaq serve`: the daemon, and on its first day the sample bank and rules.
 
-use super::import::{ImportTerms, run_embedded};
-use super::{Failure, rule};
+use super::import::run_embedded;
+use super::{Exit, Failure, media, rule};
 use crate::app::{self, AppError, Missing};
-use crate::bank::format::Format;
 use crate::bank::import::Mode;
 use crate::bank::rule::file;
+use crate::intake::ImportTerms;
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
 use crate::store::sql::{Database, Questions};
@@ -46,11 +46,11 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
             dry_run: false,
             who: "wxfaq",
             normalise: &normalize,
-            media: None,
+            file_problem: &|answer| media::problem(None, answer),
         };
-        let report = run_embedded(questions, sample.as_bytes(), Format::Jsonl, terms).await?;
+        let report = run_embedded(questions, sample.as_bytes(), terms).await?;
         if !report.applied {
-            return Err(Failure::Report(report.exit(), report.to_string()));
+            return Err(Failure::Report(Exit::from(&report), report.to_string()));
         }
     }
     Ok(())

@@ -14,8 +14,11 @@ use std::path::{Path, PathBuf};
 /// Room → the rooms it may name. A room is a folder or a file right under `src/`.
 const ARROWS: &[(&str, &str)] = &[
     ("lib", ""),
-    ("main", "cli commands app config lifecycle telemetry"),
-    ("cli", "commands app config lifecycle telemetry wechat matching bank"),
+    ("main", "cli commands intake app config lifecycle telemetry"),
+    (
+        "cli",
+        "commands intake app config lifecycle telemetry wechat matching bank",
+    ),
     (
         "commands",
         "app config lifecycle telemetry web bot dialog matching bank wechat store intake wechat_api fake_wechat",
@@ -34,7 +37,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("bank", ""),
     ("wechat", ""),
     ("store", "bank telemetry"),
-    ("intake", "bank telemetry"),
+    ("intake", "bank store telemetry"),
     ("wechat_api", "bank wechat store telemetry"),
     // WeChat's side of `wechat_api`; whatever it shared would not be tested.
     ("fake_wechat", ""),
@@ -111,7 +114,8 @@ const CRATES: &[(&str, Home)] = &[
         "tracing_subscriber tracing_appender metrics_exporter_prometheus",
         Home::Under("src/telemetry"),
     ),
-    ("sd_notify listenfd nix", Home::Under("src/lifecycle")),
+    ("sd_notify listenfd", Home::Under("src/lifecycle")),
+    ("nix", Home::Under("src/lifecycle src/intake")),
 ];
 
 const MOST_LINES: usize = 700;

@@ -1,11 +1,14 @@
 //! Import and export as commands run them, with a real database file.
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
+use crate::support::daemon::BINARY;
 use std::fs;
 use std::path::{Path, PathBuf};
+use wxfaq::bank::format::Layout;
 use wxfaq::bank::import::Mode;
-use wxfaq::commands::import::{Counts, ImportError, ImportOptions, ImportReport, ImportTerms};
-use wxfaq::commands::{Exit, export, import};
+use wxfaq::commands::import::{ImportError, ImportOptions};
+use wxfaq::commands::{Exit, export, import, media};
+use wxfaq::intake::{Counts, ImportReport, ImportTerms};
 use wxfaq::store::sql::Database;
 
 fn normalise(text: &str) -> String {
@@ -46,14 +49,15 @@ impl Bench {
             dry_run,
             who: "tester",
             normalise: &normalise,
-            media: None,
+            file_problem: &|answer| media::problem(None, answer),
         };
-        import::run(ImportOptions {
+        let options = ImportOptions {
             file,
+            result: Some(&self.path("result.jsonl")),
             database_url: &self.url(db),
             terms,
-        })
-        .await
+        };
+        import::run_by(Path::new(BINARY), options).await
     }
 
     async fn revision_and_size(&self) -> (u64, usize) {
@@ -104,7 +108,7 @@ async fn a_broken_row_17_is_named_with_its_column_and_nothing_is_imported() {
         let report = bench.import(&file, Mode::Append, false).await.unwrap();
         let (text, expected) = (report.to_string(), format!("{expected}\nnothing imported: 1 of "));
         assert!(text.starts_with(&expected), "{text}");
-        assert_eq!((report.exit(), report.applied), (Exit::BadData, false));
+        assert_eq!((Exit::from(&report), report.applied), (Exit::BadData, false));
         assert_eq!(bench.revision_and_size().await, (0, 0));
     }
     let file = bench.write("rows.csv", sheet("问题17,答案17,0"));
@@ -161,9 +165,9 @@ async fn what_was_exported_is_the_same_bank_in_another_database() {
         ),
     );
     assert!(bench.import(&file, Mode::Append, false).await.unwrap().applied);
-    for name in ["out.jsonl", "out.csv"] {
+    for name in ["out.jsonl", "out.csv", "out.xlsx"] {
         let out = bench.path(name);
-        let report = export::run(&out, &bench.url("bank.db")).await.unwrap();
+        let report = export::run(&out, Layout::Full, &bench.url("bank.db")).await.unwrap();
         assert_eq!((report.entries, report.revision), (3, 1));
         let back = bench.import_to("bank.db", &out, Mode::Replace, true).await.unwrap();
         assert_eq!(
@@ -205,17 +209,18 @@ async fn what_keeps_a_command_from_running_has_its_exit_code() {
         exit(&bench.write("empty.jsonl", "\n"), Mode::Replace).await,
         Exit::BadData
     );
-    let error = export::run(Path::new("/out.csv"), "mysql://h").await.unwrap_err();
+    let error = export::run(Path::new("/out.csv"), Layout::Full, "mysql://h")
+        .await
+        .unwrap_err();
     assert_eq!(error.exit(), Exit::Configuration);
-    let error = export::run(&bench.path("absent/out.csv"), &bench.url("bank.db"))
+    let error = export::run(&bench.path("absent/out.csv"), Layout::Full, &bench.url("bank.db"))
         .await
         .unwrap_err();
     assert_eq!(error.exit(), Exit::CannotCreate);
-    let report = bench
-        .import(&bench.write("gbk.csv", b"\xce\xca\xcc\xe2"), Mode::Append, false)
-        .await
-        .unwrap();
-    assert!(report.to_string().starts_with("row 1: is not UTF-8"), "{report}");
+    let odd = bench.write("odd.csv", b"question,answer\na,\xff\xff\n");
+    let error = bench.import(&odd, Mode::Append, false).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::BadData);
+    assert_eq!(error.to_string(), "the file is not UTF-8 from line 2 on, nor GB18030");
 }
 
 #[tokio::test]

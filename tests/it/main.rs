@@ -16,6 +16,7 @@ mod fallback;
 mod questions;
 mod databases;
 mod import;
+mod intake;
 mod matching;
 mod dialog;
 mod rules;

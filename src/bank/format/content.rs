@@ -71,7 +71,8 @@ fn text_of(bytes: &[u8]) -> Result<(Cow<'_, str>, Option<&'static str>), Refusal
         Ok(text) => Ok((text.into(), None)),
         Err(error) => {
             let text = decoded(GB18030, bytes).filter(|text| !text.chars().any(is_unlikely));
-            let text = text.ok_or_else(|| Refusal::new(format!("{error}; nor is it GB18030")))?;
+            let text = text
+                .ok_or_else(|| Refusal::new(format!("is not UTF-8 from line {} on, nor GB18030", error.place.line)))?;
             Ok((text, Some("GB18030")))
         }
     }
@@ -127,7 +128,7 @@ mod tests {
             ([compound, package].concat(), "is a workbook with a password"),
             (b"a,b\nc,\0\n".to_vec(), "has NUL bytes, the first in line 2"),
             (b"PK\x05\x06\0\0".to_vec(), "is an empty or divided zip archive"),
-            (b"question,answer\na,\xff\xff\n".to_vec(), "row 2: is not UTF-8"),
+            (b"question,answer\na,\xff\xff\n".to_vec(), "is not UTF-8 from line 2 on"),
             (b"\xff\xfe\x00\xd8\x00\x00".to_vec(), "is not the UTF-16"),
         ] {
             let refusal = content_of(&bytes).unwrap_err().to_string();

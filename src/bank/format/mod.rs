@@ -63,7 +63,7 @@ impl Refusal {
 }
 
 /// What a reader finds, in the file's order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Item {
     /// What the file is; comes first.
     Format(Format),
@@ -183,12 +183,24 @@ fn write_table<'a, const N: usize>(
     }
 }
 
-/// Writes a workbook to fill in: the headings, `example` as its only row, and notes on a second sheet.
-pub fn write_template(example: &Entry, out: &mut dyn io::Write) -> io::Result<()> {
+/// The row of the template that shows how one is filled in; a draft, so that nobody is answered with it.
+const EXAMPLE: &str = include_str!("example.jsonl");
+
+/// Writes a workbook to fill in: the headings, one row as an example, and notes on a second sheet.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "the example is part of the program and held by a test"
+)]
+pub fn write_template(out: &mut dyn io::Write) -> io::Result<()> {
+    let id = || EntryId::parse("example").expect("letters only");
+    let row = Format::Jsonl.read(EXAMPLE).next().expect("it has a line");
+    let example = row
+        .and_then(|row| row.into_entry_or(None, id))
+        .expect("it is a valid one");
     let cells = COLUMNS.map(|(column, ..)| match column {
         // Whoever keeps the row adds an entry of his own.
         Column::Id => Cow::Borrowed(""),
-        column => cell_of(example, column),
+        column => cell_of(&example, column),
     });
     xlsx::write_template(cells, out)
 }
@@ -454,11 +466,12 @@ mod tests {
     }
 
     #[test]
-    fn the_template_reads_as_its_example_and_names_the_sheet_that_is_not_read() {
-        let example = text_entry("new-1", "怎么开户");
+    fn the_template_reads_as_a_draft_and_names_the_sheet_that_is_not_read() {
         let mut file = Vec::new();
-        write_template(&example, &mut file).unwrap();
-        assert_eq!(read_back(&file), [example]);
+        write_template(&mut file).unwrap();
+        let entries = read_back(&file);
+        assert_eq!((entries.len(), entries[0].state), (1, State::Draft));
+        assert!(entries[0].validate().is_ok() && !entries[0].similar.is_empty());
         let notice = Item::Notice("sheet \"题库\" is read, \"说明\" not".to_owned());
         assert!(items(&file, &LIMITS).0.contains(&notice));
     }

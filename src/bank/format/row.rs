@@ -6,7 +6,7 @@
 use super::beijing;
 use crate::bank::entry::{did_you_mean, without_line};
 use crate::bank::{Answer, Channel, Entry, EntryError, EntryId, State};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
@@ -118,7 +118,7 @@ impl fmt::Display for Place {
 }
 
 /// What is wrong with a file, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 pub struct RowError {
     #[expect(missing_docs, reason = "the type says it")]
     pub place: Place,
@@ -126,6 +126,26 @@ pub struct RowError {
     pub column: Option<&'static str>,
     /// What is wrong and what is allowed.
     pub reason: String,
+}
+
+/// A [`RowError`] from another process.
+#[derive(Deserialize)]
+struct WrittenError {
+    place: Place,
+    column: Option<Column>,
+    reason: String,
+}
+
+// By hand: derived, a name that lives for ever would ask for a text that does.
+impl<'de> Deserialize<'de> for RowError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = WrittenError::deserialize(deserializer)?;
+        Ok(Self::new(
+            written.place,
+            written.column.map(Column::name),
+            written.reason,
+        ))
+    }
 }
 
 impl RowError {
