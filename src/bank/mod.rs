@@ -2,7 +2,7 @@
 //!
 //! [`Entry`] is the type everything else speaks of; [`Dictionaries`] are the words the operator teaches the matcher.
 //! [`mod@format`] reads and writes banks as JSONL and CSV, [`import`] compares a file with the bank that is there; a
-//! [`Rule`] answers beside the bank, by key words and events.
+//! [`Rule`] answers beside the bank, by key words and events; [`history`] is what changes leave behind.
 //! Nothing here knows how a bank is searched or stored.
 
 mod calendar;
@@ -10,6 +10,7 @@ pub mod dictionary;
 mod entry;
 pub mod media;
 mod review;
+pub mod history;
 pub mod format;
 pub mod import;
 pub mod limits;

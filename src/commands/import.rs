@@ -97,7 +97,7 @@ impl From<&intake::ImportError> for Exit {
         match error {
             intake::ImportError::Empty | intake::ImportError::Apply(ApplyError::Repeated(_)) => Self::BadData,
             intake::ImportError::Apply(ApplyError::Store(error)) => error.into(),
-            intake::ImportError::Apply(ApplyError::Conflict { .. }) => Self::Unavailable,
+            intake::ImportError::Apply(ApplyError::Conflict { .. } | ApplyError::Overtaken(_)) => Self::Unavailable,
         }
     }
 }

@@ -15,6 +15,7 @@ mod wechat_commands;
 mod fallback;
 mod questions;
 mod databases;
+mod history;
 mod import;
 mod intake;
 mod matching;

@@ -391,7 +391,7 @@ async fn rules_contract(bank: &Questions, rules: &Rules, other: &Rules) {
         "a rule's change counts for the bank: {stale:?}"
     );
     let twice = apply_rules(rules, std::slice::from_ref(&a), &[rule_id("a")], 3).await;
-    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == "a"));
+    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == "rule/a"));
     assert_eq!(rules.load().await.unwrap(), (3, vec![changed]));
 
     let many: Vec<Rule> = (0..1_203).map(|n| rule(&format!("n{n:04}"), "词", "答")).collect();

@@ -64,6 +64,17 @@ pub fn to_line(entry: &Entry) -> String {
     serde_json::to_string(&line).expect("an entry holds texts, numbers and lists only")
 }
 
+/// The inverse of [`to_line`]; a line from a store, which was valid when it was written.
+///
+/// # Errors
+/// What does not fit, in one line.
+pub fn from_line(line: &str) -> Result<Entry, String> {
+    let row = record(Place::line(1), line).and_then(Record::row);
+    let row = row.map_err(|error| error.to_string())?;
+    let id = row.id.clone().ok_or("id is missing")?;
+    row.into_entry_or(None, || id).map_err(|error| error.to_string())
+}
+
 /// An entry with the field names of files; `answer` also writes `kind`.
 #[derive(Serialize)]
 struct Line<'a> {

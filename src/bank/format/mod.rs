@@ -15,7 +15,7 @@ mod row;
 mod xlsx;
 
 pub use header::OUTCOME;
-pub use jsonl::to_line;
+pub use jsonl::{from_line, to_line};
 pub use row::{Cell, Column, Place, Record, Row, RowError};
 
 use super::{Channel, Entry, EntryId};

@@ -1,12 +1,17 @@
-//! What every change of the bank, its entries and its rules, shares: the revision and the history.
+//! The one way to change the bank, its entries and its rules: [`Database::change`].
 //!
 //! A change takes the revision one further first, which makes changes follow one another, and writes its rows and their
 //! history in the same transaction.
 
 use super::{Database, StoreError};
+use crate::bank::history::{Overtaken, Recorded, Subject, Thing};
+use crate::bank::{Entry, EntryId, Rule, RuleId};
 use sqlx::any::AnyArguments;
+use sqlx::any::AnyRow;
 use sqlx::query::Query;
 use sqlx::{Any, Row, Transaction};
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::iter;
 use std::ops::Range;
 
@@ -33,9 +38,40 @@ pub enum ApplyError {
     /// The change speaks of one entry, or one rule, twice.
     #[error("{0} is changed twice")]
     Repeated(String),
+    /// Somebody else changed the very thing since it was shown.
+    #[error(transparent)]
+    Overtaken(#[from] Box<Overtaken>),
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
     Store(#[from] StoreError),
+}
+
+/// What becomes of entries and rules in one revision.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BankChange<'a> {
+    /// Entries that are added, or replace the one with their id.
+    pub put: &'a [Entry],
+    /// Entries that go; absent ones are no error.
+    pub remove: &'a [EntryId],
+    /// Rules that are added, or replace the one with their id.
+    pub put_rules: &'a [Rule],
+    /// Rules that go; absent ones are no error.
+    pub remove_rules: &'a [RuleId],
+    /// The revision at which all this was shown to who changes it. Whatever of it changed since is not overwritten.
+    /// `None`: whoever changes it has looked at the whole bank.
+    pub made_from: Option<u64>,
+}
+
+impl BankChange<'_> {
+    /// Everything it speaks of.
+    fn things(&self) -> Vec<Thing> {
+        fn of<'t, T: Display + 't>(subject: Subject, ids: impl Iterator<Item = &'t T>) -> Vec<Thing> {
+            ids.map(|id| Thing::new(subject, id.to_string())).collect()
+        }
+        let entries = self.put.iter().map(|entry| &entry.id).chain(self.remove);
+        let rules = self.put_rules.iter().map(|rule| &rule.id).chain(self.remove_rules);
+        [of(Subject::Entry, entries), of(Subject::Rule, rules)].concat()
+    }
 }
 
 /// Rows one statement writes or asks for. With 18 columns 9,000 parameters, of at most 32,766 in SQLite and 65,535 in
@@ -43,6 +79,9 @@ pub enum ApplyError {
 pub(super) const BATCH: usize = 500;
 /// Bytes of values in one statement, unless a single row has more: MySQL 5.7 takes no more than 4 MiB by default.
 const BATCH_BYTES: usize = 1 << 20;
+
+pub(super) const SELECT_HISTORY: &str = "SELECT revision, subject, subject_id, value_before, value_after, changed_at, changed_by, \
+                              source FROM history";
 
 const INSERT_HISTORY: &str = "INSERT INTO history (revision, subject, subject_id, operation, value_before, \
                               value_after, changed_at, changed_by, source) VALUES ";
@@ -58,7 +97,7 @@ pub(super) struct Edit<'a> {
     pub revision: u64,
 }
 
-/// One changed thing, for the history. Values are JSON as in files.
+/// One changed thing, for the history. Values are as in files.
 pub(super) struct Record {
     pub id: String,
     /// `None`: it was not there.
@@ -79,6 +118,111 @@ impl Record {
 }
 
 impl Database {
+    /// Makes one change of the bank, whole and durably, and returns the revision after it.
+    ///
+    /// What is the same already is left alone, and if all of it is, the revision stays. `now` is in Unix seconds.
+    ///
+    /// # Errors
+    /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
+    /// process this very moment. [`ApplyError::Overtaken`] as [`BankChange::made_from`] says. [`StoreError::Unavailable`]
+    /// when another writer holds the lock for longer than 200 ms in SQLite, 5 seconds on a server.
+    pub async fn change(
+        &self,
+        change: BankChange<'_>,
+        by: &Author,
+        now: i64,
+        expected_revision: u64,
+    ) -> Result<u64, ApplyError> {
+        let things = change.things();
+        let mut seen = HashSet::with_capacity(things.len());
+        if let Some(repeated) = things.iter().find(|thing| !seen.insert(*thing)) {
+            return Err(ApplyError::Repeated(repeated.to_string()));
+        }
+        let mut transaction = self.begin_write().await?;
+        self.advance(&mut transaction, expected_revision).await?;
+        if let Some(made_from) = change.made_from {
+            self.refuse_overtaken(&mut transaction, &things, made_from, expected_revision)
+                .await?;
+        }
+        let revision = expected_revision + 1;
+        let edit = Edit { by, now, revision };
+        let questions = self.questions();
+        let mut changed = questions
+            .write(&mut transaction, change.put, change.remove, edit)
+            .await?;
+        let rules = self.rules();
+        changed |= rules
+            .write(&mut transaction, change.put_rules, change.remove_rules, edit)
+            .await?;
+        if !changed {
+            return Ok(expected_revision);
+        }
+        self.commit(transaction).await?;
+        Ok(revision)
+    }
+
+    async fn refuse_overtaken(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        things: &[Thing],
+        made_from: u64,
+        found: u64,
+    ) -> Result<(), ApplyError> {
+        if made_from > found {
+            let expected = made_from;
+            return Err(ApplyError::Conflict { expected, found });
+        }
+        let mut changes = Vec::new();
+        for thing in things {
+            let select =
+                format!("{SELECT_HISTORY} WHERE subject = ? AND subject_id = ? AND revision > ? ORDER BY revision");
+            let query = sqlx::query(self.dialect.sql(&select))
+                .bind(thing.subject.as_str())
+                .bind(thing.id.clone())
+                .bind(signed(made_from));
+            changes.extend(self.recorded(transaction, query).await?);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Err(Box::new(Overtaken { made_from, changes }).into())
+    }
+
+    /// Runs a [`SELECT_HISTORY`].
+    pub(super) async fn recorded(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        query: AnyQuery<'_>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows = self.answer(query.fetch_all(&mut **transaction)).await?;
+        rows.iter().map(|row| self.recorded_row(row)).collect()
+    }
+
+    fn recorded_row(&self, row: &AnyRow) -> Result<Recorded, StoreError> {
+        let corrupt = |reason: &dyn Display| StoreError::Corrupt {
+            backend: self.dialect.name(),
+            reason: format!("history: {reason}"),
+        };
+        let cells = || {
+            let revision: i64 = row.try_get("revision")?;
+            let (subject, id): (String, String) = (row.try_get("subject")?, row.try_get("subject_id")?);
+            let recorded = Recorded {
+                revision: u64::try_from(revision).unwrap_or(0),
+                thing: Thing::new(Subject::Entry, id),
+                before: row.try_get("value_before")?,
+                after: row.try_get("value_after")?,
+                changed_at: row.try_get("changed_at")?,
+                changed_by: row.try_get("changed_by")?,
+                source: row.try_get("source")?,
+            };
+            Ok((recorded, subject))
+        };
+        let (mut recorded, subject) = cells().map_err(|error: sqlx::Error| corrupt(&error))?;
+        recorded.thing.subject =
+            Subject::parse(&subject).ok_or_else(|| corrupt(&format_args!("{subject:?} is not known")))?;
+        Ok(recorded)
+    }
+
     /// The bank's revision.
     pub(super) async fn bank_revision(&self, transaction: &mut Transaction<'static, Any>) -> Result<u64, StoreError> {
         let dialect = self.dialect;
@@ -114,7 +258,7 @@ impl Database {
     pub(super) async fn record(
         &self,
         transaction: &mut Transaction<'static, Any>,
-        subject: &'static str,
+        subject: Subject,
         records: &[Record],
         edit: Edit<'_>,
     ) -> Result<(), StoreError> {
@@ -125,7 +269,7 @@ impl Database {
             let query = batch.iter().fold(sqlx::query(insert), |query, record| {
                 query
                     .bind(signed(edit.revision))
-                    .bind(subject)
+                    .bind(subject.as_str())
                     .bind(record.id.clone())
                     .bind(if record.after.is_some() { "put" } else { "remove" })
                     .bind(record.before.clone())

@@ -1,6 +1,6 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`ApiKeys`],
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`Revisions`], [`ApiKeys`],
 //! [`Feedback`] and [`ErasureQueue`]. They hold one set of statements in plain SQL with `?` for parameters; everything
 //! that must differ by database is in `dialect`, `schema`, and where it is opened, `sqlite` and `server`. Nothing on the
 //! reply path calls into this module.
@@ -13,6 +13,7 @@ mod api_keys;
 mod backup;
 mod history;
 mod query_log;
+mod revisions;
 mod questions;
 mod rules;
 mod erasures;
@@ -22,9 +23,10 @@ pub use api_keys::{ApiKeys, Revocation};
 pub use backup::{BackupError, Contents, Target};
 pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
 pub use feedback::{EntryFeedback, Feedback, Given};
-pub use history::{ApplyError, Author};
+pub use history::{ApplyError, Author, BankChange};
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
-pub use questions::{Changes, Questions};
+pub use questions::{Changes, Questions, StoredEntry};
+pub use revisions::Revisions;
 pub use rules::Rules;
 pub use sqlite::sqlite_url;
 
@@ -119,6 +121,11 @@ impl Database {
     /// The rules beside it.
     pub fn rules(&self) -> Rules {
         Rules::new(self.clone())
+    }
+
+    /// The history of both.
+    pub fn revisions(&self) -> Revisions {
+        Revisions::new(self.clone())
     }
 
     /// The keys of the JSON API.

@@ -1,17 +1,19 @@
 //! The question bank in the database: whole, as changes since a revision, and the one way to change it.
 //!
-//! The bank's revision rises by one with every change; [`Questions::apply`] writes rows, history and revision in one
+//! The bank's revision rises by one with every change; [`Database::change`] writes rows, history and revision in one
 //! transaction, so a reader sees a change whole or not at all, and one that was acknowledged outlives a crash. Entries
 //! come in valid ([`Entry::validate`]) and are not checked against the limits again when read.
 
-use super::history::{AnyQuery, ApplyError, Author, BATCH, Edit, Record, batches, signed, tuple, tuples};
+use super::history::{AnyQuery, ApplyError, Author, BATCH, BankChange, Edit, Record, batches, signed, tuple, tuples};
 use super::{Database, StoreError};
+use crate::bank::history::Subject;
 use crate::bank::{Answer, Channel, Entry, EntryId, State, format};
 use futures_util::TryStreamExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Decode, Row, Transaction, Type};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// The bank on one database; every instance and every process on it sees the same one. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,15 +32,31 @@ pub struct Changes {
     pub removed: Vec<EntryId>,
 }
 
+/// An entry with what the database knows of its making.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StoredEntry {
+    #[expect(missing_docs, reason = "the type says it")]
+    #[serde(skip)]
+    pub entry: Entry,
+    /// The bank's revision that brought it to what it is.
+    pub revision: u64,
+    /// Unix seconds.
+    pub created_at: i64,
+    #[expect(missing_docs, reason = "the name says it")]
+    pub created_by: String,
+    /// Unix seconds.
+    pub updated_at: i64,
+    #[expect(missing_docs, reason = "the name says it")]
+    pub updated_by: String,
+}
+
 const SELECT: &str = "SELECT id, question, similar_questions, kind, answer, category, tags, state, accounts, channels, \
-                      valid_from, valid_until, priority, created_at, created_by FROM entry";
+                      valid_from, valid_until, priority, created_at, created_by, \
+                      updated_at, updated_by, revision FROM entry";
 
 const INSERT: &str = "INSERT INTO entry (id, question, similar_questions, kind, answer, category, tags, state, \
                       accounts, channels, valid_from, valid_until, priority, created_at, created_by, updated_at, \
                       updated_by, revision) VALUES ";
-
-/// What the history calls a question.
-const SUBJECT: &str = "entry";
 
 impl Questions {
     pub(super) fn new(database: Database) -> Self {
@@ -77,7 +95,7 @@ impl Questions {
         let put = self.fetch(&mut transaction, query).await?;
         let gone = "SELECT DISTINCT subject_id FROM history WHERE subject = ? AND revision > ? \
                     AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = history.subject_id)";
-        let query = sqlx::query(dialect.sql(gone)).bind(SUBJECT).bind(since);
+        let query = sqlx::query(dialect.sql(gone)).bind(Subject::Entry.as_str()).bind(since);
         let rows = self.database.answer(query.fetch_all(&mut *transaction)).await?;
         let id = |row: &AnyRow| self.cells(row, "subject_id")?.id();
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
@@ -89,15 +107,7 @@ impl Questions {
         }))
     }
 
-    /// Makes one change of the bank, whole and durably, and returns the revision after it.
-    ///
-    /// Entries in `put` are added or replace the one with their id; absent ids in `remove` are no error. What is the
-    /// same already is left alone, and if all of it is, the revision stays. `now` is in Unix seconds.
-    ///
-    /// # Errors
-    /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
-    /// process this very moment. [`StoreError::Unavailable`] when another writer holds the lock for longer than 200 ms
-    /// in SQLite, 5 seconds on a server.
+    /// Makes one change of entries that follows from the whole bank; terms and errors as of [`Database::change`].
     pub async fn apply(
         &self,
         put: &[Entry],
@@ -106,36 +116,49 @@ impl Questions {
         now: i64,
         expected_revision: u64,
     ) -> Result<u64, ApplyError> {
+        let change = BankChange {
+            put,
+            remove,
+            ..BankChange::default()
+        };
+        self.database.change(change, by, now, expected_revision).await
+    }
+
+    /// The entry as it is stored, whatever its state; `None`: there is none.
+    pub async fn find(&self, id: &EntryId) -> Result<Option<StoredEntry>, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        Ok(self.stored(&mut transaction, &[id]).await?.remove(id))
+    }
+
+    /// Writes what differs, with its history; returns whether anything did.
+    pub(super) async fn write(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        put: &[Entry],
+        remove: &[EntryId],
+        edit: Edit<'_>,
+    ) -> Result<bool, StoreError> {
         let ids: Vec<&EntryId> = put.iter().map(|entry| &entry.id).chain(remove).collect();
-        let mut seen = HashSet::with_capacity(ids.len());
-        if let Some(repeated) = ids.iter().find(|id| !seen.insert(**id)) {
-            return Err(ApplyError::Repeated(repeated.to_string()));
-        }
-        let mut transaction = self.database.begin_write().await?;
-        self.database.advance(&mut transaction, expected_revision).await?;
-        let before = self.stored(&mut transaction, &ids).await?;
+        let before = self.stored(transaction, &ids).await?;
         let differs = |entry: &&Entry| before.get(&entry.id).is_none_or(|stored| stored.entry != **entry);
         let change = Change {
             put: put.iter().filter(differs).collect(),
             remove: remove.iter().filter(|id| before.contains_key(*id)).collect(),
             before: &before,
-            by,
-            now,
-            revision: expected_revision + 1,
+            edit,
         };
         if change.put.is_empty() && change.remove.is_empty() {
-            return Ok(expected_revision);
+            return Ok(false);
         }
-        self.write(&mut transaction, &change).await?;
-        self.database.commit(transaction).await?;
-        Ok(change.revision)
+        self.write_change(transaction, &change).await?;
+        Ok(true)
     }
 
     async fn stored(
         &self,
         transaction: &mut Transaction<'static, Any>,
         ids: &[&EntryId],
-    ) -> Result<HashMap<EntryId, Stored>, StoreError> {
+    ) -> Result<HashMap<EntryId, StoredEntry>, StoreError> {
         let mut found = HashMap::new();
         for batch in ids.chunks(BATCH) {
             let select = format!("{SELECT} WHERE id IN {}", tuple(batch.len()));
@@ -150,7 +173,11 @@ impl Questions {
         Ok(found)
     }
 
-    async fn write(&self, transaction: &mut Transaction<'static, Any>, change: &Change<'_>) -> Result<(), StoreError> {
+    async fn write_change(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        change: &Change<'_>,
+    ) -> Result<(), StoreError> {
         let dialect = self.database.dialect;
         let put = change.put.iter().map(|entry| (&entry.id, Some(*entry)));
         let all: Vec<_> = put.chain(change.remove.iter().map(|id| (*id, None))).collect();
@@ -182,9 +209,9 @@ impl Questions {
                 .fold(sqlx::query(insert), |query, entry| change.bind_entry(query, entry));
             self.database.answer(query.execute(&mut **transaction)).await?;
         }
-        let Change { by, now, revision, .. } = *change;
-        let edit = Edit { by, now, revision };
-        self.database.record(transaction, SUBJECT, &records, edit).await
+        self.database
+            .record(transaction, Subject::Entry, &records, change.edit)
+            .await
     }
 
     /// Runs a [`SELECT`].
@@ -192,7 +219,7 @@ impl Questions {
         &self,
         transaction: &mut Transaction<'static, Any>,
         query: AnyQuery<'_>,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<StoredEntry>, StoreError> {
         let mut rows = query.fetch(&mut **transaction);
         let mut entries = Vec::new();
         while let Some(row) = self.database.answer(rows.try_next()).await? {
@@ -216,18 +243,17 @@ impl Questions {
 struct Change<'a> {
     put: Vec<&'a Entry>,
     remove: Vec<&'a EntryId>,
-    before: &'a HashMap<EntryId, Stored>,
-    by: &'a Author,
-    now: i64,
-    revision: u64,
+    before: &'a HashMap<EntryId, StoredEntry>,
+    edit: Edit<'a>,
 }
 
 impl Change<'_> {
     /// The parameters of one row of [`INSERT`].
     fn bind_entry<'q>(&self, query: AnyQuery<'q>, entry: &Entry) -> AnyQuery<'q> {
+        let edit = self.edit;
         let (created_at, created_by) = match self.before.get(&entry.id) {
             Some(stored) => (stored.created_at, stored.created_by.clone()),
-            None => (self.now, self.by.who.clone()),
+            None => (edit.now, edit.by.who.clone()),
         };
         query
             .bind(entry.id.to_string())
@@ -245,17 +271,10 @@ impl Change<'_> {
             .bind(i64::from(entry.priority))
             .bind(created_at)
             .bind(created_by)
-            .bind(self.now)
-            .bind(self.by.who.clone())
-            .bind(signed(self.revision))
+            .bind(edit.now)
+            .bind(edit.by.who.clone())
+            .bind(signed(edit.revision))
     }
-}
-
-/// A row of `entry`.
-struct Stored {
-    entry: Entry,
-    created_at: i64,
-    created_by: String,
 }
 
 /// The cells of one row; complaints name the entry and the column.
@@ -266,7 +285,7 @@ struct Cells<'r> {
 }
 
 impl Cells<'_> {
-    fn stored(&self) -> Result<Stored, StoreError> {
+    fn stored(&self) -> Result<StoredEntry, StoreError> {
         let id = self.id()?;
         let question = self.get("question")?;
         let (kind, content): (String, String) = (self.get("kind")?, self.get("answer")?);
@@ -285,10 +304,14 @@ impl Cells<'_> {
             priority: i32::try_from(priority).map_err(|error| self.corrupt("priority", &error))?,
             ..Entry::new(id, question, answer)
         };
-        Ok(Stored {
+        let revision: i64 = self.get("revision")?;
+        Ok(StoredEntry {
             entry,
+            revision: u64::try_from(revision).map_err(|error| self.corrupt("revision", &error))?,
             created_at: self.get("created_at")?,
             created_by: self.get("created_by")?,
+            updated_at: self.get("updated_at")?,
+            updated_by: self.get("updated_by")?,
         })
     }
 
@@ -314,7 +337,7 @@ impl Cells<'_> {
 }
 
 /// By id, here and not in SQL: databases sort texts each in its own way.
-fn sorted(stored: Vec<Stored>) -> Vec<Entry> {
+fn sorted(stored: Vec<StoredEntry>) -> Vec<Entry> {
     let mut entries: Vec<_> = stored.into_iter().map(|stored| stored.entry).collect();
     entries.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     entries

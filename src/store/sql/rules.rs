@@ -3,13 +3,14 @@
 //! They share the bank's revision: whoever follows that, hears of a changed rule. Rules come in valid ([`Rule::validate`])
 //! and are not checked against the limits again when read.
 
-use super::history::{ApplyError, Author, BATCH, Edit, Record, batches, signed, tuple, tuples};
+use super::history::{ApplyError, Author, BATCH, BankChange, Edit, Record, batches, signed, tuple, tuples};
 use super::{Database, StoreError};
+use crate::bank::history::Subject;
 use crate::bank::rule::file;
 use crate::bank::{Rule, RuleId};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Decode, Row, Transaction, Type};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// The rules on one database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,9 +22,6 @@ const SELECT: &str = "SELECT id, definition, created_at, created_by FROM reply_r
 
 const INSERT: &str = "INSERT INTO reply_rule (id, definition, created_at, created_by, updated_at, updated_by, \
                       revision) VALUES ";
-
-/// What the history calls a rule.
-const SUBJECT: &str = "rule";
 
 /// A row of `reply_rule`.
 struct Stored {
@@ -53,7 +51,7 @@ impl Rules {
         let dialect = self.database.dialect;
         let mut transaction = self.database.begin_read().await?;
         let select = "SELECT subject_id, source FROM history WHERE subject = ? ORDER BY revision";
-        let query = sqlx::query(dialect.sql(select)).bind(SUBJECT);
+        let query = sqlx::query(dialect.sql(select)).bind(Subject::Rule.as_str());
         let rows = query.fetch_all(&mut *transaction).await;
         let rows = rows.map_err(|error| dialect.error(&error))?;
         let source = |row: &AnyRow| Ok((row.try_get("subject_id")?, row.try_get("source")?));
@@ -69,7 +67,9 @@ impl Rules {
             return Ok(true);
         }
         let select = "SELECT COUNT(*) AS changes FROM history WHERE subject = ? AND revision > ?";
-        let query = sqlx::query(dialect.sql(select)).bind(SUBJECT).bind(signed(revision));
+        let query = sqlx::query(dialect.sql(select))
+            .bind(Subject::Rule.as_str())
+            .bind(signed(revision));
         let row = self.database.answer(query.fetch_one(&mut *transaction)).await?;
         let changes = row.try_get::<i64, _>("changes");
         changes
@@ -77,8 +77,7 @@ impl Rules {
             .map_err(|error| dialect.error(&error))
     }
 
-    /// Makes one change of the rules, whole and durably, and returns the bank's revision after it; terms and errors as
-    /// of [`Questions::apply`](super::Questions::apply).
+    /// Makes one change of rules that follows from all of them; terms and errors as of [`Database::change`].
     pub async fn apply(
         &self,
         put: &[Rule],
@@ -87,28 +86,37 @@ impl Rules {
         now: i64,
         expected_revision: u64,
     ) -> Result<u64, ApplyError> {
-        let mut seen = HashSet::new();
-        let mut ids = put.iter().map(|rule| &rule.id).chain(remove);
-        if let Some(repeated) = ids.find(|id| !seen.insert(*id)) {
-            return Err(ApplyError::Repeated(repeated.to_string()));
+        let change = BankChange {
+            put_rules: put,
+            remove_rules: remove,
+            ..BankChange::default()
+        };
+        self.database.change(change, by, now, expected_revision).await
+    }
+
+    /// Writes what differs, with its history; returns whether anything did.
+    pub(super) async fn write(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        put: &[Rule],
+        remove: &[RuleId],
+        edit: Edit<'_>,
+    ) -> Result<bool, StoreError> {
+        if put.is_empty() && remove.is_empty() {
+            return Ok(false);
         }
-        let mut transaction = self.database.begin_write().await?;
-        self.database.advance(&mut transaction, expected_revision).await?;
-        let before = self.stored(&mut transaction).await?;
+        let before = self.stored(transaction).await?;
         let differs = |rule: &&Rule| before.get(&rule.id).is_none_or(|stored| stored.rule != **rule);
         let put: Vec<&Rule> = put.iter().filter(differs).collect();
         let remove: Vec<&RuleId> = remove.iter().filter(|id| before.contains_key(*id)).collect();
         if put.is_empty() && remove.is_empty() {
-            return Ok(expected_revision);
+            return Ok(false);
         }
-        let revision = expected_revision + 1;
-        let edit = Edit { by, now, revision };
-        self.write(&mut transaction, &put, &remove, &before, edit).await?;
-        self.database.commit(transaction).await?;
-        Ok(revision)
+        self.write_change(transaction, &put, &remove, &before, edit).await?;
+        Ok(true)
     }
 
-    async fn write(
+    async fn write_change(
         &self,
         transaction: &mut Transaction<'static, Any>,
         put: &[&Rule],
@@ -151,7 +159,7 @@ impl Rules {
             });
             self.database.answer(query.execute(&mut **transaction)).await?;
         }
-        self.database.record(transaction, SUBJECT, &records, edit).await
+        self.database.record(transaction, Subject::Rule, &records, edit).await
     }
 
     async fn stored(

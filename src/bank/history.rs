@@ -1,0 +1,239 @@
+//! What every change of the bank leaves behind: which thing it was, before and after, by whom, when and by which way.
+//!
+//! A [`Thing`] is named as operators write it: an entry by its id, the rest with what it is before a slash
+//! (`rule/greeting`). [`differences`] compares two of its states field by field. Keeping them is `store::sql`'s work.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// What can be changed in one step of the bank's revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// A question with its answer; a state is its line in JSONL.
+    Entry,
+    /// A rule beside the bank; a state is its line in a file of rules.
+    Rule,
+}
+
+impl Subject {
+    /// Every one, with its name in the history.
+    pub const NAMES: [(Self, &'static str); 2] = [(Self::Entry, "entry"), (Self::Rule, "rule")];
+
+    /// The name in the history, and before the slash of a [`Thing`].
+    pub fn as_str(self) -> &'static str {
+        let mut names = Self::NAMES.iter();
+        names.find(|(subject, _)| *subject == self).map_or("", |(_, name)| name)
+    }
+
+    /// `None` when there is none of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.iter();
+        names.find(|(_, known)| *known == name).map(|(subject, _)| *subject)
+    }
+}
+
+/// One thing with a history.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Thing {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub subject: Subject,
+    /// Unique among its kind.
+    pub id: String,
+}
+
+impl Thing {
+    /// That entry, that rule, …
+    pub fn new(subject: Subject, id: impl Into<String>) -> Self {
+        let id = id.into();
+        Self { subject, id }
+    }
+
+    /// An id alone is an entry's, which has no slash.
+    ///
+    /// # Errors
+    /// What stands before the slash is not the name of a [`Subject`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((name, id)) = text.split_once('/') else {
+            return Ok(Self::new(Subject::Entry, text));
+        };
+        let names = Subject::NAMES.map(|(_, name)| format!("{name}/…"));
+        let unknown = || format!("{text:?} is neither an entry's id nor one of {}", names.join(", "));
+        Ok(Self::new(Subject::parse(name).ok_or_else(unknown)?, id))
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject {
+            Subject::Entry => f.write_str(&self.id),
+            Subject::Rule => write!(f, "{}/{}", self.subject.as_str(), self.id),
+        }
+    }
+}
+
+/// What one revision did to one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// The bank's, after it.
+    pub revision: u64,
+    #[serde(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub thing: Thing,
+    /// `None`: it was not there.
+    pub before: Option<String>,
+    /// `None`: it is gone.
+    pub after: Option<String>,
+    /// Unix seconds.
+    pub changed_at: i64,
+    /// The name of the editor, or of the program.
+    pub changed_by: String,
+    /// By which way: `import`, `console`, …
+    pub source: String,
+}
+
+impl Recorded {
+    /// The fields that changed; see [`differences`].
+    pub fn differences(&self) -> Vec<Difference> {
+        differences(self.before.as_deref(), self.after.as_deref())
+    }
+
+    /// What happened, in a word or by the fields' names.
+    pub fn summary(&self) -> String {
+        match (&self.before, &self.after) {
+            (None, _) => "made".to_owned(),
+            (_, None) => "removed".to_owned(),
+            _ => {
+                let fields: Vec<String> = self.differences().into_iter().map(|found| found.field).collect();
+                fields.join(", ")
+            }
+        }
+    }
+}
+
+/// One field that two states have not in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The field's name in files; of a text the line where it begins.
+    pub field: String,
+    /// As in files; `None`: it is not there.
+    pub before: Option<String>,
+    /// As in files; `None`: it is not there.
+    pub after: Option<String>,
+}
+
+/// Where two states of a thing differ, by field; of texts, the lines between the first and the last that differ. Empty
+/// when they are the same. `None` is a thing that is not there.
+pub fn differences(before: Option<&str>, after: Option<&str>) -> Vec<Difference> {
+    let fields = |state: Option<&str>| match state {
+        None => Some(Map::new()),
+        Some(line) => serde_json::from_str::<Map<String, Value>>(line).ok(),
+    };
+    let (Some(old), Some(new)) = (fields(before), fields(after)) else {
+        return text_difference(before.unwrap_or_default(), after.unwrap_or_default());
+    };
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    let difference = |name: &String| Difference {
+        field: name.clone(),
+        before: old.get(name).map(shown),
+        after: new.get(name).map(shown),
+    };
+    changed.map(difference).collect()
+}
+
+fn text_difference(before: &str, after: &str) -> Vec<Difference> {
+    if before == after {
+        return Vec::new();
+    }
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let alike = |pair: &(&&str, &&str)| pair.0 == pair.1;
+    let head = old.iter().zip(&new).take_while(alike).count();
+    let (old, new) = (&old[head..], &new[head..]);
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(alike).count();
+    let shown = |lines: &[&str]| (!lines.is_empty()).then(|| lines.join("\n"));
+    vec![Difference {
+        field: format!("line {}", head + 1),
+        before: shown(&old[..old.len() - tail]),
+        after: shown(&new[..new.len() - tail]),
+    }]
+}
+
+/// Somebody else changed a thing since it was shown to who now wants to change it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Overtaken {
+    /// The revision at which it was shown.
+    pub made_from: u64,
+    /// What happened since, oldest first; not empty.
+    pub changes: Vec<Recorded>,
+}
+
+impl fmt::Display for Overtaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nothing was written: changed since revision {}", self.made_from)?;
+        self.changes.iter().try_for_each(|change| {
+            let (thing, revision, by, source) = (&change.thing, change.revision, &change.changed_by, &change.source);
+            write!(
+                f,
+                "; {thing} by {by} ({source}) in revision {revision}: {}",
+                change.summary()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(before: Option<&str>, after: Option<&str>) -> Vec<String> {
+        let shown = |found: Difference| format!("{}: {:?} → {:?}", found.field, found.before, found.after);
+        differences(before, after).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn states_are_compared_field_by_field() {
+        let (old, new) = (
+            r#"{"id":"a","answer":"1","tags":["x"]}"#,
+            r#"{"id":"a","answer":"2","priority":3}"#,
+        );
+        assert_eq!(
+            compared(Some(old), Some(new)),
+            [
+                r#"answer: Some("1") → Some("2")"#,
+                r#"priority: None → Some("3")"#,
+                r#"tags: Some("[\"x\"]") → None"#
+            ]
+        );
+        assert_eq!(compared(Some(old), Some(old)), [""; 0]);
+        assert_eq!(compared(None, Some(r#"{"id":"a"}"#)), [r#"id: None → Some("a")"#]);
+    }
+
+    #[test]
+    fn texts_are_compared_by_line() {
+        let check = |before, after, expected: &[&str]| assert_eq!(compared(before, after), expected);
+        check(
+            Some("a\nb\nc"),
+            Some("a\nx\ny\nc"),
+            &[r#"line 2: Some("b") → Some("x\ny")"#],
+        );
+        check(Some("a\na"), Some("a\na\na"), &[r#"line 3: None → Some("a")"#]);
+        check(Some("a\nb"), Some("a\nb"), &[]);
+        check(None, Some("a"), &[r#"line 1: None → Some("a")"#]);
+    }
+
+    #[test]
+    fn things_are_named_as_operators_write_them() {
+        for text in ["kc-001", "rule/greeting"] {
+            assert_eq!(Thing::parse(text).unwrap().to_string(), text);
+        }
+        let refused = Thing::parse("rules/greeting").unwrap_err();
+        assert!(refused.starts_with("\"rules/greeting\" is neither an entry's id nor one of entry/…, rule/…"));
+    }
+}

@@ -1,0 +1,65 @@
+//! What was: the history of a thing or of the bank, and everything as it was at an earlier revision.
+//!
+//! [`Revisions`] only reads. Going back is one more change ([`Database::change`]) to what these say that was.
+
+use super::history::{SELECT_HISTORY, signed};
+use super::{Database, StoreError};
+use crate::bank::history::{Recorded, Thing};
+use std::collections::BTreeMap;
+
+/// The history in one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Revisions {
+    database: Database,
+}
+
+impl Revisions {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The last changes, of one thing or of everything, newest first, at most `limit`.
+    pub async fn last(&self, thing: Option<&Thing>, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        let dialect = self.database.dialect;
+        let mut transaction = self.database.begin_read().await?;
+        let order = format!("ORDER BY revision DESC, subject, subject_id LIMIT {limit}");
+        let query = match thing {
+            None => sqlx::query(dialect.sql(&format!("{SELECT_HISTORY} {order}"))),
+            Some(thing) => {
+                let select = format!("{SELECT_HISTORY} WHERE subject = ? AND subject_id = ? {order}");
+                let query = sqlx::query(dialect.sql(&select));
+                query.bind(thing.subject.as_str()).bind(thing.id.clone())
+            }
+        };
+        self.database.recorded(&mut transaction, query).await
+    }
+
+    /// What the thing was at `revision`, as in files; `None`: it was not there.
+    pub async fn at(&self, thing: &Thing, revision: u64) -> Result<Option<String>, StoreError> {
+        let select = format!(
+            "{SELECT_HISTORY} WHERE subject = ? AND subject_id = ? AND revision <= ? ORDER BY revision DESC LIMIT 1"
+        );
+        let mut transaction = self.database.begin_read().await?;
+        let query = sqlx::query(self.database.dialect.sql(&select))
+            .bind(thing.subject.as_str())
+            .bind(thing.id.clone())
+            .bind(signed(revision));
+        let recorded = self.database.recorded(&mut transaction, query).await?;
+        Ok(recorded.into_iter().next().and_then(|recorded| recorded.after))
+    }
+
+    /// The bank's revision now, and what everything that changed after `revision` was then; `None`: it was not there.
+    /// What is not named is now as it was.
+    pub async fn changed_after(&self, revision: u64) -> Result<(u64, BTreeMap<Thing, Option<String>>), StoreError> {
+        let select = format!(
+            "{SELECT_HISTORY} WHERE revision = (SELECT MIN(later.revision) FROM history later WHERE \
+             later.subject = history.subject AND later.subject_id = history.subject_id AND later.revision > ?)"
+        );
+        let mut transaction = self.database.begin_read().await?;
+        let current = self.database.bank_revision(&mut transaction).await?;
+        let query = sqlx::query(self.database.dialect.sql(&select)).bind(signed(revision));
+        let recorded = self.database.recorded(&mut transaction, query).await?;
+        let states = recorded.into_iter().map(|recorded| (recorded.thing, recorded.before));
+        Ok((current, states.collect()))
+    }
+}
