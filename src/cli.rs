@@ -9,8 +9,8 @@ use crate::bank::import::Mode;
 use crate::commands::console_rules::{Edited, Effect};
 use crate::commands::import::ImportOptions;
 use crate::commands::{
-    Exit, Failure, apikey, ask, backup, check, console_rules, eval, export, fake_wechat, feedback, import, media, menu,
-    operator, privacy, queries, rule, say, serve, simulate, write_out,
+    Exit, Failure, apikey, ask, backup, check, console_rules, entry, eval, export, fake_wechat, feedback, history,
+    import, media, menu, operator, privacy, queries, rule, say, serve, simulate, write_out,
 };
 use crate::intake::ImportTerms;
 use crate::lifecycle::Inherited;
@@ -60,6 +60,17 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Put what `backup` wrote into the database, of whichever kind.
     Restore(backup::RestoreArgs),
+    /// One entry of the bank: publish, disable, remove, merge; duplicates of the whole.
+    #[command(subcommand)]
+    Entry(entry::Args),
+    /// Who changed what, when and how: the last changes of one entry or rule, or of everything.
+    History(history::HistoryArgs),
+    /// One entry or rule, or the whole bank, as it is or was at a revision.
+    Show(history::ShowArgs),
+    /// Compare two revisions, field by field.
+    Diff(history::DiffArgs),
+    /// Bring an entry, a rule or the whole bank back to what it was; a new revision, and nothing is lost.
+    Revert(history::RevertArgs),
     /// Rules beside the bank (自动回复): key words, greetings, menu buttons, default replies, off hours.
     #[command(subcommand)]
     Rule(rule::Args),
@@ -147,6 +158,11 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Backup(args) => backup::back_up(config, &args).await,
         Command::Restore(args) => backup::restore(config, &args).await,
         Command::Intake { .. } => Err(Failure::report(Exit::Usage, "is started by `wxfaq import` alone")),
+        Command::Entry(args) => entry::run(config, args).await,
+        Command::History(args) => history::list(config, args).await,
+        Command::Show(args) => history::show(config, args).await,
+        Command::Diff(args) => history::diff(config, args).await,
+        Command::Revert(args) => history::revert(config, args).await,
         Command::Rule(args) => rule::run(config, args).await,
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,

@@ -5,10 +5,11 @@
 //!
 //! [`format`]: super::format
 
+use super::duplicates::{self, Phrasings, Shared};
 use super::format::{Place, Row, RowError};
 use super::{Entry, EntryId, EntryWarning};
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 /// What becomes of entries the file does not have.
@@ -302,26 +303,16 @@ impl<'a> Planner<'a> {
             .taken
             .iter()
             .map(|taken| (&taken.entry, Twin::Row(taken.place), Some(taken.report)));
-        let mut owners: HashMap<String, Vec<(&Entry, Twin)>> = HashMap::new();
+        let mut phrasings = Phrasings::new(self.conventions.normalise);
         for (entry, twin, report) in staying.chain(rows) {
-            let mut own = HashSet::new();
-            for (position, phrasing) in entry.phrasings().enumerate() {
-                let key = self.conventions.key(phrasing);
-                if !own.insert(key.clone()) {
-                    continue;
-                }
-                let holders = owners.entry(key).or_default();
-                let other = holders.iter().find(|(other, _)| other.meets(entry));
-                if let (Some((_, of)), Some(report)) = (other, report)
-                    && !reports[report].verdict.is_refusal()
-                {
-                    reports[report].verdict = Verdict::Duplicate {
-                        column: if position == 0 { "question" } else { "similar" },
-                        text: phrasing.to_owned(),
-                        of: of.clone(),
-                    };
-                }
-                holders.push((entry, twin.clone()));
+            if let (Some(Shared { field, text, of }), Some(report)) = (phrasings.claim(entry, &twin), report)
+                && !reports[report].verdict.is_refusal()
+            {
+                reports[report].verdict = Verdict::Duplicate {
+                    column: field,
+                    text,
+                    of,
+                };
             }
         }
     }
@@ -340,11 +331,8 @@ impl<'a> Planner<'a> {
 }
 
 impl Conventions<'_> {
-    /// What two phrasings have in common when they are the same. Of a text that normalises to nothing, the text itself:
-    /// 「？」 and 「！」 are not the same question.
     fn key(&self, text: &str) -> String {
-        let key = (self.normalise)(text);
-        if key.is_empty() { text.trim().to_owned() } else { key }
+        duplicates::key(self.normalise, text)
     }
 }
 

@@ -11,6 +11,7 @@ mod entry;
 pub mod media;
 mod review;
 pub mod history;
+pub mod duplicates;
 pub mod format;
 pub mod import;
 pub mod limits;

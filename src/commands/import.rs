@@ -95,9 +95,12 @@ impl ImportError {
 impl From<&intake::ImportError> for Exit {
     fn from(error: &intake::ImportError) -> Self {
         match error {
-            intake::ImportError::Empty | intake::ImportError::Apply(ApplyError::Repeated(_)) => Self::BadData,
+            intake::ImportError::Empty => Self::BadData,
             intake::ImportError::Apply(ApplyError::Store(error)) => error.into(),
-            intake::ImportError::Apply(ApplyError::Conflict { .. } | ApplyError::Overtaken(_)) => Self::Unavailable,
+            intake::ImportError::Apply(ApplyError::Conflict { .. }) => Self::Unavailable,
+            intake::ImportError::Apply(
+                ApplyError::Repeated(_) | ApplyError::Overtaken(_) | ApplyError::Duplicates(_),
+            ) => Self::BadData,
         }
     }
 }

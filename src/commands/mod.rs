@@ -17,6 +17,8 @@ pub mod ask;
 pub mod import;
 pub mod media;
 pub mod export;
+pub mod entry;
+pub mod history;
 pub mod eval;
 pub mod simulate;
 pub mod script;
@@ -37,6 +39,7 @@ use crate::store::StoreError;
 use crate::store::sql::OpenError;
 use crate::wechat_api::{ApiError, Client, Remedy};
 use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_util::task::TaskTracker;
 
 /// How a command ended, in the numbers of sysexits.h.
@@ -201,6 +204,12 @@ pub fn write_out(bytes: &[u8]) {
 /// Who runs the command, for records of what was done.
 pub fn operator() -> String {
     std::env::var("USER").unwrap_or_else(|_| "command line".to_owned())
+}
+
+/// For records of what was done.
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// An error with its causes, in one line.

@@ -3,7 +3,7 @@
 //! A file is taken whole or not at all, as the bank's; a running daemon takes a change over within `database.poll_ms`.
 
 use super::import::ImportError;
-use super::{Exit, Failure, export, media, operator};
+use super::{Exit, Failure, export, media, operator, unix_seconds};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::{RowError, decode};
 use crate::bank::import::Mode;
@@ -16,7 +16,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Larger than any rules within the limits.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -312,7 +311,10 @@ where
         if terms.dry_run || !plan.is_applicable() {
             return Ok(report);
         }
-        match rules.apply(&plan.put, &plan.remove, &author, now(), revision).await {
+        match rules
+            .apply(&plan.put, &plan.remove, &author, unix_seconds(), revision)
+            .await
+        {
             Ok(revision) => {
                 (report.applied, report.revision) = (true, revision);
                 return Ok(report);
@@ -327,10 +329,5 @@ where
 pub async fn warnings(database: &Database, rules: &[Rule]) -> Result<Vec<Warning>, Failure> {
     let (_, entries) = database.questions().load().await.map_err(ImportError::from)?;
     let by_id: BTreeMap<_, _> = entries.iter().map(|entry| (&entry.id, entry)).collect();
-    Ok(review(rules, &by_id, &normalize, now()))
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    Ok(review(rules, &by_id, &normalize, unix_seconds()))
 }

@@ -4,13 +4,14 @@
 use crate::support::database::{TestDatabase, on_every_database};
 use std::slice::from_ref;
 use wxfaq::bank::history::{Recorded, Subject, Thing};
-use wxfaq::bank::{Answer, Entry, EntryId, Rule, format, rule};
+use wxfaq::bank::{Answer, Entry, EntryId, Rule, State, format, rule};
 use wxfaq::store::sql::{ApplyError, Author, BankChange, Database};
 
 on_every_database!(
     an_edit_of_what_somebody_changed_meanwhile_is_refused_and_told,
     an_entry_knows_who_made_it_and_who_changed_it_last,
     what_was_can_be_read_at_every_revision,
+    what_another_entry_says_is_not_published_twice,
 );
 
 fn entry(id: &str, answer: &str) -> Entry {
@@ -168,4 +169,45 @@ async fn what_was_can_be_read_at_every_revision(place: TestDatabase) {
     let of_a = revisions.last(Some(&a), 2).await.unwrap();
     let summaries: Vec<_> = of_a.iter().map(Recorded::summary).collect();
     assert_eq!(summaries, ["removed", "answer"]);
+}
+
+async fn what_another_entry_says_is_not_published_twice(place: TestDatabase) {
+    let database = place.open().await;
+    let says = |id: &str, similar: &str, state| {
+        let similar = vec![similar.to_owned()];
+        Entry {
+            similar,
+            state,
+            ..entry(id, "1")
+        }
+    };
+    let put = async |entries: &[Entry], remove: &[EntryId]| {
+        let change = BankChange {
+            put: entries,
+            remove,
+            ..BankChange::default()
+        };
+        let done = database.edit(change, &by("王"), 1, |text| text.replace('？', "")).await;
+        done.map_err(|error| error.to_string())
+    };
+    assert_eq!(put(&[says("a", "开户", State::Published)], &[]).await, Ok(1));
+    assert_eq!(
+        put(&[says("b", "开户？", State::Draft)], &[]).await,
+        Ok(2),
+        "a draft says it to nobody"
+    );
+    let refused = put(&[says("b", "开户？", State::Published)], &[]).await.unwrap_err();
+    let told = "nothing was written, merge them or change one: b, similar: \"开户？\" also stands in a";
+    assert_eq!(refused, told);
+    assert_eq!(database.questions().revision().await.unwrap(), 2);
+    let gone = EntryId::parse("a").unwrap();
+    assert_eq!(put(&[says("b", "开户？", State::Published)], &[gone]).await, Ok(3));
+    assert_eq!(
+        put(
+            &[says("b", "开户", State::Published), says("c", "销户", State::Published)],
+            &[]
+        )
+        .await,
+        Ok(4)
+    );
 }

@@ -25,6 +25,7 @@ mod late;
 mod media;
 mod privacy;
 mod rule_commands;
+mod history_commands;
 mod feedback;
 mod query_log;
 mod backup;

@@ -70,9 +70,14 @@ pub fn to_line(entry: &Entry) -> String {
 /// What does not fit, in one line.
 pub fn from_line(line: &str) -> Result<Entry, String> {
     let row = record(Place::line(1), line).and_then(Record::row);
-    let row = row.map_err(|error| error.to_string())?;
+    let row = row.map_err(|error| error.reason)?;
     let id = row.id.clone().ok_or("id is missing")?;
-    row.into_entry_or(None, || id).map_err(|error| error.to_string())
+    let entry = row.into_entry_or(None, || id);
+    // The place is this line's, which the caller knows better.
+    entry.map_err(|error| match error.column {
+        Some(column) => format!("{column}: {}", error.reason),
+        None => error.reason,
+    })
 }
 
 /// An entry with the field names of files; `answer` also writes `kind`.

@@ -4,6 +4,7 @@
 //! history in the same transaction.
 
 use super::{Database, StoreError};
+use crate::bank::duplicates::Duplicate;
 use crate::bank::history::{Overtaken, Recorded, Subject, Thing};
 use crate::bank::{Entry, EntryId, Rule, RuleId};
 use sqlx::any::AnyArguments;
@@ -41,9 +42,21 @@ pub enum ApplyError {
     /// Somebody else changed the very thing since it was shown.
     #[error(transparent)]
     Overtaken(#[from] Box<Overtaken>),
+    /// What it would publish says what another entry says already; which of them would answer?
+    #[error("nothing was written, merge them or change one: {}", lines(.0))]
+    Duplicates(Vec<Duplicate>),
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
     Store(#[from] StoreError),
+}
+
+/// The first of them, in one line.
+fn lines(duplicates: &[Duplicate]) -> String {
+    let mut shown: Vec<String> = duplicates.iter().take(10).map(ToString::to_string).collect();
+    if duplicates.len() > shown.len() {
+        shown.push(format!("and {} more", duplicates.len() - shown.len()));
+    }
+    shown.join("; ")
 }
 
 /// What becomes of entries and rules in one revision.

@@ -13,6 +13,7 @@ mod api_keys;
 mod backup;
 mod history;
 mod query_log;
+mod edit;
 mod revisions;
 mod questions;
 mod rules;

@@ -1,0 +1,350 @@
+//! `wxfaq history`, `show`, `diff` and `revert`: what the bank was, and the way back.
+//!
+//! A thing is named as [`Thing::parse`] says: an entry by its id, a rule as `rule/ID`; `--bank` means all of them. Going
+//! back is one more revision: what was there before it stays in the history.
+
+use super::import::ImportError;
+use super::{Exit, Failure, operator, unix_seconds};
+use crate::app::{self, AppError, Missing};
+use crate::bank::format::{self, beijing};
+use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
+use crate::bank::rule::file;
+use crate::bank::{Entry, EntryError, EntryId, Rule, RuleId};
+use crate::matching::text::normalize;
+use crate::store::StoreError;
+use crate::store::sql::{Author, BankChange, Database};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// `history`
+#[derive(Debug, Clone, clap::Args)]
+pub struct HistoryArgs {
+    /// An entry's id, or rule/ID; without it, everything.
+    #[arg(value_parser = Thing::parse)]
+    pub thing: Option<Thing>,
+    /// Only so many of the last changes.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is meant.
+#[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct What {
+    /// An entry's id, or rule/ID.
+    #[arg(value_parser = Thing::parse)]
+    pub thing: Option<Thing>,
+    /// Every entry and every rule.
+    #[arg(long)]
+    pub bank: bool,
+}
+
+/// `show`
+#[derive(Debug, Clone, clap::Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub what: What,
+    /// As it was then; without it, as it is.
+    #[arg(long, value_name = "N")]
+    pub revision: Option<u64>,
+}
+
+/// `diff`
+#[derive(Debug, Clone, clap::Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub what: What,
+    /// The earlier revision.
+    #[arg(long, value_name = "N")]
+    pub from: u64,
+    /// The later one; without it, as it is.
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `revert`
+#[derive(Debug, Clone, clap::Args)]
+pub struct RevertArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub what: What,
+    /// The revision to go back to.
+    #[arg(long, value_name = "N")]
+    pub to: u64,
+    /// Only report what would change.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// One thing at two revisions.
+#[derive(Debug, Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    thing: Thing,
+    #[serde(skip)]
+    before: Option<String>,
+    #[serde(skip)]
+    after: Option<String>,
+    differences: Vec<Difference>,
+}
+
+/// `wxfaq history`
+pub async fn list(file: Option<PathBuf>, args: HistoryArgs) -> Result<Exit, Failure> {
+    let database = open(file).await?;
+    let last = database.revisions().last(args.thing.as_ref(), args.limit).await;
+    database.close().await;
+    let last = last.map_err(AppError::from)?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&last).unwrap_or_default());
+        return Ok(Exit::Ok);
+    }
+    if last.is_empty() {
+        say!("no change is known");
+    }
+    for change in &last {
+        say!("{}", line(change));
+    }
+    Ok(Exit::Ok)
+}
+
+fn line(change: &Recorded) -> String {
+    let Recorded {
+        revision,
+        thing,
+        changed_at,
+        changed_by,
+        source,
+        ..
+    } = change;
+    let when = beijing::format(*changed_at);
+    format!(
+        "{revision:>6}  {when}  {changed_by} ({source})  {thing}: {}",
+        change.summary()
+    )
+}
+
+/// `wxfaq show`
+pub async fn show(file: Option<PathBuf>, args: ShowArgs) -> Result<Exit, Failure> {
+    let database = open(file).await?;
+    let shown = states_at(&database, &args.what, args.revision).await;
+    database.close().await;
+    let states = shown?;
+    if let (Some(thing), true) = (&args.what.thing, states.is_empty()) {
+        let when = args.revision.map(|revision| format!(" at revision {revision}"));
+        let text = format!("there is no {thing}{}", when.unwrap_or_default());
+        return Err(Failure::report(Exit::NoInput, text));
+    }
+    for state in states.values() {
+        say!("{state}");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Everything meant that was there at a revision.
+async fn states_at(
+    database: &Database,
+    what: &What,
+    revision: Option<u64>,
+) -> Result<BTreeMap<Thing, String>, Failure> {
+    let revision = revision.unwrap_or(u64::MAX);
+    if let Some(thing) = &what.thing {
+        let state = database.revisions().at(thing, revision).await.map_err(AppError::from)?;
+        return Ok(state.map(|state| (thing.clone(), state)).into_iter().collect());
+    }
+    let mut states: BTreeMap<Thing, String> = current(database).await.map_err(AppError::from)?;
+    let (_, earlier) = database
+        .revisions()
+        .changed_after(revision)
+        .await
+        .map_err(AppError::from)?;
+    for (thing, state) in earlier {
+        match state {
+            Some(state) => states.insert(thing, state),
+            None => states.remove(&thing),
+        };
+    }
+    Ok(states)
+}
+
+/// Every entry and every rule as it is.
+async fn current(database: &Database) -> Result<BTreeMap<Thing, String>, StoreError> {
+    let (_, entries) = database.questions().load().await?;
+    let (_, rules) = database.rules().load().await?;
+    let entry = |entry: &Entry| (Thing::new(Subject::Entry, entry.id.as_str()), format::to_line(entry));
+    let rule = |rule: &Rule| (Thing::new(Subject::Rule, rule.id.as_str()), file::to_line(rule));
+    Ok(entries.iter().map(entry).chain(rules.iter().map(rule)).collect())
+}
+
+/// `wxfaq diff`
+pub async fn diff(file: Option<PathBuf>, args: DiffArgs) -> Result<Exit, Failure> {
+    let database = open(file).await?;
+    let changed = compare(&database, &args.what, args.from, args.to).await;
+    database.close().await;
+    let changed = changed?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&changed).unwrap_or_default());
+        return Ok(Exit::Ok);
+    }
+    if changed.is_empty() {
+        say!("no difference");
+    }
+    changed.iter().for_each(print);
+    Ok(Exit::Ok)
+}
+
+fn print(changed: &Changed) {
+    let thing = &changed.thing;
+    match (&changed.before, &changed.after) {
+        (None, _) => say!("{thing}: made"),
+        (_, None) => say!("{thing}: removed"),
+        _ => say!("{thing}"),
+    }
+    let marked = |mark: char, text: &Option<String>| {
+        let lines = text.iter().flat_map(|text| text.lines());
+        lines.for_each(|line| say!("    {mark} {line}"));
+    };
+    for Difference { field, before, after } in &changed.differences {
+        say!("  {field}");
+        marked('-', before);
+        marked('+', after);
+    }
+}
+
+/// What differs between two revisions, by thing; `to`: now.
+async fn compare(database: &Database, what: &What, from: u64, to: Option<u64>) -> Result<Vec<Changed>, Failure> {
+    let revisions = database.revisions();
+    let mut changed = Vec::new();
+    let things: Vec<Thing> = match &what.thing {
+        Some(thing) => vec![thing.clone()],
+        None => {
+            let (_, later) = revisions.changed_after(from).await.map_err(AppError::from)?;
+            later.into_keys().collect()
+        }
+    };
+    for thing in things {
+        let before = revisions.at(&thing, from).await.map_err(AppError::from)?;
+        let after = revisions
+            .at(&thing, to.unwrap_or(u64::MAX))
+            .await
+            .map_err(AppError::from)?;
+        if before != after {
+            changed.push(Changed {
+                differences: differences(before.as_deref(), after.as_deref()),
+                thing,
+                before,
+                after,
+            });
+        }
+    }
+    Ok(changed)
+}
+
+/// `wxfaq revert`
+pub async fn revert(file: Option<PathBuf>, args: RevertArgs) -> Result<Exit, Failure> {
+    let database = open(file).await?;
+    let done = revert_to(&database, &args).await;
+    database.close().await;
+    let (revision, changed) = done?;
+    // What is now becomes what was.
+    for Changed {
+        thing, before, after, ..
+    } in &changed
+    {
+        match (before, after) {
+            (None, _) => say!("{thing}: removed again"),
+            (_, None) => say!("{thing}: back again"),
+            _ => say!("{thing}: as it was at revision {}", args.to),
+        }
+    }
+    let prefix = if args.dry_run { "dry run, nothing written: " } else { "" };
+    say!("{prefix}{} changed; the bank is at revision {revision}", changed.len());
+    Ok(Exit::Ok)
+}
+
+async fn revert_to(database: &Database, args: &RevertArgs) -> Result<(u64, Vec<Changed>), Failure> {
+    let current = database.questions().revision().await.map_err(AppError::from)?;
+    if args.to > current {
+        let text = format!("the bank has not come to revision {}: it is at {current}", args.to);
+        return Err(Failure::report(Exit::BadData, text));
+    }
+    let changed = compare(database, &args.what, args.to, None).await?;
+    if args.dry_run || changed.is_empty() {
+        return Ok((current, changed));
+    }
+    let back = Back::to(&changed)?;
+    let by = Author {
+        who: operator(),
+        source: format!("revert to {}", args.to),
+    };
+    let change = BankChange {
+        made_from: Some(current),
+        ..back.change()
+    };
+    let revision = database.edit(change, &by, unix_seconds(), normalize).await;
+    Ok((revision.map_err(ImportError::from)?, changed))
+}
+
+/// The change that leads back.
+#[derive(Default)]
+struct Back {
+    put: Vec<Entry>,
+    remove: Vec<EntryId>,
+    put_rules: Vec<Rule>,
+    remove_rules: Vec<RuleId>,
+}
+
+impl Back {
+    fn to(changed: &[Changed]) -> Result<Self, Failure> {
+        let mut back = Self::default();
+        for Changed { thing, before, .. } in changed {
+            let taken = back.take(thing, before.as_deref());
+            taken.map_err(|reason| Failure::report(Exit::BadData, format!("{thing}: {reason}")))?;
+        }
+        Ok(back)
+    }
+
+    /// Limits may have become narrower since.
+    fn take(&mut self, thing: &Thing, state: Option<&str>) -> Result<(), String> {
+        let told = |error: EntryError| error.to_string();
+        match (thing.subject, state) {
+            (Subject::Entry, None) => self.remove.push(EntryId::parse(&thing.id).map_err(told)?),
+            (Subject::Rule, None) => self.remove_rules.push(RuleId::parse(&thing.id).map_err(told)?),
+            (Subject::Entry, Some(line)) => {
+                let entry = format::from_line(line)?;
+                entry.validate().map_err(told)?;
+                self.put.push(entry);
+            }
+            (Subject::Rule, Some(line)) => {
+                let rule = file::from_line(line)?;
+                rule.validate().map_err(told)?;
+                self.put_rules.push(rule);
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self) -> BankChange<'_> {
+        BankChange {
+            put: &self.put,
+            remove: &self.remove,
+            put_rules: &self.put_rules,
+            remove_rules: &self.remove_rules,
+            made_from: None,
+        }
+    }
+}
+
+/// The configured database, which must be there.
+async fn open(file: Option<PathBuf>) -> Result<Database, AppError> {
+    let config = app::configure(file, Missing::Leave)?.config;
+    Ok(Database::open_existing(config.database_url.expose()).await?)
+}

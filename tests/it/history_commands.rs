@@ -1,0 +1,156 @@
+//! The bank's history with the real binary: who changed what, as it was, and back again.
+
+use crate::support::daemon::{configuration, free_port, run};
+use std::fs;
+use tempfile::TempDir;
+
+/// A folder with a configuration and the bank of two entries and a rule, at revision 2.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        bench.write("wxfaq.toml", &configuration(free_port(), free_port(), ""));
+        bench.write(
+            "bank.jsonl",
+            r#"{"id":"a","question":"怎么开户","answer":"一"}
+               {"id":"b","question":"怎么销户","answer":"一"}"#,
+        );
+        bench.write("rules.jsonl", r#"{"id":"r","trigger":"default","replies":["一"]}"#);
+        bench.did(&["import", "bank.jsonl"], "revision 1");
+        bench.did(&["rule", "import", "rules.jsonl"], "revision 2");
+        bench
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    /// Exit code, and everything that was said.
+    fn wxfaq(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = run(self.0.path(), &[&["--config", "wxfaq.toml"], arguments].concat());
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    }
+
+    /// What was said by a command that did what was asked.
+    fn did(&self, arguments: &[&str], expected: &str) -> String {
+        let (code, said) = self.wxfaq(arguments);
+        assert!(code == Some(0) && said.contains(expected), "{arguments:?}: {said}");
+        said
+    }
+
+    fn refused(&self, arguments: &[&str], exit: i32, expected: &str) {
+        let (code, said) = self.wxfaq(arguments);
+        assert!(
+            code == Some(exit) && said.contains(expected),
+            "{arguments:?}: {code:?} {said}"
+        );
+    }
+}
+
+#[test]
+fn the_second_of_two_editors_is_told_and_overwrites_nothing() {
+    let bench = Bench::new();
+    let shown = bench.did(&["show", "a"], "\"一\"");
+    bench.write("first.jsonl", &shown.replace("\"一\"", "\"二\""));
+    bench.write("second.jsonl", &shown.replace("\"一\"", "\"三\""));
+    bench.refused(&["entry", "put", "first.jsonl"], 65, "a by ");
+    bench.did(&["entry", "put", "first.jsonl", "--made-from", "2"], "revision 3");
+    let told = "in revision 3: answer";
+    bench.refused(&["entry", "put", "second.jsonl", "--made-from", "2"], 65, told);
+    bench.refused(&["entry", "disable", "a", "--made-from", "2"], 65, told);
+    bench.did(&["show", "a"], "\"二\"");
+    bench.did(&["entry", "put", "second.jsonl", "--made-from", "3"], "revision 4");
+    bench.did(&["entry", "disable", "a"], "a is disabled; the bank is at revision 5");
+    bench.did(&["entry", "show", "a", "--json"], "\"revision\":5");
+    bench.write("broken.jsonl", "\n{\"id\":\"c\",\"question\":\" \",\"answer\":\"一\"}");
+    bench.refused(&["entry", "put", "broken.jsonl"], 65, "row 2: question");
+}
+
+#[test]
+fn an_entry_a_rule_and_the_whole_bank_go_back_without_losing_anything() {
+    let bench = Bench::new();
+    bench.did(&["entry", "remove", "a"], "a is gone; the bank is at revision 3");
+    bench.refused(&["show", "a"], 66, "there is no a");
+    bench.did(&["show", "a", "--revision", "2"], "怎么开户");
+    bench.did(
+        &["revert", "a", "--to", "2"],
+        "a: back again\n1 changed; the bank is at revision 4",
+    );
+    bench.write("rules.jsonl", r#"{"id":"r","trigger":"default","replies":["二"]}"#);
+    bench.did(&["rule", "import", "rules.jsonl"], "revision 5");
+    bench.did(
+        &["diff", "rule/r", "--from", "2"],
+        "  replies\n    - [\"一\"]\n    + [\"二\"]",
+    );
+    bench.did(&["entry", "draft", "b"], "revision 6");
+
+    let between = bench.did(&["diff", "--bank", "--from", "2"], "rule/r");
+    assert!(
+        between.contains("b\n  state\n    - published\n    + draft") && !between.contains("a\n"),
+        "{between}"
+    );
+    bench.did(&["diff", "--bank", "--from", "3", "--to", "4"], "a: made");
+    let before = bench.did(&["show", "--bank", "--revision", "1"], "怎么销户");
+    assert!(!before.contains("\"trigger\""), "the rule came later: {before}");
+    bench.did(
+        &["revert", "--bank", "--to", "1", "--dry-run"],
+        "nothing written: 2 changed; the bank is at revision 6",
+    );
+    let went = bench.did(
+        &["revert", "--bank", "--to", "1"],
+        "2 changed; the bank is at revision 7",
+    );
+    assert!(
+        went.contains("b: as it was at revision 1") && went.contains("rule/r: removed again"),
+        "{went}"
+    );
+    assert_eq!(bench.did(&["show", "--bank"], ""), before);
+    bench.did(&["revert", "--bank", "--to", "6"], "revision 8");
+    bench.did(&["show", "rule/r"], "二");
+    bench.did(
+        &["revert", "--bank", "--to", "8"],
+        "0 changed; the bank is at revision 8",
+    );
+    bench.refused(&["revert", "a", "--to", "9"], 65, "it is at 8");
+    bench.refused(&["revert", "--to", "1"], 64, "--bank");
+
+    let history = bench.did(&["history", "a"], "");
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(
+        lines.len() == 3 && lines[0].contains("(revert to 2)  a: made"),
+        "{history}"
+    );
+    let all: serde_json::Value = serde_json::from_str(&bench.did(&["history", "--json"], "")).unwrap();
+    assert_eq!(
+        (all[0]["revision"].as_u64(), all.as_array().unwrap().len()),
+        (Some(8), 11)
+    );
+}
+
+#[test]
+fn what_another_entry_says_is_found_refused_and_merged() {
+    let bench = Bench::new();
+    bench.did(&["entry", "duplicates"], "no phrasing");
+    bench.write(
+        "c.jsonl",
+        r#"{"id":"c","question":"怎样销户？","similar":["怎么开户？","注销"],"answer":"三"}"#,
+    );
+    bench.refused(&["entry", "put", "c.jsonl"], 65, "also stands in");
+    let draft = r#"{"id":"c","question":"注销","similar":["怎么开户？"],"answer":"三","state":"draft"}"#;
+    bench.write("c.jsonl", draft);
+    bench.did(&["entry", "put", "c.jsonl"], "revision 3");
+    bench.refused(
+        &["entry", "publish", "c"],
+        65,
+        "c, similar: \"怎么开户？\" also stands in a",
+    );
+    bench.refused(&["entry", "merge", "a", "a"], 64, "itself");
+    bench.did(
+        &["entry", "merge", "a", "c"],
+        "a has what c had; the bank is at revision 4",
+    );
+    bench.did(&["show", "a"], r#""similar":["注销"]"#);
+    bench.refused(&["show", "c"], 66, "there is no c");
+}
