@@ -5,14 +5,14 @@
 
 use super::AppError;
 use super::compaction::Compaction;
+use crate::bank::Dictionaries;
 use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
-use crate::bank::{Dictionaries, Entry};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::config::Config;
 use crate::dialog::{Habits, Handoff, RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index, Thresholds};
 use crate::store::StoreError;
-use crate::store::sql::{Changes, Database, Questions, Rules};
+use crate::store::sql::{Bank, Changes, Database};
 use crate::web::ops::Dependency;
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -170,9 +170,11 @@ fn unreadable(path: &Path, error: &std::io::Error) -> AppError {
 pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Snapshot, AppError> {
     let templates = Arc::new(sources.load_templates()?);
     let dictionaries = Arc::new(sources.load_dictionaries()?);
-    // Rules after the bank: one that changes in between is read again at the next look, and no change is missed.
-    let (revision, entries) = database.questions().load().await?;
-    let (_, rules) = database.rules().load().await?;
+    let Bank {
+        revision,
+        entries,
+        rules,
+    } = database.load_bank().await?;
     let sources = sources.clone();
     let built = spawn_blocking(move || {
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
@@ -208,14 +210,13 @@ pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Sn
 /// What is new in the bank: its changes, or the whole of it with its revision.
 enum Read {
     Changes(Changes),
-    Whole((u64, Vec<Entry>)),
+    Whole(Bank),
 }
 
 /// Changes what the bot decides with, one change at a time.
 pub struct Publisher {
     bot: Arc<Bot>,
-    questions: Questions,
-    rules: Rules,
+    store: Database,
     sources: tokio::sync::Mutex<Sources>,
     /// Told when the folders of `sources` may have changed.
     pub(super) moved: Notify,
@@ -229,8 +230,7 @@ impl Publisher {
         let sources = tokio::sync::Mutex::new(sources);
         Self {
             bot,
-            questions: database.questions(),
-            rules: database.rules(),
+            store: database.clone(),
             sources,
             moved: Notify::new(),
             database: Mutex::new(Dependency::Up),
@@ -299,20 +299,19 @@ impl Publisher {
 
     async fn catch_up(self: &Arc<Self>) -> Result<(), StoreError> {
         let known = self.bot.snapshot().revision;
-        if self.questions.revision().await? == known {
+        if self.store.questions().revision().await? == known {
             return Ok(());
         }
         // Held over the whole change, so that no other change starts from the same snapshot.
         let _sources = self.sources.lock().await;
         let snapshot = self.bot.snapshot();
-        let read = match self.questions.changes_since(known).await? {
+        let read = match self.store.questions().changes_since(known).await? {
             Some(changes) => Read::Changes(changes),
-            None => Read::Whole(self.questions.load().await?),
+            None => Read::Whole(self.store.load_bank().await?),
         };
-        // After the bank: a rule that changes in between is read again at the next look, and no change is missed.
-        let rules = match self.rules.have_changed_since(known).await? {
-            true => Some(self.rules.load().await?.1),
-            false => None,
+        let (revision, rules) = match &read {
+            Read::Changes(changes) => (changes.revision, changes.rules.clone()),
+            Read::Whole(bank) => (bank.revision, Some(bank.rules.clone())),
         };
         if let Some(rules) = &rules {
             tracing::info!(rules = rules.len(), "rules changed");
@@ -322,27 +321,19 @@ impl Publisher {
                 let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
                 let edits: Vec<Change> = put.chain(changes.removed.into_iter().map(Change::Remove)).collect();
                 self.compaction.note(&edits);
-                tracing::info!(
-                    revision = changes.revision,
-                    entries.changed = edits.len(),
-                    "bank changed"
-                );
-                Box::new(move |parts| {
-                    parts.index = parts.index.apply(&edits);
-                    parts.revision = changes.revision;
-                })
+                tracing::info!(revision, entries.changed = edits.len(), "bank changed");
+                Box::new(move |parts| parts.index = parts.index.apply(&edits))
             }
-            Read::Whole((revision, entries)) => {
+            Read::Whole(bank) => {
                 self.compaction.outdate();
                 tracing::warn!(revision, "bank was put back to an earlier revision; loaded whole");
-                Box::new(move |parts| {
-                    parts.index = Index::build(entries.into_iter().map(Arc::new), parts.index.analyzer().clone());
-                    parts.revision = revision;
-                })
+                let entries = bank.entries.into_iter().map(Arc::new);
+                Box::new(move |parts| parts.index = Index::build(entries, parts.index.analyzer().clone()))
             }
         };
         let next = rebuild(&snapshot, move |parts| {
             edit(parts);
+            parts.revision = revision;
             if let Some(rules) = rules {
                 parts.rules = Arc::new(RuleBook::new(rules, &parts.dictionaries.sensitive));
             }

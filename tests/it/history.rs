@@ -12,6 +12,7 @@ on_every_database!(
     an_entry_knows_who_made_it_and_who_changed_it_last,
     what_was_can_be_read_at_every_revision,
     what_another_entry_says_is_not_published_twice,
+    entries_and_rules_are_read_at_one_revision,
 );
 
 fn entry(id: &str, answer: &str) -> Entry {
@@ -210,4 +211,42 @@ async fn what_another_entry_says_is_not_published_twice(place: TestDatabase) {
         .await,
         Ok(4)
     );
+}
+
+/// One writer changes an entry and a rule together, again and again; whoever reads finds both alike.
+async fn entries_and_rules_are_read_at_one_revision(place: TestDatabase) {
+    const ROUNDS: u64 = 60;
+    let (writing, reading) = tokio::join!(place.open(), place.open());
+    let writer = tokio::spawn(async move {
+        for round in 0..ROUNDS {
+            let text = round.to_string();
+            let change = BankChange {
+                put: &[entry("a", &text)],
+                put_rules: &[a_rule(&text)],
+                ..BankChange::default()
+            };
+            writing.change(change, &by("王"), 1, round).await.unwrap();
+        }
+    });
+    loop {
+        let bank = reading.load_bank().await.unwrap();
+        let changes = reading.questions().changes_since(0).await.unwrap().unwrap();
+        let read = [
+            (bank.revision, bank.entries, bank.rules),
+            (changes.revision, changes.put, changes.rules.unwrap_or_default()),
+        ];
+        for (revision, entries, rules) in read {
+            let Some(round) = revision.checked_sub(1) else { continue };
+            let text = round.to_string();
+            assert_eq!(
+                (entries, rules),
+                (vec![entry("a", &text)], vec![a_rule(&text)]),
+                "at {revision}"
+            );
+        }
+        if changes.revision == ROUNDS {
+            break;
+        }
+    }
+    writer.await.unwrap();
 }

@@ -26,7 +26,7 @@ pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author, BankChange};
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
-pub use questions::{Changes, Questions, StoredEntry};
+pub use questions::{Bank, Changes, Questions, StoredEntry};
 pub use revisions::Revisions;
 pub use rules::Rules;
 pub use sqlite::sqlite_url;

@@ -7,7 +7,7 @@
 use super::history::{AnyQuery, ApplyError, Author, BATCH, BankChange, Edit, Record, batches, signed, tuple, tuples};
 use super::{Database, StoreError};
 use crate::bank::history::Subject;
-use crate::bank::{Answer, Channel, Entry, EntryId, State, format};
+use crate::bank::{Answer, Channel, Entry, EntryId, Rule, State, format};
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +30,34 @@ pub struct Changes {
     pub put: Vec<Entry>,
     /// Entries that are gone, by id; may hold some that came and went in between.
     pub removed: Vec<EntryId>,
+    /// Every rule by id as it is now, if any has changed.
+    pub rules: Option<Vec<Rule>>,
+}
+
+/// Entries and rules at one revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bank {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub revision: u64,
+    /// By id, whatever their state.
+    pub entries: Vec<Entry>,
+    /// By id, whatever their state.
+    pub rules: Vec<Rule>,
+}
+
+impl Database {
+    /// Entries and rules, as they are together.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] names the entry or rule and the column that cannot be read.
+    pub async fn load_bank(&self) -> Result<Bank, StoreError> {
+        let mut transaction = self.begin_read().await?;
+        Ok(Bank {
+            revision: self.bank_revision(&mut transaction).await?,
+            entries: self.questions().load_in(&mut transaction).await?,
+            rules: self.rules().load_in(&mut transaction).await?,
+        })
+    }
 }
 
 /// An entry with what the database knows of its making.
@@ -76,12 +104,15 @@ impl Questions {
     pub async fn load(&self) -> Result<(u64, Vec<Entry>), StoreError> {
         let mut transaction = self.database.begin_read().await?;
         let revision = self.database.bank_revision(&mut transaction).await?;
-        let query = sqlx::query(self.database.dialect.sql(SELECT));
-        let stored = self.fetch(&mut transaction, query).await?;
-        Ok((revision, sorted(stored)))
+        Ok((revision, self.load_in(&mut transaction).await?))
     }
 
-    /// What has changed since `revision`; `None`: the bank has not come so far, it must have been put back to an older
+    async fn load_in(&self, transaction: &mut Transaction<'static, Any>) -> Result<Vec<Entry>, StoreError> {
+        let query = sqlx::query(self.database.dialect.sql(SELECT));
+        Ok(sorted(self.fetch(transaction, query).await?))
+    }
+
+    /// What has changed since `revision`, rules included, as it is together; `None`: the bank has not come so far, it must have been put back to an older
     /// one, and has to be loaded whole.
     pub async fn changes_since(&self, revision: u64) -> Result<Option<Changes>, StoreError> {
         let dialect = self.database.dialect;
@@ -100,10 +131,16 @@ impl Questions {
         let id = |row: &AnyRow| self.cells(row, "subject_id")?.id();
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         removed.sort_unstable();
+        let rules = self.database.rules();
+        let rules = match rules.have_changed_in(&mut transaction, revision).await? {
+            true => Some(rules.load_in(&mut transaction).await?),
+            false => None,
+        };
         Ok(Some(Changes {
             revision: current,
             put: sorted(put),
             removed,
+            rules,
         }))
     }
 

@@ -42,8 +42,7 @@ impl Rules {
     pub async fn load(&self) -> Result<(u64, Vec<Rule>), StoreError> {
         let mut transaction = self.database.begin_read().await?;
         let revision = self.database.bank_revision(&mut transaction).await?;
-        let stored = self.stored(&mut transaction).await?;
-        Ok((revision, stored.into_values().map(|stored| stored.rule).collect()))
+        Ok((revision, self.load_in(&mut transaction).await?))
     }
 
     /// By which way ([`Author::source`]) each rule was changed last.
@@ -59,18 +58,23 @@ impl Rules {
         sources.map_err(|error| dialect.error(&error))
     }
 
-    /// Whether a rule has changed since the bank's `revision`; also when the bank has not come so far.
-    pub async fn have_changed_since(&self, revision: u64) -> Result<bool, StoreError> {
+    pub(super) async fn load_in(&self, transaction: &mut Transaction<'static, Any>) -> Result<Vec<Rule>, StoreError> {
+        let stored = self.stored(transaction).await?;
+        Ok(stored.into_values().map(|stored| stored.rule).collect())
+    }
+
+    /// Whether a rule has changed since the bank's `revision`.
+    pub(super) async fn have_changed_in(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        revision: u64,
+    ) -> Result<bool, StoreError> {
         let dialect = self.database.dialect;
-        let mut transaction = self.database.begin_read().await?;
-        if self.database.bank_revision(&mut transaction).await? < revision {
-            return Ok(true);
-        }
         let select = "SELECT COUNT(*) AS changes FROM history WHERE subject = ? AND revision > ?";
         let query = sqlx::query(dialect.sql(select))
             .bind(Subject::Rule.as_str())
             .bind(signed(revision));
-        let row = self.database.answer(query.fetch_one(&mut *transaction)).await?;
+        let row = self.database.answer(query.fetch_one(&mut **transaction)).await?;
         let changes = row.try_get::<i64, _>("changes");
         changes
             .map(|changes| changes > 0)
