@@ -8,13 +8,16 @@ mod erasing;
 mod first_day;
 mod keys;
 mod compaction;
+mod lag;
 mod publisher;
 mod retention;
+mod spread;
 mod watch;
 mod wechat;
 
 pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Publisher, Sources, first_snapshot};
+pub use spread::{Spread, announce_revision};
 pub use wechat::{access_tokens, access_tokens_on, wechat_client};
 
 use crate::bot::{
@@ -188,6 +191,7 @@ struct Stores {
     matches: Arc<dyn MatchCache>,
     access_tokens: Arc<dyn AccessTokens>,
     redis: Option<Arc<Breaker>>,
+    spread: Option<Spread>,
 }
 
 impl Stores {
@@ -201,6 +205,7 @@ impl Stores {
                 matches: Arc::new(near),
                 access_tokens: Arc::new(MemoryAccessTokens::new(monotonic())),
                 redis: None,
+                spread: None,
             });
         };
         let deadline = config.redis.deadline;
@@ -219,6 +224,7 @@ impl Stores {
         let shared = Arc::new(RedisConversations::new(link.clone(), lifetimes));
         let shared = Arc::new(SealedConversations::new(shared, seals.clone()));
         let access_tokens = access_tokens_on(link.clone(), breaker.clone(), seals);
+        let spread = Some(Spread::new(link.clone(), seals.clone()));
         let far = Arc::new(RedisMatchCache::new(link, MATCH_LIFETIME));
         let far = Arc::new(SealedMatches::new(far, seals.clone()));
         Ok(Self {
@@ -226,6 +232,7 @@ impl Stores {
             matches: Arc::new(TieredMatchCache::new(near, far, breaker.clone())),
             access_tokens,
             redis: Some(breaker),
+            spread,
         })
     }
 }
@@ -306,6 +313,12 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     background.spawn(keep_running("api keys", async move || {
         keys::follow(api_keys.clone(), holder.clone(), poll).await;
     }));
+    if let Some(spread) = stores.spread {
+        let woken = publisher.clone();
+        background.spawn(keep_running("announcements", async move || {
+            spread.clone().follow(woken.clone()).await;
+        }));
+    }
     let erasing = bot.clone();
     background.spawn(keep_running("erasures", async move || {
         erasing::follow(erasures.clone(), erasing.clone()).await;
@@ -450,6 +463,7 @@ fn operations(
 ) -> Ops {
     let readiness = move || {
         let snapshot = publisher.bot().snapshot();
+        let (newest_revision, lag) = publisher.behind();
         let mut dependencies = BTreeMap::from([("database", publisher.database_state())]);
         if let Some(breaker) = &redis {
             let state = match breaker.status() {
@@ -466,6 +480,8 @@ fn operations(
         Readiness {
             ready: !stop.is_cancelled(),
             revision: snapshot.revision,
+            newest_revision,
+            lag_seconds: lag.as_secs_f64(),
             entries: snapshot.index.len(),
             dependencies,
         }

@@ -229,6 +229,9 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         );
     }
     let report = imported?;
+    if report.applied {
+        app::announce_revision(&config, report.revision).await;
+    }
     match args.json {
         true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
         false => say!("{report}"),

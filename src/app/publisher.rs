@@ -5,6 +5,7 @@
 
 use super::AppError;
 use super::compaction::Compaction;
+use super::lag::Lag;
 use crate::bank::Dictionaries;
 use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
@@ -222,6 +223,9 @@ pub struct Publisher {
     pub(super) moved: Notify,
     database: Mutex<Dependency>,
     compaction: Compaction,
+    lag: Lag,
+    /// Told when the database is to be looked at before its time.
+    heard: Notify,
 }
 
 impl Publisher {
@@ -229,6 +233,8 @@ impl Publisher {
     pub fn new(bot: Arc<Bot>, database: &Database, sources: Sources) -> Self {
         let sources = tokio::sync::Mutex::new(sources);
         Self {
+            lag: Lag::new(bot.snapshot().revision),
+            heard: Notify::new(),
             bot,
             store: database.clone(),
             sources,
@@ -269,16 +275,39 @@ impl Publisher {
         !self.bot.search(request).normalized.is_empty()
     }
 
+    /// Looks at the database soon.
+    pub(super) fn look(&self) {
+        self.heard.notify_one();
+    }
+
+    /// Somebody says that the bank has come to `revision`: looks, if that is news.
+    pub(super) fn hear(&self, revision: u64) {
+        if self.lag.hear(revision, Instant::now()) {
+            self.look();
+        }
+    }
+
+    /// The newest revision of the bank that is known of, and for how long there has been one that is not used yet.
+    pub fn behind(&self) -> (u64, Duration) {
+        self.lag.behind(Instant::now())
+    }
+
     /// Lets the bot decide with `next`.
     fn publish(&self, next: Snapshot) {
         let before = self.bot.publish(next);
         tokio::task::spawn_blocking(move || drop(before));
     }
 
-    /// Takes over what other processes change in the bank, looking every `poll`.
+    /// Takes over what other processes change in the bank, looking every `poll` and when a change is announced.
     pub async fn follow_bank(self: Arc<Self>, poll: Duration) {
         loop {
-            tokio::time::sleep(poll).await;
+            let (newest, lag) = self.behind();
+            metrics::gauge!("wxfaq_bank_newest_revision").set(newest as f64);
+            metrics::gauge!("wxfaq_bank_lag_seconds").set(lag.as_secs_f64());
+            tokio::select! {
+                () = tokio::time::sleep(poll) => {}
+                () = self.heard.notified() => {}
+            }
             let state = match self.catch_up().await {
                 Ok(()) => Dependency::Up,
                 Err(error) => Dependency::Degraded {
@@ -299,9 +328,12 @@ impl Publisher {
 
     async fn catch_up(self: &Arc<Self>) -> Result<(), StoreError> {
         let known = self.bot.snapshot().revision;
-        if self.store.questions().revision().await? == known {
+        let found = self.store.questions().revision().await?;
+        if found == known {
+            self.lag.settle(known, found);
             return Ok(());
         }
+        self.lag.hear(found, Instant::now());
         // Held over the whole change, so that no other change starts from the same snapshot.
         let _sources = self.sources.lock().await;
         let snapshot = self.bot.snapshot();
@@ -339,6 +371,7 @@ impl Publisher {
             }
         });
         self.publish(next.await);
+        self.lag.settle(revision, revision);
         self.compact();
         Ok(())
     }

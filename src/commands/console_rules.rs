@@ -89,6 +89,9 @@ pub async fn run(
     let report = rule::import(&database, || (1..).zip(taken().cloned().map(Ok)), terms).await;
     database.close().await;
     let report = report?;
+    if report.applied {
+        app::announce_revision(&config, report.revision).await;
+    }
     let exit = report.exit();
     if is_json {
         let kept = kept.into_iter().collect();

@@ -80,6 +80,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
     let opened = Database::open_existing(config.database_url.expose()).await;
     let database = opened.map_err(AppError::from)?;
+    let is_change = !matches!(args, Args::Show { .. } | Args::Duplicates { .. });
     let done = match args {
         Args::Show { id, json } => show(&database, &id, json).await,
         Args::Put { file, made_from } => put(&database, &file, made_from).await,
@@ -90,6 +91,12 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         Args::Merge { kept, other } => merge_entries(&database, &kept, &other).await,
         Args::Duplicates { json } => show_duplicates(&database, json).await,
     };
+    if is_change
+        && done.is_ok()
+        && let Ok(revision) = database.questions().revision().await
+    {
+        app::announce_revision(&config, revision).await;
+    }
     database.close().await;
     done
 }

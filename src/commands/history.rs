@@ -10,6 +10,7 @@ use crate::bank::format::{self, beijing};
 use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
 use crate::bank::rule::file;
 use crate::bank::{Entry, EntryError, EntryId, Rule, RuleId};
+use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::StoreError;
 use crate::store::sql::{Author, BankChange, Database};
@@ -250,10 +251,12 @@ async fn compare(database: &Database, what: &What, from: u64, to: Option<u64>) -
 
 /// `wxfaq revert`
 pub async fn revert(file: Option<PathBuf>, args: RevertArgs) -> Result<Exit, Failure> {
-    let database = open(file).await?;
+    let config = app::configure(file, Missing::Leave)?.config;
+    let database = open_in(&config).await?;
     let done = revert_to(&database, &args).await;
     database.close().await;
     let (revision, changed) = done?;
+    app::announce_revision(&config, revision).await;
     // What is now becomes what was.
     for Changed {
         thing, before, after, ..
@@ -345,6 +348,9 @@ impl Back {
 
 /// The configured database, which must be there.
 async fn open(file: Option<PathBuf>) -> Result<Database, AppError> {
-    let config = app::configure(file, Missing::Leave)?.config;
+    open_in(&app::configure(file, Missing::Leave)?.config).await
+}
+
+async fn open_in(config: &Config) -> Result<Database, AppError> {
     Ok(Database::open_existing(config.database_url.expose()).await?)
 }

@@ -1,6 +1,7 @@
 //! `wxfaq rule`: rules beside the bank, from a file, into a file, as a list.
 //!
-//! A file is taken whole or not at all, as the bank's; a running daemon takes a change over within `database.poll_ms`.
+//! A file is taken whole or not at all, as the bank's; running daemons take a change over at once with Redis, else
+//! within `database.poll_ms`.
 
 use super::import::ImportError;
 use super::{Exit, Failure, export, media, operator, unix_seconds};
@@ -83,6 +84,9 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             let report = import(&database, || file::read(&text), terms).await;
             database.close().await;
             let mut report = report?;
+            if report.applied {
+                app::announce_revision(&config, report.revision).await;
+            }
             let rules: Vec<Rule> = file::read(&text).filter_map(|(_, rule)| rule.ok()).collect();
             let folder = config.paths.media.as_deref();
             report.warnings.extend(media::rule_problems(folder, &rules));

@@ -7,9 +7,11 @@
 //! reply meant for another request is noticed. Deadlines and what to do without Redis are `fallback`'s.
 
 mod access_tokens;
+mod announcements;
 mod link;
 
 pub use access_tokens::RedisAccessTokens;
+pub use announcements::Subscription;
 pub use link::Link;
 
 use super::StoreError;

@@ -32,8 +32,12 @@ pub enum Dependency {
 pub struct Readiness {
     /// Whether messages can be answered.
     pub ready: bool,
-    /// The bank's revision.
+    /// The bank's revision that answers.
     pub revision: u64,
+    /// The newest one known of.
+    pub newest_revision: u64,
+    /// For how long there has been a newer one than that which answers; 0: there is none.
+    pub lag_seconds: f64,
     /// Entries in the index.
     pub entries: usize,
     /// By name.

@@ -36,5 +36,6 @@ mod ask_api;
 mod openapi;
 mod overload;
 mod shared_redis;
+mod spread;
 mod crash;
 mod systemd;

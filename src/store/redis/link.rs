@@ -10,7 +10,7 @@ use crate::store::fallback::Upstream;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
     ServerError, Value,
@@ -175,6 +175,23 @@ impl Link {
         match parts.as_deref() {
             Some([echo, rest @ ..]) if *echo == token.as_bytes() => Ok(rest.to_vec()),
             _ => Err(self.distrust("an answer is not the one to our question")),
+        }
+    }
+
+    /// A connection beside the others that only listens; `received` counts what comes over it, and the reader of messages
+    /// sets it back.
+    pub(super) async fn open_pubsub(&self, received: &Arc<AtomicUsize>) -> Result<PubSub, RedisError> {
+        let (redis, received) = (self.info.redis_settings(), Arc::clone(received));
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                PubSub::new(redis, Metered { stream, received }).await
+            }
+            ConnectionAddr::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                PubSub::new(redis, Metered { stream, received }).await
+            }
+            _ => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         }
     }
 
@@ -351,7 +368,7 @@ fn answered(code: &str) -> String {
     format!("it answered {:.32}", code.escape_debug().to_string())
 }
 
-fn unavailable(error: &RedisError) -> StoreError {
+pub(super) fn unavailable(error: &RedisError) -> StoreError {
     let reason = match error.kind() {
         ErrorKind::Io if error.is_timeout() => "no answer in time".to_owned(),
         ErrorKind::Io => error.to_string(),
