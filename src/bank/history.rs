@@ -170,7 +170,7 @@ fn text_difference(before: &str, after: &str) -> Vec<Difference> {
 pub struct Overtaken {
     /// The revision at which it was shown.
     pub made_from: u64,
-    /// What happened since, oldest first; not empty.
+    /// What happened since, by thing, oldest first; not empty, and of some things only when there are many.
     pub changes: Vec<Recorded>,
 }
 

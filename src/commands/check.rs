@@ -9,7 +9,9 @@ mod wechat;
 use super::{Exit, Failure, media, rule};
 use crate::app::{self, AppError, Missing, Sources};
 use crate::bank::Entry;
+use crate::bank::duplicates::duplicates;
 use crate::config::Config;
+use crate::matching::text::normalize;
 use crate::store::redis::RedisConversations;
 use crate::store::sql::{Database, OpenError};
 use serde::Serialize;
@@ -151,6 +153,7 @@ async fn database(config: &Config) -> Vec<Finding> {
         }
         Ok((revision, entries)) => {
             files = entry_files(config, &entries);
+            files.extend(shared_phrasings(&entries));
             let detail = format!("{version}, revision {revision}, {} entries", entries.len());
             good("database", detail)
         }
@@ -171,6 +174,18 @@ fn entry_files(config: &Config, entries: &[Entry]) -> Vec<Finding> {
         Some(wrong("media", format!("{}: {reason}", entry.id), Exit::BadData))
     };
     entries.iter().filter_map(problem).collect()
+}
+
+/// What two entries say both to one follower: who asks it gets a list instead of an answer.
+fn shared_phrasings(entries: &[Entry]) -> Option<Finding> {
+    let found = duplicates(entries, &normalize);
+    let first = found.first()?;
+    let more = match found.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more; see `wxfaq entry duplicates`"),
+    };
+    let detail = format!("{first}{more}");
+    Some(finding("bank", Verdict::Warning { detail }))
 }
 
 /// Rules that break a limit, that answer nobody, that name accounts which are not there.

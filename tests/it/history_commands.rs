@@ -3,6 +3,8 @@
 use crate::support::daemon::{configuration, free_port, run};
 use std::fs;
 use tempfile::TempDir;
+use wxfaq::bank::{Answer, Entry, EntryId};
+use wxfaq::store::sql::{Author, Database, sqlite_url};
 
 /// A folder with a configuration and the bank of two entries and a rule, at revision 2.
 struct Bench(TempDir);
@@ -153,4 +155,32 @@ fn what_another_entry_says_is_found_refused_and_merged() {
     );
     bench.did(&["show", "a"], r#""similar":["注销"]"#);
     bench.refused(&["show", "c"], 66, "there is no c");
+
+    bench.write(
+        "d.jsonl",
+        r#"{"id":"d","question":"注销","answer":"四","accounts":["plain"]}"#,
+    );
+    bench.refused(&["entry", "put", "d.jsonl"], 65, "also stands in a");
+}
+
+#[tokio::test]
+async fn check_warns_of_what_two_entries_say_since_before_that_was_refused() {
+    let bench = Bench::new();
+    let told = "warning  bank: c, question: \"怎么开户？\" also stands in a";
+    let (_, said) = bench.wxfaq(&["check", "--offline"]);
+    assert!(!said.contains("also stands in"), "{said}");
+    let database = Database::open(&sqlite_url(&bench.0.path().join("data/wxfaq.db")))
+        .await
+        .unwrap();
+    let again = Entry::new(
+        EntryId::parse("c").unwrap(),
+        "怎么开户？".to_owned(),
+        Answer::Text("三".to_owned()),
+    );
+    let by = Author {
+        who: "王".to_owned(),
+        source: "test".to_owned(),
+    };
+    database.questions().apply(&[again], &[], &by, 1, 2).await.unwrap();
+    bench.did(&["check", "--offline"], told);
 }
