@@ -95,10 +95,10 @@ impl ImportError {
 impl From<&intake::ImportError> for Exit {
     fn from(error: &intake::ImportError) -> Self {
         match error {
-            intake::ImportError::Empty => Self::BadData,
             intake::ImportError::Apply(ApplyError::Store(error)) => error.into(),
             intake::ImportError::Apply(ApplyError::Conflict { .. }) => Self::Unavailable,
-            intake::ImportError::Apply(
+            intake::ImportError::Empty
+            | intake::ImportError::Apply(
                 ApplyError::Repeated(_) | ApplyError::Overtaken(_) | ApplyError::Duplicates(_),
             ) => Self::BadData,
         }
