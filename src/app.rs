@@ -285,6 +285,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
             work: config.reply.work,
         },
         erasures: Some(Arc::new(erasures.clone())),
+        per_minute: config.reply.per_minute,
         deliveries: Deliveries::default(),
     });
     let accounts = Arc::new(Accounts::new(&config, stores.access_tokens, bot.tasks().clone())?);
@@ -582,6 +583,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[session]", old.session_ttl != new.session_ttl),
         ("reply.deadline_ms", old.reply.deadline != new.reply.deadline),
         ("reply.work_seconds", old.reply.work != new.reply.work),
+        ("reply.per_minute", old.reply.per_minute != new.reply.per_minute),
         ("paths.data", old.paths.data != new.paths.data),
         ("security.install_key", old.install_key != new.install_key),
         ("[log]", old.log != new.log),

@@ -7,6 +7,7 @@
 mod consult;
 
 use super::answers::Way;
+use super::flood::Judgement;
 use super::held::{Held, report};
 use super::late::{LateState, Remembered, key_of, worker_of};
 use super::matches::Lookup;
@@ -123,6 +124,9 @@ impl Work {
             match begun {
                 Ok(Begun::Claimed { turn, session }) => {
                     let held = Held::new(&self.bot, turn);
+                    if let Some(limited) = self.limited(lookup) {
+                        return keep_limited(held, limited, place, answering).await;
+                    }
                     let decided = held.renewed(self.decide(session.as_deref(), lookup, cached)).await;
                     return self.keep(held, decided, lookup, place, answering).await;
                 }
@@ -352,8 +356,31 @@ impl Work {
         }
     }
 
+    /// What is answered when the follower has sent too much; `None`: they have not.
+    fn limited(&self, lookup: Lookup<'_>) -> Option<Answer> {
+        let Arrival { follower, message, .. } = &self.arrival;
+        let judgement = self.bot.floods.judge(follower, &self.inbound, message, Instant::now());
+        let reply = match judgement {
+            Judgement::Passed => return None,
+            Judgement::Warned => {
+                let outcome = dialog::too_often(self.desk(lookup));
+                self.log(&outcome);
+                outcome.reply.fitting(&self.inbound)
+            }
+            Judgement::Silenced => Reply::Acknowledge,
+        };
+        metrics::counter!("wxfaq_messages_limited_total", "account" => follower.account.clone()).increment(1);
+        Some(Answer::Reply {
+            reply,
+            create_time: lookup.scope.now,
+        })
+    }
+
     /// Answers without session and record. A follower who leaves is forgotten all the same.
     fn alone(&self, lookup: Lookup<'_>, cached: Option<Arc<Matches>>, cause: Alone) -> Answer {
+        if let Some(limited) = self.limited(lookup) {
+            return limited;
+        }
         let decided = self.decide_at_once(Session::default(), lookup, cached);
         let Follower { account, pseudonym } = &self.arrival.follower;
         let follower = seals::short(pseudonym);
@@ -437,6 +464,18 @@ impl Work {
             took: self.started.elapsed(),
         });
     }
+}
+
+/// Answers, and keeps the answer for repeats; the session stays as it is.
+async fn keep_limited(held: Held, answer: Answer, place: Option<TurnGuard>, answering: oneshot::Sender<Answer>) {
+    let kept = match &answer {
+        Answer::Reply { reply, create_time } => record(*create_time, reply),
+        Answer::Refused | Answer::Held => Vec::new(),
+    };
+    // Nobody waits for it when WeChat has hung up.
+    let _ = answering.send(answer);
+    held.finish(&kept, SessionChange::Keep).await;
+    drop(place);
 }
 
 /// What is kept of a handled message, for repeats: the reply's `CreateTime`, which is its own, and the reply.

@@ -65,6 +65,7 @@ impl Reader {
                 deadline: Duration::from_millis(self.integer("reply.deadline_ms", 500..=4_800)),
                 max_bytes: self.integer("reply.max_bytes", 256..=2_048) as usize,
                 hold_retries: self.flag("reply.hold_retries"),
+                per_minute: self.integer("reply.per_minute", 0..=100_000) as u32,
                 work: Duration::from_secs(self.integer("reply.work_seconds", 5..=300)),
                 habits: Habits {
                     also_asked: self.integer("reply.also_asked", 0..=3) as usize,

@@ -148,6 +148,7 @@ pub struct ReplySettings {
     pub deadline: Duration,
     pub max_bytes: usize,
     pub hold_retries: bool,
+    pub per_minute: u32,
     pub work: Duration,
     /// `also_asked`, `also_asked_margin`, `feedback`
     pub habits: Habits,

@@ -243,6 +243,8 @@ pub enum Told {
     Late,
     /// That the answer is still being looked for; with customer-service messages nothing, it comes by itself.
     Searching,
+    /// That these are too many messages.
+    TooOften,
     /// Nothing; WeChat is only told that we heard.
     Nothing,
 }
@@ -265,6 +267,7 @@ impl Told {
             Self::Sourced => "source",
             Self::Late => "late",
             Self::Searching => "searching",
+            Self::TooOften => "limited",
             Self::Nothing => "nothing",
         }
     }
@@ -280,6 +283,11 @@ pub fn question(inbound: &Inbound) -> Option<&str> {
         } => Some(text.trim()),
         _ => None,
     }
+}
+
+/// Says that these are too many messages; the session is not touched.
+pub fn too_often(desk: Desk<'_>) -> Outcome {
+    Say { desk }.too_often()
 }
 
 /// Decides what `inbound` asks for, given the follower's `session` (a fresh one when there is none).

@@ -112,6 +112,10 @@ impl Say<'_> {
         self.page(&templates::Commented {}, session, Told::Feedback)
     }
 
+    pub fn too_often(self) -> Outcome {
+        self.page(&templates::TooOften {}, Session::default(), Told::TooOften)
+    }
+
     pub fn unsupported(self, kind: &'static str, session: Session) -> Outcome {
         self.page(&templates::Unsupported { kind }, session, Told::Hint)
     }

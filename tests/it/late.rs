@@ -113,9 +113,13 @@ struct Stage {
 }
 
 pub fn memory() -> Arc<dyn Conversations> {
+    Arc::new(memory_store())
+}
+
+pub fn memory_store() -> MemoryConversations {
     let begun = Instant::now();
     let clock = Arc::new(move || begun.elapsed());
-    Arc::new(MemoryConversations::new(LIFETIMES, Bounds::default(), clock))
+    MemoryConversations::new(LIFETIMES, Bounds::default(), clock)
 }
 
 /// Sealed, on a connection of its own, with patience for a busy machine.

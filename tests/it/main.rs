@@ -22,6 +22,7 @@ mod matching;
 mod dialog;
 mod rules;
 mod late;
+mod flood;
 mod media;
 mod privacy;
 mod rule_commands;

@@ -48,6 +48,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         lease: Duration::from_secs(1),
         late: Late::default(),
         erasures: None,
+        per_minute: 0,
         deliveries: Deliveries::default(),
     }
 }
@@ -78,6 +79,7 @@ pub struct Counted<C> {
     begun: AtomicUsize,
     claimed: AtomicUsize,
     finished: AtomicUsize,
+    sessions_written: AtomicUsize,
 }
 
 impl<C> Counted<C> {
@@ -87,12 +89,18 @@ impl<C> Counted<C> {
             begun: AtomicUsize::new(0),
             claimed: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
+            sessions_written: AtomicUsize::new(0),
         }
     }
 
     /// Messages somebody was told to handle.
     pub fn claimed(&self) -> usize {
         self.claimed.load(Ordering::SeqCst)
+    }
+
+    /// Ends that were to change a session.
+    pub fn sessions_written(&self) -> usize {
+        self.sessions_written.load(Ordering::SeqCst)
     }
 
     /// Beginnings and ends, failed ones too.
@@ -113,6 +121,8 @@ impl<C: Conversations> Conversations for Counted<C> {
 
     async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
         self.finished.fetch_add(1, Ordering::SeqCst);
+        let changes = usize::from(session != SessionChange::Keep);
+        self.sessions_written.fetch_add(changes, Ordering::SeqCst);
         self.inner.finish(turn, record, session).await
     }
 
