@@ -67,16 +67,26 @@ impl Bot {
     }
 
     /// Answers one text of a session, or keeps a verdict; texts of one session follow one another. Where the store cannot
-    /// be reached the answer is decided without the session.
+    /// be reached the answer is decided without the session. `turn` is dropped once the bank has been searched.
     ///
     /// # Errors
     /// The system has no random numbers, or the bot is broken.
-    pub async fn converse(self: &Arc<Self>, account: &str, session: &str, words: Words) -> std::io::Result<Conversed> {
+    pub async fn converse(
+        self: &Arc<Self>,
+        account: &str,
+        session: &str,
+        words: Words,
+        turn: impl Send + 'static,
+    ) -> std::io::Result<Conversed> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(std::io::Error::other)?;
         let (bot, account, session) = (self.clone(), account.to_owned(), session.to_owned());
         // A task of its own: whoever hangs up leaves no claim behind.
-        let talk = async move { bot.converse_once(&account, &session, words, &hex(&random)).await };
+        let talk = async move {
+            let conversed = bot.converse_once(&account, &session, words, &hex(&random)).await;
+            drop(turn);
+            conversed
+        };
         self.tasks.spawn(talk).await.map_err(std::io::Error::other)
     }
 

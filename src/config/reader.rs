@@ -124,6 +124,8 @@ impl Reader {
         Api {
             public: self.flag("api.public"),
             public_per_minute: self.integer("api.public_per_minute", 1..=1_000_000) as u32,
+            ask_per_minute: self.integer("api.ask_per_minute", 1..=1_000_000) as u32,
+            ask_address_per_minute: self.integer("api.ask_address_per_minute", 1..=1_000_000) as u32,
             cors_origins,
         }
     }

@@ -54,6 +54,8 @@ pub struct Server {
 pub struct Api {
     pub public: bool,
     pub public_per_minute: u32,
+    pub ask_per_minute: u32,
+    pub ask_address_per_minute: u32,
     /// As browsers write them: `https://host` or with `:port`, in lower case.
     pub cors_origins: Vec<String>,
 }

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// Longest body, in bytes.
@@ -88,6 +89,9 @@ struct ChoiceBody {
 }
 
 /// One turn of the conversation of WeChat: numbers, 更多, 人工 and verdicts are understood as there.
+///
+/// Where the API is open to the public no key is needed. One session, and one address with a key or without, may ask so
+/// often a minute (`[api] ask_per_minute`, `ask_address_per_minute`).
 #[utoipa::path(
     post,
     path = "/api/v1/ask",
@@ -110,8 +114,10 @@ pub async fn ask(
         "" => web.bot.new_session(caller.id()).map_err(|_| ApiError::Overloaded)?,
         session => known(&web, &caller, session)?.to_owned(),
     };
+    limit(&web, &session)?;
+    let turn = web.searches.turn().await?;
     let words = Words::Text(text.to_owned());
-    let conversed = web.bot.converse(&account, &session, words).await;
+    let conversed = web.bot.converse(&account, &session, words, turn).await;
     let Conversed {
         decision,
         reply,
@@ -165,7 +171,8 @@ pub async fn feedback(
         Verdict::Useless
     };
     let words = Words::Verdict(verdict, entry, judgement.text.trim().to_owned());
-    let conversed = web.bot.converse(&account, session, words).await;
+    limit(&web, session)?;
+    let conversed = web.bot.converse(&account, session, words, ()).await;
     let conversed = conversed.map_err(|_| ApiError::Overloaded)?;
     Ok(Json(ThanksBody {
         session: session.to_owned(),
@@ -201,6 +208,16 @@ fn known<'a>(web: &Web, caller: &Caller, session: &'a str) -> Result<&'a str, Ap
         "session",
         "is none of this key's; leave it out to begin a new one",
     ))
+}
+
+/// One session talks as often as one person does.
+fn limit(web: &Web, session: &str) -> Result<(), ApiError> {
+    let most = web.policy.load().api.ask_per_minute;
+    let taken = web.sessions.take(session, Instant::now(), most);
+    taken.map_err(|wait| {
+        metrics::counter!("wxfaq_api_refused_total", "code" => "too_many_requests").increment(1);
+        ApiError::TooOften { wait }
+    })
 }
 
 fn reply_body(reply: &Reply) -> Value {

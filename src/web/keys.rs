@@ -5,7 +5,7 @@
 //! public, whoever comes without a key is told apart by address.
 
 use super::client::{Peer, client_address};
-use super::rate::Rate;
+use super::rate::{Rate, caller_at};
 use super::{ApiError, Web};
 use crate::store::api_key::{ApiKey, KeyHash, KeyScope, KeySecret};
 use axum::extract::{Request, State};
@@ -70,11 +70,11 @@ impl Caller {
         }
     }
 
-    /// Whether the caller's key opens `scope`; nothing but searching is open to the public.
+    /// Whether the caller's key opens `scope`; nothing but searching and asking is open to the public.
     pub fn may(&self, scope: KeyScope) -> bool {
         match self {
             Self::Key(held) => held.key.scopes.contains(&scope),
-            Self::Public => scope == KeyScope::Search,
+            Self::Public => matches!(scope, KeyScope::Search | KeyScope::Ask),
         }
     }
 }
@@ -102,21 +102,28 @@ impl Web {
     }
 
     fn caller(&self, headers: &HeaderMap, address: Option<IpAddr>, scope: KeyScope) -> Result<Caller, ApiError> {
-        let policy = self.policy.load();
+        let (policy, now) = (self.policy.load(), Instant::now());
+        let (api, from) = (&policy.api, caller_at(address));
+        let ask = || match scope {
+            KeyScope::Ask => self.askers.take(from, now, api.ask_address_per_minute),
+            _ => Ok(()),
+        };
         let Some(token) = bearer_token(headers) else {
-            if !policy.api.public || scope != KeyScope::Search {
+            if !api.public || !Caller::Public.may(scope) {
                 return Err(ApiError::Unauthorized);
             }
-            let taken = self
-                .addresses
-                .take(address, Instant::now(), policy.api.public_per_minute);
+            let taken = match scope {
+                KeyScope::Ask => ask(),
+                _ => self.addresses.take(from, now, api.public_per_minute),
+            };
             taken.map_err(|wait| ApiError::TooOften { wait })?;
             return Ok(Caller::Public);
         };
         let hash = KeySecret::parse(token).map(|secret| secret.hash());
         let held = hash.and_then(|hash| self.keys.load().by_hash.get(&hash).cloned());
         let held = held.ok_or(ApiError::UnknownKey)?;
-        let taken = held.rate.take(Instant::now(), held.key.per_minute);
+        // First of the address: who asks too often does not use up what others have of the same key.
+        let taken = ask().and_then(|()| held.rate.take(now, held.key.per_minute));
         taken.map_err(|wait| ApiError::TooOften { wait })?;
         let caller = Caller::Key(held);
         match caller.may(scope) {

@@ -46,7 +46,12 @@ pub struct Web {
     /// What a reload may change beside the accounts.
     pub policy: ArcSwap<Policy>,
     keys: ArcSwap<Keyring>,
-    addresses: rate::Addresses,
+    /// Who searches without a key.
+    addresses: rate::Callers,
+    /// Who asks, by address.
+    askers: rate::Callers,
+    /// Who asks, by session.
+    sessions: rate::Callers,
     /// Stands in for unknown accounts, so that they are refused no faster than a wrong signature.
     decoy: Gate,
     messages: Semaphore,
@@ -75,7 +80,9 @@ impl Web {
             gates: ArcSwap::from_pointee(gates),
             policy: ArcSwap::from_pointee(policy),
             keys: ArcSwap::default(),
-            addresses: rate::Addresses::new(),
+            addresses: rate::Callers::new(),
+            askers: rate::Callers::new(),
+            sessions: rate::Callers::new(),
             decoy,
             messages: Semaphore::new(MAX_MESSAGES),
             bodies: webhook::BodyBudget::new(),

@@ -1,10 +1,10 @@
-//! How often somebody may call: token buckets, one for each key, and a fixed table of them for addresses.
+//! How often somebody may call: token buckets, one for each key, and fixed tables of them for addresses and sessions.
 //!
 //! A bucket is one number, the moment at which it will be full again (the generic cell rate algorithm, ITU-T I.371,
-//! annex A). [`Addresses`] never grows and never evicts: an address has two places in it, found by random hashes, and is
-//! held to the emptier guess of the two, so that only who shares both with a busier address is held back for it.
+//! annex A). [`Callers`] never grows and never evicts: a caller has two places in it, found by random hashes, and is
+//! held to the emptier guess of the two, so that only who shares both with a busier caller is held back for it.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,14 +55,14 @@ impl Rate {
     }
 }
 
-/// The rates of everybody who calls without a key.
-pub struct Addresses {
+/// The rates of everybody who calls.
+pub struct Callers {
     begun: Instant,
     hashers: [RandomState; 2],
     rows: [Mutex<Vec<Bucket>>; 2],
 }
 
-impl Addresses {
+impl Callers {
     /// Full buckets for all.
     pub fn new() -> Self {
         Self {
@@ -72,23 +72,26 @@ impl Addresses {
         }
     }
 
-    /// Whoever comes without an address is one caller; so is a whole /64 of IPv6, which one subscriber gets.
-    ///
     /// # Errors
     /// How long to wait: `per_minute` are used up.
-    pub fn take(&self, address: Option<IpAddr>, now: Instant, per_minute: u32) -> Result<(), Duration> {
-        let caller = match address.map(|address| address.to_canonical()) {
-            None => 0,
-            Some(IpAddr::V4(address)) => 1 << 64 | u128::from(address.to_bits()),
-            Some(IpAddr::V6(address)) => 2 << 64 | address.to_bits() >> 64,
-        };
-        let at = |row: usize| self.hashers[row].hash_one(caller) as usize % PLACES;
+    pub fn take(&self, caller: impl Hash, now: Instant, per_minute: u32) -> Result<(), Duration> {
+        let at = |row: usize| self.hashers[row].hash_one(&caller) as usize % PLACES;
         let [mut first, mut second] = [0, 1].map(|row| self.rows[row].lock().unwrap_or_else(PoisonError::into_inner));
         let (first, second) = (&mut first[at(0)], &mut second[at(1)]);
         let taken = (*first).min(*second).take(micros(self.begun, now), per_minute)?;
         *first = taken.max(*first);
         *second = taken.max(*second);
         Ok(())
+    }
+}
+
+/// The caller at an address. Whoever comes without one is one caller; so is a whole /64 of IPv6, which one subscriber
+/// gets.
+pub fn caller_at(address: Option<IpAddr>) -> u128 {
+    match address.map(|address| address.to_canonical()) {
+        None => 0,
+        Some(IpAddr::V4(address)) => 1 << 64 | u128::from(address.to_bits()),
+        Some(IpAddr::V6(address)) => 2 << 64 | address.to_bits() >> 64,
     }
 }
 
@@ -117,23 +120,29 @@ mod tests {
 
     #[test]
     fn addresses_do_not_use_up_one_anothers_rate() {
-        let addresses = Addresses::new();
+        let addresses = Callers::new();
         let now = addresses.begun;
         let busy: IpAddr = "203.0.113.1".parse().unwrap();
         assert_eq!(
-            (0..20).filter(|_| addresses.take(Some(busy), now, 10).is_ok()).count(),
+            (0..20)
+                .filter(|_| addresses.take(caller_at(Some(busy)), now, 10).is_ok())
+                .count(),
             10
         );
         let others = (0..1_000_u32).map(|n| IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
-        let refused = others.filter(|other| addresses.take(Some(*other), now, 10).is_err());
+        let refused = others.filter(|other| addresses.take(caller_at(Some(*other)), now, 10).is_err());
         assert_eq!(refused.count(), 0);
-        assert_eq!(addresses.take(None, now, 10), Ok(()));
+        assert_eq!(addresses.take(caller_at(None), now, 10), Ok(()));
     }
 
     #[test]
     fn one_subscriber_is_one_caller() {
-        let addresses = Addresses::new();
-        let take = |text: &str| addresses.take(Some(text.parse().unwrap()), addresses.begun, 1).is_ok();
+        let addresses = Callers::new();
+        let take = |text: &str| {
+            addresses
+                .take(caller_at(Some(text.parse().unwrap())), addresses.begun, 1)
+                .is_ok()
+        };
         assert!(take("2001:db8::1") && !take("2001:db8::2") && take("2001:db8:0:1::1"));
         assert!(take("192.0.2.7") && !take("::ffff:192.0.2.7"));
     }

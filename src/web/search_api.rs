@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 const DEFAULT_TOP: usize = 5;
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Turns of searches: one core less than there are is theirs, so that messages find one free. Who finds no turn in
 /// time, or too many waiting, is told so.
 pub struct Searches {
-    running: Semaphore,
+    running: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
@@ -144,18 +144,18 @@ impl Searches {
 
     fn new(at_once: usize) -> Self {
         Self {
-            running: Semaphore::new(at_once),
+            running: Arc::new(Semaphore::new(at_once)),
             waiting: Semaphore::new(MAX_WAITING),
         }
     }
 
     /// Waits for a turn, which lasts until it is dropped.
-    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        if let Ok(turn) = self.running.try_acquire() {
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        if let Ok(turn) = self.running.clone().try_acquire_owned() {
             return Ok(turn);
         }
         let _place = self.waiting.try_acquire().map_err(|_| ApiError::Overloaded)?;
-        match tokio::time::timeout(PATIENCE, self.running.acquire()).await {
+        match tokio::time::timeout(PATIENCE, self.running.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(ApiError::Overloaded),
         }

@@ -190,6 +190,15 @@ fn each_key_has_a_rate_of_its_own() {
     assert_eq!(get(&daemon, SEARCH, Some(&fast)).status, 200);
 }
 
+/// Has the daemon, on these settings, take this machine for a proxy.
+fn believe_proxies(daemon: &Daemon, settings: &str) {
+    let trusting = configuration(daemon.port, daemon.ops_port, settings);
+    let trusting = trusting.replace("[server]\n", "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    fs::write(daemon.path("wxfaq.toml"), trusting).unwrap();
+    daemon.signal("HUP");
+    daemon.wait_until("it is reloaded", || daemon.log().contains("configuration reloaded"));
+}
+
 #[test]
 fn the_public_is_limited_by_address_and_follows_a_reload() {
     let daemon = Daemon::start("[api]\npublic = true\npublic_per_minute = 5\n[database]\npoll_ms = 100");
@@ -202,15 +211,10 @@ fn the_public_is_limited_by_address_and_follows_a_reload() {
     assert_eq!(get(&daemon, SEARCH, Some(&key)).status, 200);
     assert_eq!(get(&daemon, SEARCH, Some("wxk_unknown")).status, 401);
 
-    let trusting = configuration(
-        daemon.port,
-        daemon.ops_port,
+    believe_proxies(
+        &daemon,
         "[api]\npublic = true\npublic_per_minute = 5\n[database]\npoll_ms = 100",
     );
-    let trusting = trusting.replace("[server]\n", "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n");
-    fs::write(daemon.path("wxfaq.toml"), trusting).unwrap();
-    daemon.signal("HUP");
-    daemon.wait_until("it is reloaded", || daemon.log().contains("configuration reloaded"));
     let statuses: Vec<u16> = (0..6).map(|n| from(&format!("203.0.113.{n}"))).collect();
     assert_eq!(statuses, [200; 6]);
     let statuses: Vec<u16> = (0..5).map(|_| from("203.0.113.1")).collect();
@@ -424,4 +428,41 @@ fn every_path_asks_for_a_key_unless_it_is_public() {
         assert_eq!((refused.status, refused.code()), (401, "unauthorized"), "{path}");
     }
     assert_eq!(get(&daemon, "/api/v1/nothing", None).status, 404);
+}
+
+/// One question; with a key or none, from the address a proxy names.
+fn ask(daemon: &Daemon, key: Option<&str>, address: &str, session: &str) -> Said {
+    let bearer = key.map(|key| format!("Bearer {key}"));
+    let mut headers = vec![("X-Forwarded-For", address)];
+    headers.extend(bearer.iter().map(|bearer| ("Authorization", bearer.as_str())));
+    let body = serde_json::json!({ "session": session, "text": "你好", "account": "plain" });
+    call_with_body(daemon, Method::POST, "/api/v1/ask", &headers, &body.to_string())
+}
+
+#[test]
+fn asking_is_open_to_the_public_and_limited_by_session_and_address() {
+    let settings = "[api]\npublic = true\nask_per_minute = 3\nask_address_per_minute = 5\n[database]\npoll_ms = 100";
+    let daemon = Daemon::start(settings);
+    believe_proxies(&daemon, settings);
+    let (_, key) = make_key(&daemon, &["--scope", "ask"]);
+    for (key, network) in [(None, "203.0.113"), (Some(key.as_str()), "198.51.100")] {
+        let from = |n: u8| format!("{network}.{n}");
+        let first = ask(&daemon, key, &from(1), "");
+        assert_eq!(first.status, 200, "{}", first.body);
+        let session = first.body["session"].as_str().unwrap();
+        // One session from many addresses.
+        let statuses: Vec<u16> = (2..6).map(|n| ask(&daemon, key, &from(n), session).status).collect();
+        assert_eq!(statuses, [200, 200, 429, 429]);
+        // Many sessions from one address.
+        let statuses: Vec<u16> = (0..5).map(|_| ask(&daemon, key, &from(9), "").status).collect();
+        assert_eq!(statuses, [200; 5]);
+        let refused = ask(&daemon, key, &from(9), "");
+        assert_eq!((refused.status, refused.code()), (429, "too_many_requests"));
+        let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+        assert_eq!(ask(&daemon, key, &from(10), "").status, 200);
+    }
+    let judged = serde_json::json!({ "session": "x", "entry": "sec-001", "helpful": true, "account": "plain" });
+    let feedback = call_with_body(&daemon, Method::POST, "/api/v1/feedback", &[], &judged.to_string());
+    assert_eq!(feedback.status, 401, "verdicts are not for everybody");
 }

@@ -66,6 +66,8 @@ async fn only_wechats_addresses_may_deliver_once_they_are_known() {
     let policy = Policy {
         timestamp_window: 300,
         api: Api {
+            ask_per_minute: 1,
+            ask_address_per_minute: 1,
             public: false,
             public_per_minute: 1,
             cors_origins: vec![],

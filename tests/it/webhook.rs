@@ -82,6 +82,8 @@ impl Door {
         let policy = Policy {
             timestamp_window: 300,
             api: Api {
+                ask_per_minute: 1,
+                ask_address_per_minute: 1,
                 public: false,
                 public_per_minute: 1,
                 cors_origins: vec![],
