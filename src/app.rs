@@ -320,9 +320,9 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
             spread.clone().follow(woken.clone()).await;
         }));
     }
-    let erasing = bot.clone();
+    let (erasing, eraser) = (erasures.clone(), bot.clone());
     background.spawn(keep_running("erasures", async move || {
-        erasing::follow(erasures.clone(), erasing.clone()).await;
+        erasing::follow(erasing.clone(), eraser.clone()).await;
     }));
     let (retention, sweeping) = (config.query_log.retention, bot.clone());
     background.spawn(keep_running("retention", async move || {
@@ -349,6 +349,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     announce(&config, &bot, first_day)?;
     let ended = until_stopped(&bot, servers, &stop, config.server.shutdown_grace).await;
     background.shutdown().await;
+    erasing::write_down(&erasures).await;
     tracing::info!("stopped");
     ended
 }

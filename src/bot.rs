@@ -8,6 +8,7 @@
 mod asked;
 mod work;
 mod held;
+mod flood;
 mod late;
 mod answers;
 mod converse;
@@ -39,6 +40,7 @@ use crate::store::feedback::FeedbackRow;
 use crate::store::query_log::QueryRow;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
+use flood::Floods;
 use log_queue::LogQueue;
 use matches::{Lookup, Sought};
 use queries::Queries;
@@ -98,6 +100,8 @@ pub struct Parts {
     pub late: Late,
     /// Where rows are asked to go of followers who leave; `None`: there are none.
     pub erasures: Option<Arc<dyn Erasures>>,
+    /// Messages of one follower that are answered within a minute; 0: any number.
+    pub per_minute: u32,
     /// How late answers travel, until [`Bot::change_deliveries`].
     pub deliveries: Deliveries,
 }
@@ -119,6 +123,7 @@ pub struct Bot {
     erasures: Option<Arc<dyn Erasures>>,
     deliveries: ArcSwap<Deliveries>,
     turns: Turns,
+    floods: Floods,
     tasks: TaskTracker,
 }
 
@@ -190,6 +195,7 @@ impl Bot {
             erasures: parts.erasures,
             deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),
+            floods: Floods::new(parts.per_minute),
             tasks: TaskTracker::new(),
         })
     }
@@ -230,13 +236,9 @@ impl Bot {
 
     /// Has the rows of a follower who left erased, when the database comes to it.
     fn erase_rows(&self, follower: &Follower) {
-        let Some(erasures) = self.erasures.clone() else { return };
-        let (follower, now) = (follower.clone(), self.now());
-        self.tasks.spawn(async move {
-            if let Err(error) = erasures.ask(&follower, now).await {
-                held::report(&error, "a follower's erasure waits in this process");
-            }
-        });
+        if let Some(erasures) = &self.erasures {
+            erasures.ask(follower, self.now());
+        }
     }
 
     /// Work that goes on after its request; closed and awaited at a stop.

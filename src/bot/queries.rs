@@ -64,7 +64,9 @@ impl Bot {
             | Told::Human
             | Told::Sourced
             | Told::Searching => (None, None),
-            Told::Part | Told::Feedback | Told::Greeting | Told::Hint | Told::Late | Told::Nothing => return,
+            Told::Part | Told::Feedback | Told::Greeting | Told::Hint | Told::Late | Told::TooOften | Told::Nothing => {
+                return;
+            }
         };
         if answered.text.is_empty() {
             return;

@@ -69,15 +69,9 @@ async fn export(queue: &ErasureQueue, followers: &[Follower]) -> Result<(), AppE
 
 async fn erase(config: &Config, queue: &ErasureQueue, followers: &[Follower]) -> Result<(), AppError> {
     let now = SystemClock.now();
-    for follower in followers {
-        queue.ask_by_hand(follower, now).await?;
-    }
-    let erased = queue.work_off(now).await?;
-    let rows: u64 = erased
-        .iter()
-        .filter(|erased| followers.contains(&erased.follower))
-        .map(|erased| erased.rows)
-        .sum();
+    let rows = queue.erase_now(followers, now).await?;
+    // Where somebody reads from the log just now the daemon does it.
+    queue.purge().await?;
     app::forget_in_redis(config, followers).await?;
     say!("{rows} rows erased; running daemons forget the conversation within seconds");
     Ok(())

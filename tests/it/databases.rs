@@ -16,7 +16,7 @@ use wxfaq::store::api_key::{ApiKey, KeyScope, KeySecret, random_id};
 use wxfaq::store::conversations::Follower;
 use wxfaq::store::erasures::Erasures;
 use wxfaq::store::feedback::{FeedbackRow, Word};
-use wxfaq::store::sql::{Author, Database, EntryFeedback, OpenError, Questions, Revocation};
+use wxfaq::store::sql::{Author, Database, EntryFeedback, OpenError, Questions, Revocation, WorkedOff};
 
 on_every_database!(
     texts_come_back_as_they_were,
@@ -105,11 +105,9 @@ async fn many_processes_migrate_a_database_once(place: TestDatabase) {
         assert_eq!(opened.unwrap().revision().await.unwrap(), 0);
     }
     let mut connection = place.connect().await;
-    let files = std::fs::read_dir("src/store/sql/migrations/sqlite").unwrap().count();
-    for (table, rows) in [
-        ("_sqlx_migrations", i64::try_from(files).unwrap()),
-        ("bank_revision", 1),
-    ] {
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/migrations/sqlite");
+    let migrations = i64::try_from(std::fs::read_dir(migrations).unwrap().count()).unwrap();
+    for (table, rows) in [("_sqlx_migrations", migrations), ("bank_revision", 1)] {
         let count = format!("SELECT COUNT(*) AS found FROM {table}");
         let row = sqlx::query(sqlx::AssertSqlSafe(count))
             .fetch_one(&mut connection)
@@ -291,30 +289,45 @@ async fn feedback_of_two_instances_is_kept_whole(place: TestDatabase) {
 async fn what_is_kept_of_a_follower_goes_when_asked(place: TestDatabase) {
     let database = place.open().await;
     let (feedback, queue) = (database.feedback(), database.erasures());
-    let said = |pseudonym, given_at| FeedbackRow {
-        given_at,
-        ..row("a", pseudonym, Word::Comment("不对😀".into()))
-    };
-    feedback.write(&[said("p1", 99), said("P1", 99)]).await.unwrap();
+    let said = |pseudonym| row("a", pseudonym, Word::Comment("不对😀".into()));
+    feedback.write(&[said("p1"), said("P1")]).await.unwrap();
     let kept = queue.rows_of(&follower("p1")).await.unwrap();
     let kept = &kept["feedback"];
     assert_eq!(kept.len(), 1, "and not another's whose name is spelt nearly so");
     for (column, value) in [
         ("comment", "不对😀"),
         ("useful", "0"),
-        ("given_at", "99"),
+        ("given_at", "1800000000"),
         ("pseudonym", "p1"),
     ] {
         assert_eq!(kept[0][column], value);
     }
-    queue.ask(&follower("p1"), 100).await.unwrap();
-    queue.ask(&follower("p1"), 105).await.unwrap();
+    let begin = 1_800_000_100;
+    for later in [0, 5] {
+        queue.ask(&follower("p1"), begin + later);
+        queue.write_down().await.unwrap();
+    }
     let again = place.open().await.erasures();
-    let erased = again.work_off(110).await.unwrap();
-    assert_eq!((erased.len(), erased[0].asked_at, erased[0].rows), (1, 105, 1));
-    feedback.write(&[said("p1", 105), said("p1", 105)]).await.unwrap();
-    assert_eq!(queue.work_off(135).await.unwrap()[0].rows, 1, "what came late goes too");
-    assert_eq!(queue.work_off(136).await.unwrap(), []);
+    assert_eq!(again.queued().await.unwrap()[0].asked_at, begin + 5);
+    let done = |followers, rows| WorkedOff { followers, rows };
+    assert_eq!(again.work_off(begin + 10).await.unwrap(), done(1, 1));
+    feedback.write(&[said("p1")]).await.unwrap();
+    assert_eq!(
+        queue.work_off(begin + 35).await.unwrap(),
+        done(1, 1),
+        "what came late goes too"
+    );
+    assert_eq!(queue.work_off(begin + 36).await.unwrap(), done(0, 0));
+    assert_eq!(
+        again.erase_now(&[follower("P2"), follower("p3")], begin).await.unwrap(),
+        0
+    );
+    assert!(again.purge().await.unwrap());
+    let by_hand = queue.queued().await.unwrap();
+    assert!(
+        by_hand.len() == 2 && by_hand.iter().all(|one| one.by_hand),
+        "{by_hand:?}"
+    );
     assert!(queue.rows_of(&follower("p1")).await.unwrap().is_empty());
     assert_eq!(queue.rows_of(&follower("P1")).await.unwrap()["feedback"].len(), 1);
 }

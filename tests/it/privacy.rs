@@ -4,16 +4,16 @@ use crate::support::daemon::{BINARY, Daemon, INSTALL_KEY, run, simulate};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use wxfaq::bot::{Clock, Seals, SystemClock};
-use wxfaq::store::sql::{Database, Erased, sqlite_url};
+use wxfaq::bot::Seals;
+use wxfaq::store::sql::{Database, Erasure, sqlite_url};
 
 const OPENID: &str = "oCanaryOpenid000000000000001";
 
 /// What the daemon's queue holds.
-async fn queued(daemon: &Daemon) -> Vec<Erased> {
+async fn queued(daemon: &Daemon) -> Vec<Erasure> {
     let url = sqlite_url(&daemon.folder.path().join("data/wxfaq.db"));
     let database = Database::open_existing(&url).await.unwrap();
-    let queued = database.erasures().work_off(SystemClock.now()).await.unwrap();
+    let queued = database.erasures().queued().await.unwrap();
     database.close().await;
     queued
 }
@@ -75,6 +75,26 @@ async fn an_operator_shows_and_erases_what_is_kept_of_a_follower() {
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("0 rows erased"));
     assert_eq!(queued(&daemon).await.len(), 3);
+}
+
+#[test]
+fn what_a_follower_said_leaves_the_files_with_them() {
+    const CANARY: &str = "CanaryComment4711";
+    let daemon = Daemon::start("");
+    let say = |words: &[&str]| simulate(&daemon, &[&["--account", "safe", "--openid", OPENID], words].concat());
+    say(&["科创板开户要什么条件"]);
+    say(&["没用"]);
+    say(&[CANARY]);
+    let is_kept = || {
+        let files = std::fs::read_dir(daemon.path("data")).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        files
+            .filter_map(|path| std::fs::read(path).ok())
+            .any(|bytes| bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()))
+    };
+    daemon.wait_until("the comment is kept", is_kept);
+    say(&["--event", "unsubscribe"]);
+    daemon.wait_until("it is in no file any more", || !is_kept());
 }
 
 #[test]

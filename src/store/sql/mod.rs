@@ -22,7 +22,7 @@ mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
 pub use backup::{BackupError, Contents, Target};
-pub use erasures::{Erased, ErasureQueue, PERSONAL_TABLES, PersonalRow};
+pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author, BankChange};
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
@@ -181,6 +181,14 @@ impl Database {
 
     async fn commit(&self, transaction: Transaction<'static, Any>) -> Result<(), StoreError> {
         self.answer(transaction.commit()).await
+    }
+
+    /// Has SQLite take over its log into the file and begin it anew; `false`: somebody reads from it.
+    async fn truncate_log(&self) -> Result<bool, StoreError> {
+        match self.dialect {
+            Dialect::Sqlite => self.answer(sqlite::truncate_log(&self.pool)).await,
+            Dialect::MySql | Dialect::Postgres => Ok(true),
+        }
     }
 
     /// What the database says to one statement, within the time a server has for it.

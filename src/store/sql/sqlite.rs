@@ -4,7 +4,7 @@ use super::dialect::Dialect;
 use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, OpenError, schema};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -101,6 +101,13 @@ enum KeepError {
     File(#[from] io::Error),
     #[error("no copy can be kept before migrating: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+/// Takes the log over into the file and empties it; `false`: somebody reads from it.
+pub(super) async fn truncate_log(pool: &AnyPool) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
+    let is_blocked: i64 = row.try_get(0)?;
+    Ok(is_blocked == 0)
 }
 
 /// What stands for itself in the path of a URL.
