@@ -5,6 +5,7 @@
 
 mod accounts;
 mod erasing;
+mod sweeping;
 mod first_day;
 mod keys;
 mod compaction;
@@ -28,10 +29,13 @@ use crate::lifecycle::{self, Hangups, Inherited, keep_running};
 use crate::store::StoreError;
 use crate::store::access_tokens::AccessTokens;
 use crate::store::conversations::{Conversations, Follower, Lifetimes};
-use crate::store::fallback::{Breaker, FallbackConversations, Patience, Status, TieredMatchCache};
+use crate::store::fallback::{Breaker, FallbackConversations, FallbackOpenWork, Patience, Status, TieredMatchCache};
 use crate::store::match_cache::MatchCache;
-use crate::store::memory::{Bounds, MemoryAccessTokens, MemoryConversations, MemoryMatchCache, monotonic};
-use crate::store::redis::{RedisConversations, RedisMatchCache, open as open_redis};
+use crate::store::memory::{
+    Bounds, MemoryAccessTokens, MemoryConversations, MemoryMatchCache, MemoryOpenWork, monotonic,
+};
+use crate::store::open_work::OpenWork;
+use crate::store::redis::{RedisConversations, RedisMatchCache, RedisOpenWork, open as open_redis};
 use crate::store::sql::{Database, OpenError};
 use crate::telemetry::{self, Logs, Metrics, TelemetryError};
 use crate::web::listener::{Limits, Socket, serve as listen};
@@ -61,6 +65,8 @@ const SIGNATURE_MARGIN: Duration = Duration::from_secs(15);
 const SIGNATURE_LIFETIME_WITHOUT_WINDOW: Duration = Duration::from_secs(3_600);
 /// How long cached matches are kept; a change of the bank makes them unreachable at once.
 const MATCH_LIFETIME: Duration = Duration::from_secs(3_600);
+/// Work that a dead instance has left is taken over for so long: twice the longest `reply.work_seconds`.
+const OPEN_WORK_LIFETIME: Duration = Duration::from_secs(600);
 /// Descriptors for everything but the public listener's connections: ops connections, stores, files.
 const OTHER_DESCRIPTORS: usize = 64;
 /// Open connections of the ops listener.
@@ -190,6 +196,7 @@ struct Stores {
     conversations: Arc<dyn Conversations>,
     matches: Arc<dyn MatchCache>,
     access_tokens: Arc<dyn AccessTokens>,
+    open_work: Arc<dyn OpenWork>,
     redis: Option<Arc<Breaker>>,
     spread: Option<Spread>,
 }
@@ -204,6 +211,7 @@ impl Stores {
                 conversations: Arc::new(memory),
                 matches: Arc::new(near),
                 access_tokens: Arc::new(MemoryAccessTokens::new(monotonic())),
+                open_work: Arc::new(MemoryOpenWork::new(OPEN_WORK_LIFETIME, monotonic())),
                 redis: None,
                 spread: None,
             });
@@ -225,12 +233,14 @@ impl Stores {
         let shared = Arc::new(SealedConversations::new(shared, seals.clone()));
         let access_tokens = access_tokens_on(link.clone(), breaker.clone(), seals);
         let spread = Some(Spread::new(link.clone(), seals.clone()));
+        let open_work = RedisOpenWork::new(link.clone(), OPEN_WORK_LIFETIME, Arc::new(sweeping::wall_clock));
         let far = Arc::new(RedisMatchCache::new(link, MATCH_LIFETIME));
         let far = Arc::new(SealedMatches::new(far, seals.clone()));
         Ok(Self {
             conversations: Arc::new(FallbackConversations::new(shared, memory, breaker.clone(), lifetimes)),
             matches: Arc::new(TieredMatchCache::new(near, far, breaker.clone())),
             access_tokens,
+            open_work: Arc::new(FallbackOpenWork::new(Arc::new(open_work), breaker.clone())),
             redis: Some(breaker),
             spread,
         })
@@ -285,6 +295,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
             work: config.reply.work,
         },
         erasures: Some(Arc::new(erasures.clone())),
+        open_work: Some(stores.open_work),
         per_minute: config.reply.per_minute,
         deliveries: Deliveries::default(),
     });
@@ -324,9 +335,13 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     background.spawn(keep_running("erasures", async move || {
         erasing::follow(erasing.clone(), eraser.clone()).await;
     }));
-    let (retention, sweeping) = (config.query_log.retention, bot.clone());
+    let (retention, forgetful) = (config.query_log.retention, bot.clone());
     background.spawn(keep_running("retention", async move || {
-        retention::follow(queries.clone(), sweeping.clone(), retention).await;
+        retention::follow(queries.clone(), forgetful.clone(), retention).await;
+    }));
+    let sweeper = bot.clone();
+    background.spawn(keep_running("open work", async move || {
+        sweeping::follow(sweeper.clone()).await;
     }));
     let asking = accounts.clone();
     background.spawn(keep_running("callback addresses", async move || {

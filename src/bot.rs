@@ -37,6 +37,7 @@ use crate::store::Log;
 use crate::store::conversations::{Conversations, Follower};
 use crate::store::erasures::Erasures;
 use crate::store::feedback::FeedbackRow;
+use crate::store::open_work::OpenWork;
 use crate::store::query_log::QueryRow;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
@@ -100,6 +101,8 @@ pub struct Parts {
     pub late: Late,
     /// Where rows are asked to go of followers who leave; `None`: there are none.
     pub erasures: Option<Arc<dyn Erasures>>,
+    /// Where work is listed whose answer is to be sent, for [`Bot::sweep`]; `None`: nowhere.
+    pub open_work: Option<Arc<dyn OpenWork>>,
     /// Messages of one follower that are answered within a minute; 0: any number.
     pub per_minute: u32,
     /// How late answers travel, until [`Bot::change_deliveries`].
@@ -121,6 +124,7 @@ pub struct Bot {
     asked: Asked,
     late: Late,
     erasures: Option<Arc<dyn Erasures>>,
+    open_work: Option<Arc<dyn OpenWork>>,
     deliveries: ArcSwap<Deliveries>,
     turns: Turns,
     floods: Floods,
@@ -193,6 +197,7 @@ impl Bot {
             asked: Asked::default(),
             late: parts.late,
             erasures: parts.erasures,
+            open_work: parts.open_work,
             deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),
             floods: Floods::new(parts.per_minute),

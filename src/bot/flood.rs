@@ -127,6 +127,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use super::Judgement::{Passed, Silenced, Warned};
     use super::*;
     use crate::wechat::Head;
 
@@ -161,7 +162,6 @@ mod tests {
         let (floods, begin) = (Floods::new(3), Instant::now());
         let judge = |name: &str, id: &str, at: Duration| floods.judge(&follower(name), &text(), id, begin + at);
         let all: Vec<_> = (0..6).map(|n| judge("x", &n.to_string(), SECOND * n)).collect();
-        use Judgement::{Passed, Silenced, Warned};
         assert_eq!(all, [Passed, Passed, Passed, Warned, Silenced, Silenced]);
         // Those that come again, in whatever window.
         assert_eq!(judge("x", "3", 5 * SECOND), Warned);

@@ -3,11 +3,15 @@
 //! [`Errand::pursue`] is the entry point. One claim per question decides who works, over all instances: the claim of a
 //! follower that is none, so that the real one's next messages do not wait for it. The work is a task of its own. Whoever
 //! pursues the question while it goes on gets the finding; when nobody does any more, [`deliver`] brings it to the
-//! follower. If whoever works dies, the next delivery or the follower's next message takes over.
+//! follower. If whoever works dies, the next delivery or the follower's next message takes over; where the answer is to be
+//! sent, the follower need not write: [`sweep`] finds the work.
 
 mod deliver;
 mod state;
 mod windows;
+mod sweep;
+
+use sweep::Listed;
 
 pub(super) use state::{LateState, MOST_QUESTION_BYTES, Remembered};
 
@@ -44,6 +48,8 @@ pub(super) struct Errand {
     /// The answer that is known and whose file WeChat is given; `None`: the source is asked.
     pub file: Option<FileAnswer>,
     pub started: Instant,
+    /// Where it stands on the list of open work.
+    pub listed: Option<Listed>,
 }
 
 /// What came of waiting for a finding.
@@ -132,16 +138,23 @@ impl Errand {
     }
 
     /// Asks the source, and hands over what it finds: to who waits, or to the follower.
-    async fn work(self, held: Held, handing: oneshot::Sender<Finding>) {
+    async fn work(mut self, held: Held, handing: oneshot::Sender<Finding>) {
+        held.renewed(self.list()).await;
         let finding = held.renewed(self.ask()).await;
         let record = serde_json::to_vec(&finding).unwrap_or_default();
         let was_awaited = handing.send(finding.clone()).is_ok();
         match held.finish(&record, SessionChange::Keep).await {
-            _ if was_awaited => {}
+            _ if was_awaited => self.strike().await,
             // Whoever has taken the work over brings it.
             Some(Finished::Superseded(_)) => tracing::debug!(follower = self.name(), "a late answer was taken over"),
-            _ => self.deliver(finding).await,
+            _ => self.settle(finding).await,
         }
+    }
+
+    /// Brings `finding` to the follower; then the work is done.
+    async fn settle(&self, finding: Finding) {
+        self.deliver(finding).await;
+        self.strike().await;
     }
 
     async fn ask(&self) -> Finding {

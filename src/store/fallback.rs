@@ -10,9 +10,11 @@
 
 mod access_tokens;
 mod breaker;
+mod open_work;
 
 pub use access_tokens::FallbackAccessTokens;
 pub use breaker::{Breaker, Patience, Status, Upstream, User};
+pub use open_work::FallbackOpenWork;
 
 use super::StoreError;
 use super::conversations::{

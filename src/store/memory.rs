@@ -7,10 +7,12 @@
 //! costs no more than short ones. Records share what is equal in them, so that a busy minute fits.
 
 mod access_tokens;
+mod open_work;
 mod expiring;
 mod texts;
 
 pub use access_tokens::MemoryAccessTokens;
+pub use open_work::MemoryOpenWork;
 
 use super::StoreError;
 use super::conversations::{

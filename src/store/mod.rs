@@ -15,6 +15,7 @@ pub mod feedback;
 pub mod query_log;
 pub mod access_tokens;
 pub mod erasures;
+pub mod open_work;
 pub mod memory;
 pub mod redis;
 pub mod sql;

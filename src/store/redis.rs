@@ -8,11 +8,13 @@
 
 mod access_tokens;
 mod announcements;
+mod open_work;
 mod link;
 
 pub use access_tokens::RedisAccessTokens;
 pub use announcements::Subscription;
 pub use link::Link;
+pub use open_work::{RedisOpenWork, WallClock};
 
 use super::StoreError;
 use super::conversations::{

@@ -10,8 +10,8 @@ use crate::wechat::Reply;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What is sent to one follower.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is sent to one follower. Its serialised form is ours, for what waits to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields carry the protocol's own names")]
 pub enum Message {
     /// At most 2048 bytes of UTF-8; links as in a passive text.
@@ -67,7 +67,7 @@ pub enum Message {
 }
 
 /// A line of [`Message::Menu`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MenuLine {
     /// Comes back as `bizmsgmenuid`.
     pub id: String,
@@ -76,7 +76,7 @@ pub struct MenuLine {
 }
 
 /// An article of [`Message::News`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields carry the protocol's own names")]
 pub struct Article {
     pub title: String,

@@ -21,6 +21,7 @@ use wxfaq::fake_wechat::Contact;
 use wxfaq::matching::Scope;
 use wxfaq::store::conversations::{Conversations, Lifetimes};
 use wxfaq::store::memory::{Bounds, MemoryConversations};
+use wxfaq::store::open_work::OpenWork;
 use wxfaq::store::redis::RedisConversations;
 use wxfaq::wechat::platform;
 use wxfaq::wechat::{CredentialParts, Credentials, Delivery, Head, Mode, Query, Reply};
@@ -30,8 +31,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(1_000_000);
 pub const ACCOUNT: &str = "demo";
-const QUESTION: &str = "火星上怎么交电费";
-const ANSWER: &str = "火星上不收电费。";
+pub const QUESTION: &str = "火星上怎么交电费";
+pub const ANSWER: &str = "火星上不收电费。";
 /// The bank answers this.
 const KNOWN: &str = "怎么开户";
 /// The bank does not answer this, and nobody would ask it.
@@ -65,7 +66,7 @@ impl AnswerSource for Slow {
 
 /// What was sent as customer-service messages, and when.
 #[derive(Default)]
-struct Outbox {
+pub struct Outbox {
     sent: Mutex<Vec<(Instant, String)>>,
     errors: Mutex<VecDeque<ApiError>>,
 }
@@ -91,25 +92,28 @@ impl WechatApi for Outbox {
 }
 
 impl Outbox {
-    fn texts(&self) -> Vec<String> {
+    pub fn texts(&self) -> Vec<String> {
         self.sent.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+pub enum Way {
     Placeholder,
     Hold,
     Send,
 }
 
+/// Where an instance keeps conversations, and where it lists open work.
+pub type Place = (Arc<dyn Conversations>, Option<Arc<dyn OpenWork>>);
+
 /// Instances of one account, one follower's view of them, and what they share.
-struct Stage {
-    bots: Vec<Arc<Bot>>,
+pub struct Stage {
+    pub bots: Vec<Arc<Bot>>,
     clock: Arc<TokioClock>,
     source: Arc<Slow>,
-    outbox: Arc<Outbox>,
-    openid: String,
+    pub outbox: Arc<Outbox>,
+    pub openid: String,
 }
 
 pub fn memory() -> Arc<dyn Conversations> {
@@ -123,7 +127,7 @@ pub fn memory_store() -> MemoryConversations {
 }
 
 /// Sealed, on a connection of its own, with patience for a busy machine.
-fn redis(server: &RedisServer) -> Arc<dyn Conversations> {
+pub fn redis(server: &RedisServer) -> Arc<dyn Conversations> {
     let link = wxfaq::store::redis::open(server.url(), "test:", 20 * SECOND).unwrap();
     let store = Arc::new(RedisConversations::new(link, LIFETIMES));
     Arc::new(SealedConversations::new(store, Seals::new(INSTALL_KEY)))
@@ -136,6 +140,12 @@ impl Stage {
     }
 
     fn saying(words: &str, way: Way, takes: Duration, work: Duration, stores: Vec<Arc<dyn Conversations>>) -> Self {
+        let unlisted = stores.into_iter().map(|store| (store, None)).collect();
+        Self::on(words, way, takes, work, unlisted)
+    }
+
+    /// One instance for each of `places`: where conversations are kept, and where open work is listed.
+    pub fn on(words: &str, way: Way, takes: Duration, work: Duration, places: Vec<Place>) -> Self {
         static FOLLOWERS: AtomicUsize = AtomicUsize::new(0);
         let source = Arc::new(Slow {
             takes,
@@ -144,9 +154,9 @@ impl Stage {
         });
         let outbox = Arc::new(Outbox::default());
         let clock = TokioClock::starting(NOON);
-        let bots = stores
+        let bots = places
             .into_iter()
-            .map(|store| bot(way, store, clock.clone(), source.clone(), outbox.clone(), work))
+            .map(|place| bot_at(place, way, clock.clone(), source.clone(), outbox.clone(), work))
             .collect();
         Self {
             bots,
@@ -157,7 +167,7 @@ impl Stage {
         }
     }
 
-    fn message(&self, text: &str) -> Delivery {
+    pub fn message(&self, text: &str) -> Delivery {
         delivery(&self.openid, text, self.clock.now())
     }
 
@@ -191,12 +201,12 @@ impl Stage {
         panic!("no delivery of {text} is answered");
     }
 
-    fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         self.source.asked.load(Ordering::SeqCst)
     }
 
     /// Everything that goes on has come to its end.
-    async fn settle(&self) {
+    pub async fn settle(&self) {
         for bot in &self.bots {
             bot.tasks().close();
             bot.tasks().wait().await;
@@ -274,6 +284,17 @@ fn bot(
     api: Arc<dyn WechatApi>,
     work: Duration,
 ) -> Arc<Bot> {
+    bot_at((conversations, None), way, clock, source, api, work)
+}
+
+fn bot_at(
+    (conversations, open_work): Place,
+    way: Way,
+    clock: Arc<TokioClock>,
+    source: Arc<Slow>,
+    api: Arc<dyn WechatApi>,
+    work: Duration,
+) -> Arc<Bot> {
     let delivery = match way {
         Way::Placeholder => LateDelivery::Placeholder,
         Way::Hold => LateDelivery::Hold,
@@ -287,6 +308,7 @@ fn bot(
             work,
         },
         deliveries: Deliveries::new([(ACCOUNT.to_owned(), delivery)]),
+        open_work,
         ..parts(vec![entry], conversations, clock)
     })
 }
@@ -567,9 +589,9 @@ async fn a_waiting_answer_survives_a_restart() {
 }
 
 /// An instance beside the stage's takes the message up and is killed `after` that; what it answered.
-async fn begun_by_another(
+pub async fn begun_by_another(
     stage: &Stage,
-    server: &RedisServer,
+    place: Place,
     way: Way,
     delivery: &Arc<Delivery>,
     after: Duration,
@@ -580,10 +602,10 @@ async fn begun_by_another(
         .build()
         .unwrap();
     let (clock, source, outbox) = (stage.clock.clone(), stage.source.clone(), stage.outbox.clone());
-    let (store, first) = (redis(server), delivery.clone());
+    let first = delivery.clone();
     let begun = Instant::now();
     let answered = doomed.spawn(async move {
-        let bot = bot(way, store, clock, source, outbox, 60 * SECOND);
+        let bot = bot_at(place, way, clock, source, outbox, 60 * SECOND);
         bot.handle(ACCOUNT, &first).await
     });
     sleep_until(begun + after).await;
@@ -598,7 +620,7 @@ async fn killed(way: Way, after: Duration) {
     let stage = Stage::new(way, 6 * SECOND, 60 * SECOND, vec![redis(&server)]);
     let delivery = Arc::new(stage.message(QUESTION));
     let begun = Instant::now();
-    let first = begun_by_another(&stage, &server, way, &delivery, after).await;
+    let first = begun_by_another(&stage, (redis(&server), None), way, &delivery, after).await;
     let was_answered = matches!(first, Ok(Answer::Reply { .. }));
     assert_eq!(was_answered, after > 4 * SECOND, "{way:?}: {first:?}");
     let [living] = stage.bots.as_slice() else {
@@ -651,7 +673,7 @@ async fn a_slow_clock_does_not_take_the_last_delivery_for_an_earlier_one() {
     // WeChat's clock is right.
     let delivery = Arc::new(delivery(&stage.openid, QUESTION, stage.clock.now() + 10));
     let begun = Instant::now();
-    begun_by_another(&stage, &server, Way::Hold, &delivery, 2 * SECOND)
+    begun_by_another(&stage, (redis(&server), None), Way::Hold, &delivery, 2 * SECOND)
         .await
         .unwrap_err();
     let mut answers = Vec::new();

@@ -23,6 +23,7 @@ mod dialog;
 mod rules;
 mod late;
 mod flood;
+mod open_work;
 mod media;
 mod privacy;
 mod rule_commands;

@@ -5,7 +5,6 @@ use crate::support::database::{TestDatabase, on_every_database};
 use wxfaq::bank::{Answer, Channel, Entry, EntryId};
 use wxfaq::store::Log;
 use wxfaq::store::conversations::Follower;
-use wxfaq::store::erasures::Erasures;
 use wxfaq::store::query_log::{QueryRow, day_of};
 use wxfaq::store::sql::{Asked, Author};
 
@@ -134,8 +133,8 @@ async fn what_is_old_goes_and_its_counts_stay(place: TestDatabase) {
         database.erasures().rows_of(&follower).await.unwrap()["query_log"].len(),
         1
     );
-    database.erasures().ask(&follower, NOON).await.unwrap();
-    assert_eq!(database.erasures().work_off(NOON).await.unwrap()[0].rows, 1);
+    let erased = database.erasures().erase_now(&[follower], NOON).await.unwrap();
+    assert_eq!(erased, 1);
     assert!(log.recent(&all).await.unwrap().is_empty());
 }
 

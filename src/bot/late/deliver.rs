@@ -1,8 +1,10 @@
 //! Bringing a late answer to the follower: sent as customer-service messages, or left for their next message.
 //!
 //! [`Errand::deliver`] first decides, within one short turn of the follower, so that of several who would bring the same
-//! answer one does, and none brings it once it was told or the follower is forgotten. Sending comes after that turn:
-//! whoever dies in between has lost the answer, never sent it twice.
+//! answer one does, and none brings it once it was told or the follower is forgotten. Sending comes after that turn. What was
+//! decided to send is kept as that turn's record, and whoever takes over goes on from it; right before the first message
+//! goes out that is noted, and nobody sends after the note: who dies between it and WeChat's answer has lost the answer,
+//! never sent it twice.
 
 use super::{Errand, Remembered};
 use crate::bank::Answer as BankAnswer;
@@ -82,7 +84,11 @@ impl Errand {
         let place = self.place(self.follower.pseudonym.clone(), format!("late:{}", self.key));
         let (held, mut remembered) = match self.turn(&place).await? {
             Turned::Ours(held, remembered) => (held, remembered),
-            Turned::Done => return Some(Decision::Drop),
+            // Whoever has decided it may have died before it was sent.
+            Turned::Done(record) => {
+                let messages = serde_json::from_slice(&record).ok();
+                return Some(messages.map_or(Decision::Drop, Decision::Send));
+            }
         };
         let decision = match self.way.api() {
             _ if !remembered.late.pending().any(|entry| entry.key == self.key) => Decision::Drop,
@@ -96,7 +102,11 @@ impl Errand {
             Decision::Drop => SessionChange::Keep,
             _ => SessionChange::Put(remembered.to_bytes()),
         };
-        match held.finish(b"decided", change).await? {
+        let record = match &decision {
+            Decision::Send(messages) => serde_json::to_vec(messages).unwrap_or_default(),
+            Decision::Wait | Decision::Drop => b"decided".to_vec(),
+        };
+        match held.finish(&record, change).await? {
             Finished::Stored => Some(decision),
             Finished::Superseded(_) => Some(Decision::Drop),
         }
@@ -163,12 +173,20 @@ impl Errand {
         );
         let held = match self.turn(&place).await {
             Some(Turned::Ours(held, _)) => held,
-            Some(Turned::Done) => return ("none: sent before", 0),
+            Some(Turned::Done(_)) => return ("none: sent before", 0),
             None => {
                 self.keep_unsent(&messages, messages.len(), None).await;
                 return ("next message: another answer is being sent for too long", 0);
             }
         };
+        match self.note_sending().await {
+            Some(Finished::Stored) => {}
+            Some(Finished::Superseded(_)) => return ("none: whoever began to send it may have done so", 0),
+            None => {
+                self.keep_unsent(&messages, messages.len(), None).await;
+                return ("next message: it could not be noted that it is sent", 0);
+            }
+        }
         let sending = async {
             for (n, message) in messages.iter().enumerate() {
                 if n > 0 {
@@ -196,6 +214,18 @@ impl Errand {
         };
         self.failed(&error, &messages, sent).await;
         ("not sent, or not to its end", sent)
+    }
+
+    /// Notes that the answer goes out now; superseded: somebody has noted it before. `None`: it could not be noted.
+    async fn note_sending(&self) -> Option<Finished> {
+        let place = self.place(
+            format!("{}.{}.sent", self.follower.pseudonym, self.key),
+            "begun".to_owned(),
+        );
+        match self.turn(&place).await? {
+            Turned::Ours(note, _) => note.finish(b"begun", SessionChange::Keep).await,
+            Turned::Done(record) => Some(Finished::Superseded(Some(record))),
+        }
     }
 
     /// The message that shows `file`, when WeChat does not know the id it had any more.
@@ -281,7 +311,7 @@ impl Errand {
                     let remembered = Remembered::from_bytes(session.as_deref());
                     return Some(Turned::Ours(Held::new(&self.bot, turn), Box::new(remembered)));
                 }
-                Ok(Begun::Done(_)) => return Some(Turned::Done),
+                Ok(Begun::Done(record)) => return Some(Turned::Done(record)),
                 Ok(Begun::Busy | Begun::Occupied) if Instant::now() < until => tokio::time::sleep(LOOK).await,
                 Ok(_) => return None,
                 Err(error) => {
@@ -296,6 +326,6 @@ impl Errand {
 /// A turn that was waited for.
 enum Turned {
     Ours(Held, Box<Remembered>),
-    /// What it was for is done.
-    Done,
+    /// What it was for is done; its record.
+    Done(Vec<u8>),
 }

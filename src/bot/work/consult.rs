@@ -178,6 +178,7 @@ impl Work {
             question: question.to_owned(),
             file: None,
             started: self.started,
+            listed: None,
         }
     }
 

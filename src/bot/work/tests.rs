@@ -104,6 +104,7 @@ fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc
         lease,
         late: Late::default(),
         erasures: None,
+        open_work: None,
         per_minute: 0,
         deliveries: Deliveries::default(),
     });

@@ -66,9 +66,10 @@ pub enum User {
     Conversations,
     Matches,
     AccessTokens,
+    OpenWork,
 }
 
-const USERS: usize = 3;
+const USERS: usize = 4;
 
 /// Stands in front of one store; shared by everything that uses its connection.
 pub struct Breaker {

@@ -48,6 +48,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
         lease: Duration::from_secs(1),
         late: Late::default(),
         erasures: None,
+        open_work: None,
         per_minute: 0,
         deliveries: Deliveries::default(),
     }

@@ -1,0 +1,132 @@
+//! Taking over what a dead instance owed to followers who wait for a customer-service message and need not write again.
+//!
+//! Whoever works for such a follower lists it ([`Listed`]); [`Bot::sweep`] looks through the list, which all instances
+//! share. A claim tells whether the holder lives: nothing here decides that by the clock.
+
+use super::{Errand, read};
+use crate::bot::Bot;
+use crate::bot::held::report;
+use crate::dialog::late::FileAnswer;
+use crate::store::conversations::{Begun, Follower};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What items are encrypted for.
+const PURPOSE: &str = "open work";
+/// Items looked at in one sweep.
+const MOST: usize = 1_000;
+
+/// An item of the list: what it takes to do the work from its beginning. Only ever kept encrypted.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    account: String,
+    openid: String,
+    key: String,
+    question: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<FileAnswer>,
+}
+
+/// The item that stands on the list for an errand.
+#[derive(Clone)]
+pub(in crate::bot) struct Listed(Arc<[u8]>);
+
+impl Errand {
+    /// Lists the work, unless it is listed, if its answer is to be sent: any other comes with the follower's next message.
+    pub(super) async fn list(&mut self) {
+        let Some(open) = self.bot.open_work.clone() else { return };
+        if self.listed.is_some() || self.way.api().is_none() {
+            return;
+        }
+        let item = Item {
+            account: self.follower.account.clone(),
+            openid: self.openid.clone(),
+            key: self.key.clone(),
+            question: self.question.clone(),
+            file: self.file.clone(),
+        };
+        let item = serde_json::to_vec(&item).unwrap_or_default();
+        let item: Arc<[u8]> = self.bot.seals.encrypt(&[PURPOSE], &item).into();
+        match open.list(&item).await {
+            Ok(()) => self.listed = Some(Listed(item)),
+            Err(error) => report(
+                &error,
+                "work is not listed: should this instance die, the follower has to write again",
+            ),
+        }
+    }
+
+    /// Takes the work off the list: it is done, or nobody wants it.
+    pub(super) async fn strike(&self) {
+        if let (Some(open), Some(Listed(item))) = (&self.bot.open_work, &self.listed)
+            && let Err(error) = open.strike(item).await
+        {
+            report(&error, "finished work stays listed until it expires");
+        }
+    }
+
+    fn of_item(bot: &Arc<Bot>, encrypted: &[u8]) -> Option<Self> {
+        let item = bot.seals.decrypt(&[PURPOSE], encrypted)?;
+        let item: Item = serde_json::from_slice(&item).ok()?;
+        let pseudonym = bot.seals.pseudonym(&item.account, &item.openid);
+        Some(Self {
+            bot: bot.clone(),
+            way: bot.deliveries.load().of(&item.account),
+            follower: Follower {
+                pseudonym: pseudonym.as_str().to_owned(),
+                account: item.account,
+            },
+            openid: item.openid,
+            key: item.key,
+            question: item.question,
+            file: item.file,
+            started: Instant::now(),
+            listed: Some(Listed(encrypted.into())),
+        })
+    }
+
+    /// Does what is left of the work if whoever did it is dead.
+    async fn take_over(self) {
+        match self.bot.conversations.begin(&self.work_place()).await {
+            Ok(Begun::Claimed { turn, .. }) => {
+                metrics::counter!("wxfaq_late_taken_over_total").increment(1);
+                tracing::info!(
+                    account = self.follower.account,
+                    follower = self.name(),
+                    "work of a dead instance taken over"
+                );
+                drop(self.begin(turn));
+            }
+            Ok(Begun::Done(record)) => match read(&record) {
+                Some(finding) => self.settle(finding).await,
+                None => self.strike().await,
+            },
+            // Somebody is at it.
+            Ok(Begun::Busy | Begun::Occupied) => {}
+            Ok(Begun::Refused) => self.strike().await,
+            Err(error) => report(&error, "open work is not looked at"),
+        }
+    }
+}
+
+impl Bot {
+    /// Looks once through the work that all instances have listed, and takes over what dead ones have left. What is as
+    /// young as a lease is left alone.
+    pub async fn sweep(self: &Arc<Self>) {
+        let Some(open) = &self.open_work else { return };
+        let items = match open.listed(self.lease, MOST).await {
+            Ok(items) => items,
+            Err(error) => return report(&error, "open work is not looked through"),
+        };
+        for item in items {
+            match Errand::of_item(self, &item) {
+                Some(errand) => drop(self.tasks.spawn(errand.take_over())),
+                // Another install key, or nobody's.
+                None => drop(open.strike(&item).await),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

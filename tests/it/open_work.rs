@@ -1,0 +1,150 @@
+//! Work of an instance that died after WeChat was told `success`: another takes it over though the follower writes nothing,
+//! and the answer arrives once. The list of such work has one contract, in memory and in Redis.
+
+use crate::late::{ANSWER, QUESTION, Stage, Way, begun_by_another, redis};
+use crate::support::redis_server::RedisServer;
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use wxfaq::bot::Answer;
+use wxfaq::store::StoreError;
+use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
+use wxfaq::store::memory::MemoryOpenWork;
+use wxfaq::store::open_work::{MAX_ITEM_BYTES, MOST_LISTED, OpenWork};
+use wxfaq::store::redis::RedisOpenWork;
+
+const SECOND: Duration = Duration::from_secs(1);
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// A clock that is set.
+#[derive(Clone, Default)]
+struct Hands(Arc<AtomicU64>);
+
+impl Hands {
+    fn clock(&self) -> Arc<dyn Fn() -> Duration + Send + Sync> {
+        let hands = self.0.clone();
+        Arc::new(move || Duration::from_secs(1_800_000_000 + hands.load(Ordering::SeqCst)))
+    }
+
+    fn set(&self, seconds: u64) {
+        self.0.store(seconds, Ordering::SeqCst);
+    }
+}
+
+async fn keeps_the_contract(open: &dyn OpenWork, hands: &Hands) {
+    let listed = async |age: u64| open.listed(Duration::from_secs(age), 10).await.unwrap();
+    assert!(listed(0).await.is_empty());
+    open.list(b"one").await.unwrap();
+    open.list(b"one").await.unwrap();
+    hands.set(5);
+    open.list(b"two \xff\0").await.unwrap();
+    assert_eq!(listed(0).await, [b"one".to_vec(), b"two \xff\0".to_vec()]);
+    assert_eq!(listed(5).await, [b"one"]);
+    assert!(listed(6).await.is_empty(), "too young");
+    assert_eq!(open.listed(Duration::ZERO, 1).await.unwrap(), [b"one"]);
+    open.strike(b"one").await.unwrap();
+    open.strike(b"never there").await.unwrap();
+    assert_eq!(listed(0).await, [b"two \xff\0"]);
+    open.list(&vec![b'x'; MAX_ITEM_BYTES + 1]).await.unwrap_err();
+    hands.set(5 + LIFETIME.as_secs());
+    assert!(listed(0).await.is_empty(), "expired");
+    for n in 0..MOST_LISTED + 3 {
+        open.list(n.to_string().as_bytes()).await.unwrap();
+    }
+    let all = open.listed(Duration::ZERO, usize::from(u16::MAX)).await.unwrap();
+    assert_eq!(all.len(), MOST_LISTED);
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let hands = Hands::default();
+    keeps_the_contract(&MemoryOpenWork::new(LIFETIME, hands.clock()), &hands).await;
+}
+
+#[tokio::test]
+async fn redis_keeps_the_contract() {
+    let (server, hands) = (RedisServer::start().await, Hands::default());
+    keeps_the_contract(&listed_in(&server, &hands), &hands).await;
+}
+
+fn listed_in(server: &RedisServer, hands: &Hands) -> RedisOpenWork {
+    let link = wxfaq::store::redis::open(server.url(), "test:", 20 * SECOND).unwrap();
+    RedisOpenWork::new(link, LIFETIME, hands.clock())
+}
+
+/// Lets nothing be sent: whoever would begin to waits for ever.
+struct Stuck(Arc<dyn Conversations>);
+
+#[async_trait]
+impl Conversations for Stuck {
+    async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
+        if arrival.message.starts_with("send:") {
+            std::future::pending::<()>().await;
+        }
+        self.0.begin(arrival).await
+    }
+    async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
+        self.0.finish(turn, record, session).await
+    }
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        self.0.renew(turn).await
+    }
+    async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
+        self.0.release(turn).await
+    }
+    async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
+        self.0.note_signature(account, signature, fingerprint).await
+    }
+    async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
+        self.0.forget(follower).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_instance_owed_is_brought_by_another() {
+    let server = RedisServer::start().await;
+    let store = redis(&server);
+    owed(&server, store, 5 * SECOND, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_and_not_sent_is_sent_by_another() {
+    let server = RedisServer::start().await;
+    let store = Arc::new(Stuck(redis(&server)));
+    owed(&server, store, 8 * SECOND, 1).await;
+}
+
+/// WeChat is told `success`, the instance on `store` is killed when it `lives` so long, and nobody writes. How often the
+/// source is `asked` in the end.
+async fn owed(server: &RedisServer, store: Arc<dyn Conversations>, lives: Duration, asked: usize) {
+    let hands = Hands::default();
+    let list = || Arc::new(listed_in(server, &hands)) as Arc<dyn OpenWork>;
+    let places = [(); 2].map(|()| (redis(server), Some(list())));
+    let stage = Stage::on(ANSWER, Way::Send, 6 * SECOND, 60 * SECOND, places.into());
+    let delivery = Arc::new(stage.message(QUESTION));
+    let answered = begun_by_another(&stage, (store, Some(list())), Way::Send, &delivery, lives).await;
+    assert!(matches!(answered, Ok(Answer::Reply { .. })), "{answered:?}");
+    let items = list().listed(Duration::ZERO, 10).await.unwrap();
+    let openid = stage.openid.as_bytes();
+    assert!(
+        items.len() == 1 && !items[0].windows(openid.len()).any(|part| part == openid),
+        "no openid can be read in Redis"
+    );
+
+    hands.set(2);
+    let looked = Instant::now();
+    while stage.outbox.texts().is_empty() && looked.elapsed() < 30 * SECOND {
+        futures_util::future::join_all(stage.bots.iter().map(|bot| bot.sweep())).await;
+        sleep(SECOND / 10).await;
+    }
+    stage.settle().await;
+    for bot in &stage.bots {
+        bot.sweep().await;
+    }
+    stage.settle().await;
+    assert_eq!(stage.outbox.texts(), [ANSWER], "once");
+    assert_eq!(stage.asked(), asked);
+    assert!(list().listed(Duration::ZERO, 10).await.unwrap().is_empty());
+}
