@@ -241,6 +241,9 @@ pub enum Answer {
     Video {
         /// From WeChat's media upload.
         media_id: String,
+        /// The cover, from WeChat's media upload; only for customer-service messages. Empty: none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        thumb_media_id: String,
         #[serde(default)]
         #[expect(missing_docs, reason = "the field's name says it")]
         title: String,

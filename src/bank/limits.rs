@@ -106,9 +106,10 @@ impl Answer {
             Self::Image { media_id } | Self::Voice { media_id } => vec![media_id],
             Self::Video {
                 media_id,
+                thumb_media_id,
                 title,
                 description,
-            } => vec![media_id, title, description],
+            } => vec![media_id, thumb_media_id, title, description],
             Self::Music {
                 title,
                 description,
@@ -140,10 +141,21 @@ impl Answer {
             Self::Voice { media_id } => check_media("media_id", media_id, MediaType::Voice)?,
             Self::Video {
                 media_id,
+                thumb_media_id,
                 title,
                 description,
             } => {
                 check_media("media_id", media_id, MediaType::Video)?;
+                if !thumb_media_id.is_empty() {
+                    // A film has one file of ours at most.
+                    match Media::of(thumb_media_id) {
+                        Media::Id(id) => check_handle("thumb_media_id", id)?,
+                        Media::File(_) => {
+                            let reason = "thumb_media_id of a video is an id of WeChat's, no file";
+                            return Err(EntryError::new("answer", reason));
+                        }
+                    }
+                }
                 check_caption(title, description)?;
             }
             Self::Music {

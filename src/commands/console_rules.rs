@@ -245,6 +245,7 @@ fn answer(reply: &AutoReply) -> Option<Answer> {
                 "voice" => Answer::Voice { media_id },
                 "video" => Answer::Video {
                     media_id,
+                    thumb_media_id: String::new(),
                     title: String::new(),
                     description: String::new(),
                 },

@@ -87,10 +87,17 @@ pub fn tell(finding: &Finding, question: &str, session: Session, desk: Desk<'_>)
     }
 }
 
-/// The outcome as customer-service messages can say it. Handing over they cannot: it is told that the bank does not know.
+/// The outcome as customer-service messages can say it. Handing over they cannot: of an entry a text says how
+/// to get there, of a default rule that the bank does not know.
 pub fn sendable(outcome: Outcome, desk: Desk<'_>) -> Outcome {
     match outcome.reply {
-        Reply::Transfer { .. } => Say { desk }.not_found(outcome.session.unwrap_or_default()),
+        Reply::Transfer { .. } => {
+            let (say, session) = (Say { desk }, outcome.session.unwrap_or_default());
+            match outcome.told {
+                Told::Answer(..) | Told::Choice(_) => say.late_handoff(session),
+                _ => say.not_found(session),
+            }
+        }
         _ => outcome,
     }
 }
@@ -130,6 +137,10 @@ pub fn words(outcome: &Outcome) -> Option<&str> {
 impl Say<'_> {
     fn searching(self, session: Session) -> Outcome {
         self.page(&templates::Searching {}, session, Told::Searching)
+    }
+
+    fn late_handoff(self, session: Session) -> Outcome {
+        self.page(&templates::LateHandoff {}, session, Told::Human)
     }
 
     fn apology(self, session: Session) -> Outcome {

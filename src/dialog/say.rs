@@ -244,10 +244,12 @@ impl Say<'_> {
             },
             Answer::Video {
                 media_id,
+                thumb_media_id,
                 title,
                 description,
             } => Reply::Video {
                 media_id: id(media_id, MediaType::Video)?,
+                thumb_media_id: thumb_media_id.clone(),
                 title: title.clone(),
                 description: description.clone(),
             },

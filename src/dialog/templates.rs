@@ -29,7 +29,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 23] = [
+const EMBEDDED: [(&str, &str); 24] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
@@ -64,6 +64,10 @@ const EMBEDDED: [(&str, &str); 23] = [
     ),
     (Searching::NAME, include_str!("../../templates/reply/searching.txt")),
     (Apology::NAME, include_str!("../../templates/reply/apology.txt")),
+    (
+        LateHandoff::NAME,
+        include_str!("../../templates/reply/late_handoff.txt"),
+    ),
     (TooOften::NAME, include_str!("../../templates/reply/too_often.txt")),
 ];
 
@@ -118,6 +122,8 @@ pages_without_values! {
     Searching = "searching.txt";
     /// The answer took so long that looking for it was given up.
     Apology = "apology.txt";
+    /// The late answer is a hand-off, which cannot be sent: only a message of the follower is handed over.
+    LateHandoff = "late_handoff.txt";
     /// The follower has sent too many messages within a minute.
     TooOften = "too_often.txt";
     /// The answer is a file that WeChat does not have at the moment.
@@ -426,6 +432,7 @@ impl Templates {
         self.try_one::<MiniprogramLink<'_>>(&mut errors);
         self.try_one::<Searching>(&mut errors);
         self.try_one::<Apology>(&mut errors);
+        self.try_one::<LateHandoff>(&mut errors);
         self.try_one::<TooOften>(&mut errors);
         errors
     }

@@ -214,9 +214,26 @@ fn send(body: &Value, ledger: &mut Ledger, settings: &Settings, now: i64) -> Res
             return Err(40_007);
         }
     }
+    let has_all = |item: &Value, fields: &[&str]| {
+        let is_there = |field: &&str| item[*field].as_str().is_some_and(|text| !text.is_empty());
+        fields.iter().all(is_there)
+    };
     match *kind {
+        "video" if !message["thumb_media_id"].is_null() => {
+            let thumb = message["thumb_media_id"].as_str().unwrap_or_default();
+            if !ledger.has_media(thumb, now) {
+                return Err(40_007);
+            }
+        }
+        "msgmenu" => {
+            let lines = message["list"].as_array().map_or(&[][..], Vec::as_slice);
+            if lines.is_empty() || !lines.iter().all(|line| has_all(line, &["id", "content"])) {
+                return Err(44_004);
+            }
+        }
         "text" if message["content"].as_str().map_or(0, str::len) > LONGEST_TEXT => return Err(45_002),
         "news" => match message["articles"].as_array().map(Vec::len) {
+            Some(1) if !has_all(&message["articles"][0], &["title", "url"]) => return Err(44_003),
             Some(1) => {}
             Some(0) | None => return Err(44_003),
             Some(_) => return Err(45_008),

@@ -30,6 +30,9 @@ pub enum Reply {
     },
     Video {
         media_id: String,
+        /// For customer-service messages only; empty: none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        thumb_media_id: String,
         title: String,
         description: String,
     },
@@ -111,6 +114,7 @@ impl Reply {
                 media_id,
                 title,
                 description,
+                ..
             } => {
                 let fields = [("MediaId", media_id), ("Title", title), ("Description", description)];
                 push_media(&mut xml, "video", "Video", &fields)?;
@@ -275,6 +279,7 @@ mod tests {
             Reply::Voice { media_id: empty() },
             Reply::Video {
                 media_id: empty(),
+                thumb_media_id: empty(),
                 title: "t".to_owned(),
                 description: empty(),
             },
@@ -293,6 +298,7 @@ mod tests {
             (
                 Reply::Video {
                     media_id: own("m"),
+                    thumb_media_id: own("c"),
                     title: own("t"),
                     description: own("d"),
                 },

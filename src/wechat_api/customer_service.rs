@@ -104,11 +104,12 @@ impl Message {
             Reply::Voice { media_id } => Self::Voice { media_id },
             Reply::Video {
                 media_id,
+                thumb_media_id,
                 title,
                 description,
             } => Self::Video {
                 media_id,
-                thumb_media_id: String::new(),
+                thumb_media_id,
                 title,
                 description,
             },
@@ -345,6 +346,17 @@ mod tests {
             },
             "video",
             r#"{"media_id":"m","title":"t","description":"d"}"#,
+        );
+        let film = Reply::Video {
+            media_id: s("m"),
+            thumb_media_id: s("c"),
+            title: s("t"),
+            description: s("d"),
+        };
+        check(
+            Message::of_reply(&film).unwrap(),
+            "video",
+            r#"{"media_id":"m","thumb_media_id":"c","title":"t","description":"d"}"#,
         );
         check(
             Message::Music {

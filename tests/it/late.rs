@@ -759,6 +759,19 @@ async fn a_hand_off_that_comes_late_is_told_in_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hand_off_of_an_entry_that_comes_late_says_how_to_get_there() {
+    let stage = Stage::saying(NOTHING, Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    assert_eq!(stage.write(QUESTION).await.1, None);
+    // Meanwhile the editor has the question answered by people.
+    let handoff = BankAnswer::parse("handoff", "{}").unwrap();
+    let entry = Entry::new(EntryId::parse("human").unwrap(), QUESTION.into(), handoff);
+    let with_entry = parts(vec![entry], memory(), stage.clock.clone()).snapshot;
+    stage.bots[0].publish(with_entry);
+    stage.settle().await;
+    assert_eq!(stage.outbox.texts(), ["这个问题需要人工为您解答，请回复“人工”。"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_picture_that_wechat_does_not_take_waits_for_the_next_message() {
     let stage = Stage::saying(NOTHING, Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
     let rules = r#"{"id":"d","trigger":"default","replies":[{"kind":"image","answer":{"media_id":"m"}}]}"#;

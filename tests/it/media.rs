@@ -206,6 +206,26 @@ async fn with_customer_service_messages_a_late_file_is_sent_and_again_when_wecha
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_file_that_wechat_does_not_take_waits_for_the_next_message() {
+    let (folder, api, clock) = (
+        folder(),
+        Slow::taking(Duration::from_secs(12)),
+        TokioClock::starting(NOON),
+    );
+    api.refusals.lock().unwrap().push(45_015);
+    let media = uploads(kept(), folder.path(), api.clone());
+    let bot = bot(media, LateDelivery::Send(api.clone()), clock.clone());
+    assert_eq!(write(&bot, &clock, "oUnsent", QUESTION).await.1, "nothing");
+    settle(&bot).await;
+    assert!(api.sent.lock().unwrap().is_empty());
+    assert_eq!(write(&bot, &clock, "oUnsent", "好").await.1, "image M1");
+    assert!(
+        !write(&bot, &clock, "oUnsent", "好").await.1.starts_with("image"),
+        "once"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_permission_or_file_the_follower_is_told_and_wechat_not_asked_again() {
     let clock = TokioClock::starting(NOON);
     let folder = folder();

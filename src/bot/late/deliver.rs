@@ -175,7 +175,7 @@ impl Errand {
             Some(Turned::Ours(held, _)) => held,
             Some(Turned::Done(_)) => return ("none: sent before", 0),
             None => {
-                self.keep_unsent(&messages, messages.len(), None).await;
+                self.keep_unsent(&messages, messages.len(), None, file).await;
                 return ("next message: another answer is being sent for too long", 0);
             }
         };
@@ -183,7 +183,7 @@ impl Errand {
             Some(Finished::Stored) => {}
             Some(Finished::Superseded(_)) => return ("none: whoever began to send it may have done so", 0),
             None => {
-                self.keep_unsent(&messages, messages.len(), None).await;
+                self.keep_unsent(&messages, messages.len(), None, file).await;
                 return ("next message: it could not be noted that it is sent", 0);
             }
         }
@@ -212,7 +212,7 @@ impl Errand {
             metrics::counter!("wxfaq_late_sent_total").increment(1);
             return ("customer-service messages", sent);
         };
-        self.failed(&error, &messages, sent).await;
+        self.failed(&error, &messages, sent, file).await;
         ("not sent, or not to its end", sent)
     }
 
@@ -247,7 +247,7 @@ impl Errand {
     }
 
     /// What WeChat did not take waits, unless it may have been shown, or the follower cannot be written to.
-    async fn failed(&self, error: &ApiError, messages: &[Message], sent: usize) {
+    async fn failed(&self, error: &ApiError, messages: &[Message], sent: usize, file: Option<&BankAnswer>) {
         metrics::counter!("wxfaq_late_failed_total").increment(1);
         tracing::warn!(
             account = self.follower.account,
@@ -268,12 +268,18 @@ impl Errand {
         }
         let shown = sent + usize::from(!error.had_no_effect());
         let unused = messages.len() - shown;
-        self.keep_unsent(&messages[shown.min(messages.len())..], unused, error.remedy())
-            .await;
+        let left = &messages[shown.min(messages.len())..];
+        self.keep_unsent(left, unused, error.remedy(), file).await;
     }
 
-    /// Lets `messages` wait for the follower's next one, and settles the quota.
-    async fn keep_unsent(&self, messages: &[Message], unused: usize, remedy: Option<Remedy>) {
+    /// Lets `messages` wait for the follower's next one, and settles the quota. `file`: the answer whose file they show.
+    async fn keep_unsent(
+        &self,
+        messages: &[Message],
+        unused: usize,
+        remedy: Option<Remedy>,
+        file: Option<&BankAnswer>,
+    ) {
         let place = self.place(self.follower.pseudonym.clone(), format!("unsent:{}", self.key));
         let Some(Turned::Ours(held, mut remembered)) = self.turn(&place).await else {
             return;
@@ -292,8 +298,9 @@ impl Errand {
         if !texts.is_empty() {
             remembered.late.put_back(&self.key, "", Finding::Text(texts.join("\n")));
         } else if !messages.is_empty() {
-            // Only the bank has other answers than texts, and it has them again.
-            remembered.late.put_back(&self.key, &self.question, Finding::Nothing);
+            // Only the bank has other answers than texts, and it has those without a file of ours again.
+            let finding = file.map_or(Finding::Nothing, |answer| Finding::File(FileAnswer::of(answer)));
+            remembered.late.put_back(&self.key, &self.question, finding);
         }
         match remedy {
             Some(Remedy::GiveUp) => remembered.late.windows.exhaust(),
