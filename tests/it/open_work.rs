@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use wxfaq::bot::Answer;
+use wxfaq::bot::{Answer, Bot};
 use wxfaq::store::StoreError;
 use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
 use wxfaq::store::memory::MemoryOpenWork;
@@ -136,7 +136,7 @@ async fn owed(server: &RedisServer, store: Arc<dyn Conversations>, lives: Durati
     hands.set(2);
     let looked = Instant::now();
     while stage.outbox.texts().is_empty() && looked.elapsed() < 30 * SECOND {
-        futures_util::future::join_all(stage.bots.iter().map(|bot| bot.sweep())).await;
+        futures_util::future::join_all(stage.bots.iter().map(Bot::sweep)).await;
         sleep(SECOND / 10).await;
     }
     stage.settle().await;
