@@ -1,6 +1,7 @@
 //! A follower who leaves is erased, and an operator can ask for it, with the real binary.
 
-use crate::support::daemon::{BINARY, Daemon, INSTALL_KEY, run, simulate};
+use crate::support::daemon::{BINARY, Daemon, INSTALL_KEY, KEY, run, simulate};
+use crate::support::redis_server::RedisServer;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -77,6 +78,74 @@ async fn an_operator_shows_and_erases_what_is_kept_of_a_follower() {
     assert_eq!(queued(&daemon).await.len(), 3);
 }
 
+/// Whether `bytes` hold `text` anywhere.
+fn hold(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_log_and_no_redis_holds_an_openid_or_a_secret_whatever_is_sent() {
+    let redis = RedisServer::start().await;
+    // So that what is dumped can be read.
+    redis.command(&["CONFIG", "SET", "rdbcompression", "no"]).await;
+    for level in ["debug", "trace"] {
+        let settings = format!(
+            "[redis]\nurls = [{:?}]\ndeadline_ms = 500\n[log]\nlevel = {level:?}",
+            redis.url()
+        );
+        let daemon = Daemon::start(&settings);
+        for account in ["safe", "compatible", "plain"] {
+            let say = |words: &[&str]| {
+                simulate(&daemon, &[&["--account", account, "--openid", OPENID], words].concat());
+            };
+            for event in ["subscribe", "SCAN", "CLICK", "VIEW", "LOCATION", "user_info_modified"] {
+                say(&["--event", event, "poster"]);
+            }
+            for kind in ["image", "voice", "video", "location", "link", "file"] {
+                say(&["--kind", kind, "基金赎回"]);
+            }
+            for text in [
+                "基金赎回",
+                "2",
+                "更多",
+                "科创板开户要什么条件",
+                "没用",
+                "不对",
+                "人工",
+                "今天天气怎么样",
+            ] {
+                say(&["--retries", text]);
+            }
+            say(&["--tap", "more", "更多"]);
+            // Too much, at last.
+            for n in 0..if account == "plain" { 30 } else { 0 } {
+                say(&[&format!("问题{n}")]);
+            }
+        }
+        let mut dumped = Vec::new();
+        for key in redis.keys().await {
+            dumped.extend_from_slice(key.as_bytes());
+            if let redis::Value::BulkString(value) = redis.command(&["DUMP", &key]).await {
+                dumped.extend(value);
+            }
+        }
+        assert!(hold(&dumped, "session:") && dumped.len() > 10_000, "{}", dumped.len());
+        let log = daemon.log();
+        assert!(log.contains("limited"), "{log}");
+        for secret in [OPENID, KEY, INSTALL_KEY, "TokenOfTests"] {
+            assert!(!hold(&dumped, secret), "{level}: {secret} in Redis");
+            assert!(!hold(log.as_bytes(), secret), "{level}: {secret} in the log");
+        }
+        for account in ["safe", "compatible", "plain"] {
+            simulate(
+                &daemon,
+                &["--account", account, "--openid", OPENID, "--event", "unsubscribe"],
+            );
+        }
+        assert!(!hold(daemon.log().as_bytes(), OPENID));
+    }
+}
+
 #[test]
 fn what_a_follower_said_leaves_the_files_with_them() {
     const CANARY: &str = "CanaryComment4711";
@@ -90,7 +159,7 @@ fn what_a_follower_said_leaves_the_files_with_them() {
         let files = files.map(|file| file.unwrap().path());
         files
             .filter_map(|path| std::fs::read(path).ok())
-            .any(|bytes| bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()))
+            .any(|bytes| hold(&bytes, CANARY))
     };
     daemon.wait_until("the comment is kept", is_kept);
     say(&["--event", "unsubscribe"]);

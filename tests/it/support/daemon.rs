@@ -17,7 +17,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_wxfaq");
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const APPID: &str = "wx1a2b3c4d5e6f7081";
-const KEY: &str = "Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2RlZmdoaWq";
+pub const KEY: &str = "Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2RlZmdoaWq";
 /// In every [`configuration`].
 pub const INSTALL_KEY: &str = "one-key-for-all-instances-0001";
 
