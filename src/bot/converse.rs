@@ -3,19 +3,23 @@
 //! [`Bot::converse`] is the entry point. Sessions live in the same store; their ids are made here, cannot be guessed, and
 //! belong to the API key they were made for ([`Bot::new_session`], [`Bot::is_session`]).
 
+mod slow;
+
+use super::held::Held;
+use super::late::{Remembered, worker_of};
 use super::matches::Lookup;
 use super::queries::Answered;
 use super::seals::hex;
-use super::{Bot, DEPTH};
+use super::{Bot, DEPTH, Snapshot};
 use crate::bank::{Channel, Entry, EntryId};
 use crate::dialog::link::Tap;
 use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict, context};
-use crate::matching::Scope;
 use crate::store::conversations::{Arrival, Begun, Follower, SessionChange};
 use crate::store::feedback::{FeedbackRow, Word};
 use crate::wechat::{Head, Inbound, Reply};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use slow::PageDecided;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,6 +51,23 @@ pub struct Conversed {
     pub more: bool,
     /// The entry of the answer, if it is one.
     pub entry: Option<EntryId>,
+}
+
+/// One text, or verdict, of a session.
+struct Page {
+    arrival: Arrival,
+    inbound: Inbound,
+    /// What was wrong with the answer that is judged.
+    why: String,
+    started: Instant,
+    /// Whether the session is had, and kept afterwards.
+    is_remembered: bool,
+}
+
+impl Page {
+    fn is_typed(&self) -> bool {
+        matches!(self.inbound, Inbound::Text { menu_id: None, .. })
+    }
 }
 
 impl Bot {
@@ -82,15 +103,18 @@ impl Bot {
         getrandom::fill(&mut random).map_err(std::io::Error::other)?;
         let (bot, account, session) = (self.clone(), account.to_owned(), session.to_owned());
         // A task of its own: whoever hangs up leaves no claim behind.
-        let talk = async move {
-            let conversed = bot.converse_once(&account, &session, words, &hex(&random)).await;
-            drop(turn);
-            conversed
-        };
+        let talk = async move { bot.converse_once(&account, &session, words, &hex(&random), turn).await };
         self.tasks.spawn(talk).await.map_err(std::io::Error::other)
     }
 
-    async fn converse_once(&self, account: &str, session: &str, words: Words, id: &str) -> Conversed {
+    async fn converse_once(
+        self: &Arc<Self>,
+        account: &str,
+        session: &str,
+        words: Words,
+        id: &str,
+        turn: impl Send,
+    ) -> Conversed {
         let started = Instant::now();
         let (content, menu_id, why) = match words {
             Words::Text(text) => (text, None, String::new()),
@@ -116,7 +140,9 @@ impl Bot {
             signature: id.to_owned(),
             fingerprint: id.to_owned(),
         };
-        let patience = started + self.lease;
+        // An earlier text may wait for the slow source.
+        let slowest = self.late.source.as_ref().map_or(self.lease, |_| self.deadline);
+        let patience = started + slowest;
         let place = tokio::time::timeout_at(patience, self.turns.take(&arrival.follower)).await;
         let begun = loop {
             match self.conversations.begin(&arrival).await {
@@ -124,35 +150,52 @@ impl Bot {
                 begun => break begun,
             }
         };
-        let (turn, stored) = match begun {
-            Ok(Begun::Claimed { turn, session }) => (Some(turn), session),
+        let (held, stored) = match begun {
+            Ok(Begun::Claimed { turn, session }) => (Some(Held::new(self, turn)), session),
             _ => (None, None),
         };
-        let before = stored.as_deref().and_then(Session::from_bytes).unwrap_or_default();
-        let (mut outcome, snapshot) = self.decide_for_page(&inbound, &why, before, &arrival);
-        if let Some(turn) = turn {
-            let change = outcome
-                .session
-                .as_ref()
-                .map_or(SessionChange::Delete, |session| SessionChange::Put(session.to_bytes()));
-            if let Err(error) = self.conversations.finish(&turn, b"{}", change).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a page's session is not kept");
-            }
+        let page = Page {
+            arrival,
+            inbound,
+            why,
+            started,
+            is_remembered: held.is_some(),
+        };
+        let deciding = self.decide_with_late(&page, Remembered::from_bytes(stored.as_deref()), turn);
+        let PageDecided {
+            mut outcome,
+            snapshot,
+            mut remembered,
+            spent,
+        } = match &held {
+            Some(held) => held.renewed(deciding).await,
+            None => deciding.await,
+        };
+        if let Some(held) = held {
+            let change = match &outcome.session {
+                None => SessionChange::Delete,
+                Some(session) => {
+                    remembered.session = session.clone();
+                    SessionChange::Put(remembered.to_bytes())
+                }
+            };
+            held.finish(b"{}", change).await;
+        }
+        let follower = &page.arrival.follower;
+        if let Some(key) = spent {
+            self.forget(&worker_of(follower, &key)).await;
         }
         drop(place);
-        self.keep_feedback(
-            &arrival.follower,
-            &outcome,
-            dialog::question(&inbound).unwrap_or_default(),
-        );
-        if let (false, Some(feedback)) = (why.is_empty(), outcome.feedback.as_mut()) {
+        let said = dialog::question(&page.inbound).unwrap_or_default();
+        self.keep_feedback(follower, &outcome, said);
+        if let (false, Some(feedback)) = (page.why.is_empty(), outcome.feedback.as_mut()) {
             feedback.given = Given::Comment;
-            self.keep_feedback(&arrival.follower, &outcome, &why);
+            self.keep_feedback(follower, &outcome, &page.why);
         }
         self.keep_query(&Answered {
-            follower: &arrival.follower,
+            follower,
             channel: Channel::Api,
-            text: dialog::question(&inbound).unwrap_or_default(),
+            text: said,
             told: &outcome.told,
             took: started.elapsed(),
         });
@@ -163,34 +206,40 @@ impl Bot {
         conversed(outcome, &snapshot.index)
     }
 
-    fn decide_for_page(
-        &self,
-        inbound: &Inbound,
-        why: &str,
-        session: Session,
-        arrival: &Arrival,
-    ) -> (Outcome, Arc<super::Snapshot>) {
-        let snapshot = self.snapshot();
-        let scope: Scope<'_> = self.api_scope(&arrival.follower.account);
-        let hot = match session.misses {
+    fn page_desk<'a>(&'a self, page: &'a Page, snapshot: &'a Snapshot, hot: &'a [EntryId]) -> Desk<'a> {
+        let Arrival { follower, message, .. } = &page.arrival;
+        Desk {
+            hot,
+            message,
+            ..snapshot.desk(
+                self.api_scope(&follower.account),
+                &[&follower.account, &follower.pseudonym, message],
+            )
+        }
+    }
+
+    /// What may be offered to who misses again.
+    fn hot_for_page(&self, page: &Page, snapshot: &Snapshot, session: &Session) -> Vec<EntryId> {
+        match session.misses {
             0 => Vec::new(),
             _ => self.hot(Lookup {
-                snapshot: &snapshot,
-                scope,
+                snapshot,
+                scope: self.api_scope(&page.arrival.follower.account),
                 normalized: "",
             }),
-        };
-        let desk = Desk {
-            hot: &hot,
-            message: &arrival.message,
-            ..snapshot.desk(
-                scope,
-                &[&arrival.follower.account, &arrival.follower.pseudonym, &arrival.message],
-            )
-        };
+        }
+    }
+
+    fn decide_for_page(&self, page: &Page, session: Session) -> (Outcome, Arc<Snapshot>) {
+        let snapshot = self.snapshot();
+        let scope = self.api_scope(&page.arrival.follower.account);
+        let hot = self.hot_for_page(page, &snapshot, &session);
+        let desk = self.page_desk(page, &snapshot, &hot);
         let search = |text: &str| snapshot.index.search(text, scope, DEPTH);
-        let outcome = match dialog::plan(inbound, session.clone(), desk) {
-            Plan::Say(judged) if judged.feedback.is_some() && !why.is_empty() => dialog::with_reasons(judged, desk),
+        let outcome = match dialog::plan(&page.inbound, session.clone(), desk) {
+            Plan::Say(judged) if judged.feedback.is_some() && !page.why.is_empty() => {
+                dialog::with_reasons(judged, desk)
+            }
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => dialog::conclude(&search(&text), session, desk),
             Plan::FollowUp { text, joined, answered } => {

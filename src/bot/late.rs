@@ -47,6 +47,7 @@ pub(super) struct Errand {
     pub question: String,
     /// The answer that is known and whose file WeChat is given; `None`: the source is asked.
     pub file: Option<FileAnswer>,
+    pub channel: Channel,
     pub started: Instant,
     /// Where it stands on the list of open work.
     pub listed: Option<Listed>,
@@ -201,7 +202,7 @@ impl Errand {
     fn scope(&self) -> Scope<'_> {
         Scope {
             account: &self.follower.account,
-            channel: Channel::Wechat,
+            channel: self.channel,
             now: self.bot.now(),
             category: None,
         }

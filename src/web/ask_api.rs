@@ -90,6 +90,7 @@ struct ChoiceBody {
 
 /// One turn of the conversation of WeChat: numbers, 更多, 人工 and verdicts are understood as there.
 ///
+/// `decision` says what happened; `searching`: the answer is still being looked for, and comes with the session's next text.
 /// Where the API is open to the public no key is needed. One session, and one address with a key or without, may ask so
 /// often a minute (`[api] ask_per_minute`, `ask_address_per_minute`).
 #[utoipa::path(

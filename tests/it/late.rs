@@ -34,9 +34,9 @@ pub const ACCOUNT: &str = "demo";
 pub const QUESTION: &str = "火星上怎么交电费";
 pub const ANSWER: &str = "火星上不收电费。";
 /// The bank answers this.
-const KNOWN: &str = "怎么开户";
+pub const KNOWN: &str = "怎么开户";
 /// The bank does not answer this, and nobody would ask it.
-const ANYTHING: &str = "好";
+pub const ANYTHING: &str = "好";
 pub const SEARCHING: &str = "正在查找，回复任意内容查看答案。";
 const APOLOGY: &str = "抱歉，这个问题查了很久也没有结果。";
 

@@ -24,6 +24,7 @@ mod rules;
 mod late;
 mod flood;
 mod open_work;
+mod slow_pages;
 mod media;
 mod privacy;
 mod rule_commands;

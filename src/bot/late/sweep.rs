@@ -4,6 +4,7 @@
 //! share. A claim tells whether the holder lives: nothing here decides that by the clock.
 
 use super::{Errand, read};
+use crate::bank::Channel;
 use crate::bot::Bot;
 use crate::bot::held::report;
 use crate::dialog::late::FileAnswer;
@@ -82,6 +83,7 @@ impl Errand {
             key: item.key,
             question: item.question,
             file: item.file,
+            channel: Channel::Wechat,
             started: Instant::now(),
             listed: Some(Listed(encrypted.into())),
         })

@@ -3,7 +3,7 @@
 //! `Work::decide` is the entry point. Without a source it waits for nothing.
 
 use super::{Decided, LAST_DELIVERY, LAST_DELIVERY_FROM, Work};
-use crate::bank::Answer as BankAnswer;
+use crate::bank::{Answer as BankAnswer, Channel};
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
 use crate::dialog::late::{FileAnswer, acknowledged, moves_on, searching, tell};
@@ -177,6 +177,7 @@ impl Work {
             key: key.to_owned(),
             question: question.to_owned(),
             file: None,
+            channel: Channel::Wechat,
             started: self.started,
             listed: None,
         }
