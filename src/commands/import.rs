@@ -123,6 +123,14 @@ pub async fn run(options: ImportOptions<'_>) -> Result<ImportReport, ImportError
     run_by(Path::new(PROGRAM), options).await
 }
 
+fn opened(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
+    }
+}
+
 /// As [`run`], the file being read by a child of `program`.
 pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<ImportReport, ImportError> {
     let path = options.file;
@@ -132,7 +140,7 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
         .result
         .map(|path| format_of(path).map(|format| (path, format)))
         .transpose()?;
-    let file = File::open(path).map_err(|source| ImportError::Read {
+    let file = opened(path).map_err(|source| ImportError::Read {
         file: path.to_owned(),
         source,
     })?;

@@ -230,7 +230,7 @@ fn a_file_that_cannot_be_read_or_written_is_named_with_the_cause() {
     fs::create_dir(folder.path().join("folder.csv")).unwrap();
     let cases: [(&[&str], i32, &str); 4] = [
         (&["import", "absent.csv"], 66, "wxfaq: absent.csv: No such file"),
-        (&["import", "folder.csv"], 66, "wxfaq: folder.csv: Is a directory"),
+        (&["import", "folder.csv"], 66, "wxfaq: folder.csv: is a directory"),
         (&["import", "one.csv"], 0, ""),
         (&["export", "absent/x.csv"], 73, "wxfaq: absent/x.csv: No such file"),
     ];

@@ -90,7 +90,7 @@ async fn no_log_and_no_redis_holds_an_openid_or_a_secret_whatever_is_sent() {
     redis.command(&["CONFIG", "SET", "rdbcompression", "no"]).await;
     for level in ["debug", "trace"] {
         let settings = format!(
-            "[redis]\nurls = [{:?}]\ndeadline_ms = 500\n[log]\nlevel = {level:?}",
+            "[redis]\nurls = [{:?}]\ndeadline_ms = 500\n[reply]\nper_minute = 30\n[log]\nlevel = {level:?}",
             redis.url()
         );
         let daemon = Daemon::start(&settings);

@@ -89,6 +89,11 @@ impl Daemon {
         command
             .args(["--config", "wxfaq.toml", "serve"])
             .current_dir(folder.path());
+        let configured = std::fs::read_to_string(folder.path().join("wxfaq.toml")).unwrap();
+        if !configured.contains("\nper_minute") {
+            // Who waits for an answer to change asks often.
+            command.env("WXFAQ__REPLY__PER_MINUTE", "0");
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
