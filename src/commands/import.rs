@@ -1,6 +1,6 @@
 //! `wxfaq import`: a file into the bank, all of it or nothing.
 //!
-//! [`run`] puts together what [`intake`](crate::intake) does: read the file in a process of its own, compare, write. Here
+//! [`run`] puts together what [`intake`] does: read the file in a process of its own, compare, write. Here
 //! are the name's extension, the progress bar and the result file.
 
 use super::export::replace_file;

@@ -1,7 +1,7 @@
 //! Grouping: which of many texts ask the same.
 //!
 //! [`group`] is the entry point. The texts asked most begin groups; the others are searched among those as questions are
-//! among the bank's, and join what they find with at least [`ALIKE`].
+//! among the bank's, and join what they find with the confidence of an answer.
 
 use super::{Analyzer, Change, Index, Scope, Score};
 use crate::bank::{Answer, Channel, Entry, EntryId};

@@ -1,6 +1,6 @@
 //! What became of a file's rows, as a file again: every row as it was, with its outcome and the reason.
 //!
-//! [`write`] is the entry point. Editors mend such a file and hand it in again: its two columns more are known to readers
+//! [`write()`] is the entry point. Editors mend such a file and hand it in again: its two columns more are known to readers
 //! and left out by them. Columns of the file that we do not know are not in it.
 
 use super::header::OUTCOME;

@@ -265,7 +265,7 @@ pub enum Cell {
     Absent,
     /// The column is there, the cell is empty.
     Blank,
-    /// Text, lists written as [`split_list`] reads them.
+    /// Text, lists written as `split_list` reads them.
     Text(String),
     /// A JSON value that is not null.
     Json(Value),
@@ -284,7 +284,7 @@ impl Record {
     /// What the row says.
     ///
     /// # Errors
-    /// The first column that stands there twice, or the first, in the order of [`COLUMNS`] but the answer last, whose
+    /// The first column that stands there twice, or the first, in the order of the table of columns but the answer last, whose
     /// cell does not fit it.
     pub fn row(self) -> Result<Row, RowError> {
         let mut cells = Cells {

@@ -113,7 +113,7 @@ pub(super) async fn truncate_log(pool: &AnyPool) -> Result<bool, sqlx::Error> {
 /// What stands for itself in the path of a URL.
 const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// The address of the SQLite database at `path`, as [`Database::open`] takes it.
+/// The address of the SQLite database at `path`, as `Database::open` takes it.
 pub fn sqlite_url(path: &Path) -> String {
     format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), URL_PATH))
 }
