@@ -116,7 +116,7 @@ pub fn merge(kept: &Entry, other: &Entry, normalise: &dyn Fn(&str) -> String) ->
     let new = other.phrasings().filter(|text| known.insert(key(normalise, text)));
     merged.similar.extend(new.map(str::to_owned));
     let tags = other.tags.iter().filter(|tag| !kept.tags.contains(tag));
-    merged.tags.extend(tags.cloned());
+    merged.tags = kept.tags.iter().chain(tags).cloned().collect();
     merged
 }
 
@@ -160,7 +160,7 @@ mod tests {
             duplicates(&bank, &normalise).len()
         };
         assert_eq!(hidden(|entry| entry.state = State::Draft), 0);
-        assert_eq!(hidden(|entry| entry.accounts = vec!["x".to_owned()]), 1);
+        assert_eq!(hidden(|entry| entry.accounts = ["x".to_owned()].into()), 1);
     }
 
     #[test]
@@ -190,12 +190,12 @@ mod tests {
     #[test]
     fn merging_keeps_every_phrasing_once() {
         let mut other = entry("b", &["开户！", "销户", "销户？"]);
-        other.tags = vec!["x".to_owned(), "y".to_owned()];
+        other.tags = ["x".to_owned(), "y".to_owned()].into();
         let mut kept = entry("a", &["开户"]);
-        kept.tags = vec!["y".to_owned()];
+        kept.tags = ["y".to_owned()].into();
         let merged = merge(&kept, &other, &normalise);
         assert_eq!((merged.id.as_str(), merged.question.as_str()), ("a", "开户"));
         assert_eq!(merged.similar, ["销户"]);
-        assert_eq!(merged.tags, ["y", "x"]);
+        assert_eq!(*merged.tags, ["y", "x"]);
     }
 }

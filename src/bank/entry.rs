@@ -86,13 +86,13 @@ pub struct Entry {
     /// A path such as `开户/科创板`; empty: none.
     pub category: String,
     /// Free labels; may be empty.
-    pub tags: Vec<String>,
+    pub tags: Box<[String]>,
     /// Only published entries are matched.
     pub state: State,
     /// Ids of the accounts that have this entry; empty: all.
-    pub accounts: Vec<String>,
+    pub accounts: Box<[String]>,
     /// Where it is offered; empty: everywhere.
-    pub channels: Vec<Channel>,
+    pub channels: Box<[Channel]>,
     /// Unix seconds from which it applies; `None`: always did.
     pub valid_from: Option<i64>,
     /// Unix seconds from which it no longer applies; `None`: never ends.
@@ -100,6 +100,9 @@ pub struct Entry {
     /// −100–100; breaks ties between equally good matches, higher first.
     pub priority: i32,
 }
+
+/// A bank of a million keeps as many of them; in an `Arc`, one fills an allocation of 224 bytes.
+const _: () = assert!(size_of::<Entry>() <= 208);
 
 impl Entry {
     /// A published entry for everybody, everywhere, always, with nothing but a question and its answer.
@@ -110,10 +113,10 @@ impl Entry {
             similar: Vec::new(),
             answer,
             category: String::new(),
-            tags: Vec::new(),
+            tags: Box::default(),
             state: State::default(),
-            accounts: Vec::new(),
-            channels: Vec::new(),
+            accounts: Box::default(),
+            channels: Box::default(),
             valid_from: None,
             valid_until: None,
             priority: 0,
@@ -221,7 +224,7 @@ impl State {
 ///
 /// In files `kind` names the variant and `answer` is the text for [`Answer::Text`], else a JSON object with the field
 /// names of WeChat's customer-service messages (客服消息), as in `{"media_id":"…"}`. Instead of an id from WeChat's upload a
-/// file of ours may be named, as [`media`] says.
+/// file of ours may be named, as [`media`] says. What has many fields is boxed: a bank is mostly texts, in memory too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "answer", rename_all = "lowercase")]
 pub enum Answer {
@@ -238,56 +241,16 @@ pub enum Answer {
         media_id: String,
     },
     /// An uploaded film.
-    Video {
-        /// From WeChat's media upload.
-        media_id: String,
-        /// The cover, from WeChat's media upload; only for customer-service messages. Empty: none.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        thumb_media_id: String,
-        #[serde(default)]
-        #[expect(missing_docs, reason = "the field's name says it")]
-        title: String,
-        #[serde(default)]
-        #[expect(missing_docs, reason = "the field's name says it")]
-        description: String,
-    },
+    Video(Box<Video>),
     /// A song with its cover.
-    Music {
-        #[serde(default)]
-        #[expect(missing_docs, reason = "the field's name says it")]
-        title: String,
-        #[serde(default)]
-        #[expect(missing_docs, reason = "the field's name says it")]
-        description: String,
-        /// Address of the sound.
-        #[serde(default)]
-        musicurl: String,
-        /// Address of the sound for Wi-Fi.
-        #[serde(default)]
-        hqmusicurl: String,
-        /// The cover, from WeChat's media upload; required by WeChat.
-        thumb_media_id: String,
-    },
+    Music(Box<Music>),
     /// Articles (图文). In answer to a message WeChat shows one.
     News {
         /// At least one.
         articles: Vec<Article>,
     },
     /// A mini-program's page; as a passive reply it becomes a text with a mini-program link.
-    Miniprogram {
-        /// The link's text.
-        title: String,
-        /// The mini-program's AppID.
-        appid: String,
-        /// The page inside the mini-program.
-        pagepath: String,
-        /// Where clients without mini-programs go; may be empty.
-        #[serde(default)]
-        url: String,
-        /// The card's picture, for customer-service messages; may be empty.
-        #[serde(default)]
-        thumb_media_id: String,
-    },
+    Miniprogram(Box<Miniprogram>),
     /// Hands the follower to a human (多客服).
     Handoff {
         /// The agent, `name@wechatid`; `None`: anyone.
@@ -315,17 +278,17 @@ impl Answer {
             Self::Text(_) => "text",
             Self::Image { .. } => "image",
             Self::Voice { .. } => "voice",
-            Self::Video { .. } => "video",
-            Self::Music { .. } => "music",
+            Self::Video(_) => "video",
+            Self::Music(_) => "music",
             Self::News { .. } => "news",
-            Self::Miniprogram { .. } => "miniprogram",
+            Self::Miniprogram(_) => "miniprogram",
             Self::Handoff { .. } => "handoff",
         }
     }
 
     /// Whether it goes out as a text in a passive reply.
     pub fn is_text(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::Miniprogram { .. })
+        matches!(self, Self::Text(_) | Self::Miniprogram(_))
     }
 
     /// What stands in `answer` beside the kind, as one text: the answer itself, or the JSON object.
@@ -418,6 +381,58 @@ pub(super) fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
     format!("{} at character {}", &text[..end], error.column())
+}
+
+/// What [`Answer::Video`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Video {
+    /// From WeChat's media upload.
+    pub media_id: String,
+    /// The cover, from WeChat's media upload; only for customer-service messages. Empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub thumb_media_id: String,
+    #[serde(default)]
+    #[expect(missing_docs, reason = "the field's name says it")]
+    pub title: String,
+    #[serde(default)]
+    #[expect(missing_docs, reason = "the field's name says it")]
+    pub description: String,
+}
+
+/// What [`Answer::Music`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Music {
+    #[serde(default)]
+    #[expect(missing_docs, reason = "the field's name says it")]
+    pub title: String,
+    #[serde(default)]
+    #[expect(missing_docs, reason = "the field's name says it")]
+    pub description: String,
+    /// Address of the sound.
+    #[serde(default)]
+    pub musicurl: String,
+    /// Address of the sound for Wi-Fi.
+    #[serde(default)]
+    pub hqmusicurl: String,
+    /// The cover, from WeChat's media upload; required by WeChat.
+    pub thumb_media_id: String,
+}
+
+/// What [`Answer::Miniprogram`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Miniprogram {
+    /// The link's text.
+    pub title: String,
+    /// The mini-program's AppID.
+    pub appid: String,
+    /// The page inside the mini-program.
+    pub pagepath: String,
+    /// Where clients without mini-programs go; may be empty.
+    #[serde(default)]
+    pub url: String,
+    /// The card's picture, for customer-service messages; may be empty.
+    #[serde(default)]
+    pub thumb_media_id: String,
 }
 
 /// One article of [`Answer::News`].

@@ -408,7 +408,7 @@ mod tests {
             Mode::Append,
         );
         assert_eq!(plan.put[0].similar, [""; 0]);
-        assert_eq!(plan.put[0].tags, ["t"]);
+        assert_eq!(*plan.put[0].tags, ["t"]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use super::entry::is_id;
 use super::media::{Media, MediaType, check_path};
-use super::{Answer, Article, Entry, EntryError};
+use super::{Answer, Article, Entry, EntryError, Miniprogram, Video};
+use std::mem;
 
 /// Longest question or similar question, in characters.
 pub const MAX_QUESTION_CHARS: usize = 300;
@@ -41,8 +42,9 @@ impl Entry {
         tidy_text(&mut self.question);
         tidy_list(&mut self.similar);
         tidy_text(&mut self.category);
-        tidy_list(&mut self.tags);
-        tidy_list(&mut self.accounts);
+        for list in [&mut self.tags, &mut self.accounts] {
+            *list = tidied(mem::take(list).into());
+        }
         self.answer.texts_mut().into_iter().for_each(tidy_text);
     }
 
@@ -99,32 +101,65 @@ impl Entry {
     }
 }
 
+impl Video {
+    fn validate(&self) -> Result<(), EntryError> {
+        check_media("media_id", &self.media_id, MediaType::Video)?;
+        if !self.thumb_media_id.is_empty() {
+            // A film has one file of ours at most.
+            match Media::of(&self.thumb_media_id) {
+                Media::Id(id) => check_handle("thumb_media_id", id)?,
+                Media::File(_) => {
+                    let reason = "thumb_media_id of a video is an id of WeChat's, no file";
+                    return Err(EntryError::new("answer", reason));
+                }
+            }
+        }
+        check_caption(&self.title, &self.description)
+    }
+}
+
+impl Miniprogram {
+    fn validate(&self) -> Result<(), EntryError> {
+        check_text("answer", "title ", &self.title, MAX_TITLE_CHARS)?;
+        if !self.appid.starts_with("wx") || !is_id(&self.appid) {
+            let reason = format!("appid {:?} does not begin with wx", self.appid);
+            return Err(EntryError::new("answer", reason));
+        }
+        check_text("answer", "pagepath ", &self.pagepath, MAX_URL_BYTES)?;
+        check_url("url", &self.url)?;
+        if !self.thumb_media_id.is_empty() {
+            check_media("thumb_media_id", &self.thumb_media_id, MediaType::Thumb)?;
+        }
+        Ok(())
+    }
+}
+
 impl Answer {
     pub(super) fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
             Self::Text(text) => vec![text],
             Self::Image { media_id } | Self::Voice { media_id } => vec![media_id],
-            Self::Video {
-                media_id,
-                thumb_media_id,
-                title,
-                description,
-            } => vec![media_id, thumb_media_id, title, description],
-            Self::Music {
-                title,
-                description,
-                musicurl,
-                hqmusicurl,
-                thumb_media_id,
-            } => vec![title, description, musicurl, hqmusicurl, thumb_media_id],
+            Self::Video(film) => vec![
+                &mut film.media_id,
+                &mut film.thumb_media_id,
+                &mut film.title,
+                &mut film.description,
+            ],
+            Self::Music(music) => vec![
+                &mut music.title,
+                &mut music.description,
+                &mut music.musicurl,
+                &mut music.hqmusicurl,
+                &mut music.thumb_media_id,
+            ],
             Self::News { articles } => articles.iter_mut().flat_map(Article::texts_mut).collect(),
-            Self::Miniprogram {
-                title,
-                appid,
-                pagepath,
-                url,
-                thumb_media_id,
-            } => vec![title, appid, pagepath, url, thumb_media_id],
+            Self::Miniprogram(page) => vec![
+                &mut page.title,
+                &mut page.appid,
+                &mut page.pagepath,
+                &mut page.url,
+                &mut page.thumb_media_id,
+            ],
             Self::Handoff { kf_account } => kf_account.iter_mut().collect(),
         }
     }
@@ -139,36 +174,12 @@ impl Answer {
             }
             Self::Image { media_id } => check_media("media_id", media_id, MediaType::Image)?,
             Self::Voice { media_id } => check_media("media_id", media_id, MediaType::Voice)?,
-            Self::Video {
-                media_id,
-                thumb_media_id,
-                title,
-                description,
-            } => {
-                check_media("media_id", media_id, MediaType::Video)?;
-                if !thumb_media_id.is_empty() {
-                    // A film has one file of ours at most.
-                    match Media::of(thumb_media_id) {
-                        Media::Id(id) => check_handle("thumb_media_id", id)?,
-                        Media::File(_) => {
-                            let reason = "thumb_media_id of a video is an id of WeChat's, no file";
-                            return Err(EntryError::new("answer", reason));
-                        }
-                    }
-                }
-                check_caption(title, description)?;
-            }
-            Self::Music {
-                title,
-                description,
-                musicurl,
-                hqmusicurl,
-                thumb_media_id,
-            } => {
-                check_media("thumb_media_id", thumb_media_id, MediaType::Thumb)?;
-                check_caption(title, description)?;
-                check_url("musicurl", musicurl)?;
-                check_url("hqmusicurl", hqmusicurl)?;
+            Self::Video(film) => film.validate()?,
+            Self::Music(music) => {
+                check_media("thumb_media_id", &music.thumb_media_id, MediaType::Thumb)?;
+                check_caption(&music.title, &music.description)?;
+                check_url("musicurl", &music.musicurl)?;
+                check_url("hqmusicurl", &music.hqmusicurl)?;
             }
             Self::News { articles } => {
                 if articles.is_empty() {
@@ -177,26 +188,7 @@ impl Answer {
                 check_count("answer", articles.len(), MAX_ARTICLES)?;
                 articles.iter().try_for_each(Article::validate)?;
             }
-            Self::Miniprogram {
-                title,
-                appid,
-                pagepath,
-                url,
-                thumb_media_id,
-            } => {
-                check_text("answer", "title ", title, MAX_TITLE_CHARS)?;
-                if !appid.starts_with("wx") || !is_id(appid) {
-                    return Err(EntryError::new(
-                        "answer",
-                        format!("appid {appid:?} does not begin with wx"),
-                    ));
-                }
-                check_text("answer", "pagepath ", pagepath, MAX_URL_BYTES)?;
-                check_url("url", url)?;
-                if !thumb_media_id.is_empty() {
-                    check_media("thumb_media_id", thumb_media_id, MediaType::Thumb)?;
-                }
-            }
+            Self::Miniprogram(page) => page.validate()?,
             Self::Handoff { kf_account } => {
                 if let Some(agent) = kf_account {
                     check_handle("kf_account", agent)?;
@@ -238,6 +230,12 @@ pub(super) fn tidy_text(text: &mut String) {
     if text.trim().len() < text.len() {
         *text = text.trim().to_owned();
     }
+}
+
+/// As [`tidy_list`] leaves it.
+fn tidied(mut list: Vec<String>) -> Box<[String]> {
+    tidy_list(&mut list);
+    list.into()
 }
 
 pub(super) fn tidy_list(list: &mut Vec<String>) {
@@ -395,18 +393,21 @@ mod tests {
             |e| e.category = "a".repeat(65),
             "category: has 65 characters, at most 64 are allowed",
         );
-        allowed(|e| e.tags = of(&"签".repeat(32), 20));
-        refused(|e| e.tags = of("x", 21), "tags: has 21 items, at most 20 are allowed");
+        allowed(|e| e.tags = of(&"签".repeat(32), 20).into());
         refused(
-            |e| e.tags = of(&"签".repeat(33), 1),
+            |e| e.tags = of("x", 21).into(),
+            "tags: has 21 items, at most 20 are allowed",
+        );
+        refused(
+            |e| e.tags = of(&"签".repeat(33), 1).into(),
             "tags: item 1 has 33 characters, at most 32 are allowed",
         );
         refused(
-            |e| e.accounts = of("a b", 1),
+            |e| e.accounts = of("a b", 1).into(),
             "accounts: \"a b\" is not 1–64 characters of A-Z a-z 0-9 . _ -",
         );
         refused(
-            |e| e.channels = vec![Channel::H5, Channel::App, Channel::H5],
+            |e| e.channels = [Channel::H5, Channel::App, Channel::H5].into(),
             "channels: h5 stands there twice",
         );
         refused(

@@ -82,10 +82,9 @@ impl Answer {
         let (kind, media_id) = match self {
             Self::Image { media_id } => (MediaType::Image, media_id),
             Self::Voice { media_id } => (MediaType::Voice, media_id),
-            Self::Video { media_id, .. } => (MediaType::Video, media_id),
-            Self::Music { thumb_media_id, .. } | Self::Miniprogram { thumb_media_id, .. } => {
-                (MediaType::Thumb, thumb_media_id)
-            }
+            Self::Video(film) => (MediaType::Video, &film.media_id),
+            Self::Music(music) => (MediaType::Thumb, &music.thumb_media_id),
+            Self::Miniprogram(page) => (MediaType::Thumb, &page.thumb_media_id),
             Self::Text(_) | Self::News { .. } | Self::Handoff { .. } => return None,
         };
         match Media::of(media_id) {

@@ -18,6 +18,6 @@ pub mod limits;
 pub mod rule;
 
 pub use dictionary::Dictionaries;
-pub use entry::{Answer, Article, Channel, Entry, EntryError, EntryId, State};
+pub use entry::{Answer, Article, Channel, Entry, EntryError, EntryId, Miniprogram, Music, State, Video};
 pub use review::EntryWarning;
 pub use rule::{Rule, RuleId};

@@ -26,9 +26,7 @@ impl Entry {
                 "has {} articles: WeChat shows the first in answer to a message, all of them only after a menu button or a QR code",
                 articles.len()
             )],
-            Answer::Music {
-                musicurl, hqmusicurl, ..
-            } if musicurl.is_empty() && hqmusicurl.is_empty() => {
+            Answer::Music(music) if music.musicurl.is_empty() && music.hqmusicurl.is_empty() => {
                 vec!["has neither musicurl nor hqmusicurl: there is nothing to hear".to_owned()]
             }
             _ => Vec::new(),

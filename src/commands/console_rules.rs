@@ -9,7 +9,7 @@ use super::{Exit, Failure, account_named, client_of, operator};
 use crate::app::{self, AppError, Missing};
 use crate::bank::import::Mode;
 use crate::bank::rule::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
-use crate::bank::{Answer, Article, State};
+use crate::bank::{Answer, Article, State, Video};
 use crate::store::StoreError;
 use crate::store::sql::Database;
 use crate::wechat_api::{AutoReplies, AutoReply, KeywordRule, MatchMode, ReplyMode};
@@ -243,12 +243,12 @@ fn answer(reply: &AutoReply) -> Option<Answer> {
             match kind.as_str() {
                 "img" => Answer::Image { media_id },
                 "voice" => Answer::Voice { media_id },
-                "video" => Answer::Video {
+                "video" => Answer::Video(Box::new(Video {
                     media_id,
                     thumb_media_id: String::new(),
                     title: String::new(),
                     description: String::new(),
-                },
+                })),
                 _ => return None,
             }
         }

@@ -207,20 +207,11 @@ impl Say<'_> {
                 useless: String::new(),
             })),
             (Answer::Text(answer), None) => Some((answer.clone(), None)),
-            (
-                Answer::Miniprogram {
-                    title,
-                    appid,
-                    pagepath,
-                    url,
-                    ..
-                },
-                _,
-            ) => Some(templates.words(&templates::MiniprogramLink {
-                title,
-                appid,
-                pagepath,
-                url,
+            (Answer::Miniprogram(page), _) => Some(templates.words(&templates::MiniprogramLink {
+                title: &page.title,
+                appid: &page.appid,
+                pagepath: &page.pagepath,
+                url: &page.url,
             })),
             _ => None,
         }
@@ -234,7 +225,7 @@ impl Say<'_> {
             Media::File(file) => self.desk.media.media_id(self.desk.scope.account, kind, file),
         };
         Some(match answer {
-            Answer::Text(_) | Answer::Miniprogram { .. } => return None,
+            Answer::Text(_) | Answer::Miniprogram(_) => return None,
             Answer::Handoff { .. } if self.desk.handoff == Handoff::Never => return None,
             Answer::Image { media_id } => Reply::Image {
                 media_id: id(media_id, MediaType::Image)?,
@@ -242,29 +233,18 @@ impl Say<'_> {
             Answer::Voice { media_id } => Reply::Voice {
                 media_id: id(media_id, MediaType::Voice)?,
             },
-            Answer::Video {
-                media_id,
-                thumb_media_id,
-                title,
-                description,
-            } => Reply::Video {
-                media_id: id(media_id, MediaType::Video)?,
-                thumb_media_id: thumb_media_id.clone(),
-                title: title.clone(),
-                description: description.clone(),
+            Answer::Video(film) => Reply::Video {
+                media_id: id(&film.media_id, MediaType::Video)?,
+                thumb_media_id: film.thumb_media_id.clone(),
+                title: film.title.clone(),
+                description: film.description.clone(),
             },
-            Answer::Music {
-                title,
-                description,
-                musicurl,
-                hqmusicurl,
-                thumb_media_id,
-            } => Reply::Music {
-                title: title.clone(),
-                description: description.clone(),
-                music_url: musicurl.clone(),
-                hq_music_url: hqmusicurl.clone(),
-                thumb_media_id: id(thumb_media_id, MediaType::Thumb)?,
+            Answer::Music(music) => Reply::Music {
+                title: music.title.clone(),
+                description: music.description.clone(),
+                music_url: music.musicurl.clone(),
+                hq_music_url: music.hqmusicurl.clone(),
+                thumb_media_id: id(&music.thumb_media_id, MediaType::Thumb)?,
             },
             Answer::News { articles } => {
                 // How many WeChat shows depends on what is answered: `Reply::fitting`.

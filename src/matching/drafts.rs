@@ -92,16 +92,15 @@ impl Drafts {
 fn answer_text(answer: &Answer) -> Cow<'_, str> {
     match answer {
         Answer::Text(text) => text.into(),
-        Answer::Video { title, description, .. } | Answer::Music { title, description, .. } => {
-            format!("{title}\n{description}").into()
-        }
+        Answer::Video(film) => format!("{}\n{}", film.title, film.description).into(),
+        Answer::Music(music) => format!("{}\n{}", music.title, music.description).into(),
         Answer::News { articles } => {
             let texts = articles
                 .iter()
                 .flat_map(|article| [article.title.as_str(), article.description.as_str()]);
             texts.collect::<Vec<_>>().join("\n").into()
         }
-        Answer::Miniprogram { title, .. } => title.into(),
+        Answer::Miniprogram(page) => page.title.as_str().into(),
         Answer::Image { .. } | Answer::Voice { .. } | Answer::Handoff { .. } => "".into(),
     }
 }

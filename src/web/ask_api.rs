@@ -268,18 +268,12 @@ mod tests {
                         })
                         .collect(),
                 },
-                Answer::Music {
-                    title,
-                    description,
-                    musicurl,
-                    hqmusicurl,
-                    thumb_media_id,
-                } => Reply::Music {
-                    title,
-                    description,
-                    music_url: musicurl,
-                    hq_music_url: hqmusicurl,
-                    thumb_media_id,
+                Answer::Music(music) => Reply::Music {
+                    title: music.title,
+                    description: music.description,
+                    music_url: music.musicurl,
+                    hq_music_url: music.hqmusicurl,
+                    thumb_media_id: music.thumb_media_id,
                 },
                 other => panic!("{other:?}"),
             };

@@ -241,7 +241,7 @@ impl EntryBody {
             kind,
             answer,
             category: entry.category.clone(),
-            tags: entry.tags.clone(),
+            tags: entry.tags.to_vec(),
         }
     }
 }

@@ -75,7 +75,7 @@ async fn texts_come_back_as_they_were(place: TestDatabase) {
         .map(|(n, id)| entry(id, format!("{}{}", awkward[n], awkward[n + 5])))
         .collect();
     for entry in &mut entries {
-        entry.tags = awkward.map(str::to_owned).to_vec();
+        entry.tags = awkward.map(str::to_owned).into();
         "e\u{301}\\😀' ".clone_into(&mut entry.category);
     }
     // Together far more than a server takes in one statement.

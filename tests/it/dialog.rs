@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
 use wxfaq::bank::format::Format;
 use wxfaq::bank::media::MediaType;
-use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId};
+use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId, Miniprogram};
 use wxfaq::dialog::{self, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told, context};
 use wxfaq::matching::{Analyzer, Change, Index, Scope, Thresholds};
 use wxfaq::wechat::message::MediaKind;
@@ -356,13 +356,13 @@ fn every_kind_of_answer_becomes_its_reply() {
         panic!("no news")
     };
     assert_eq!(articles.len(), 2, "WeChat shows up to eight in answer to an event");
-    let page = Answer::Miniprogram {
+    let page = Answer::Miniprogram(Box::new(Miniprogram {
         title: "查询".into(),
         appid: "wx1".into(),
         pagepath: "pages/a".into(),
         url: String::new(),
         thumb_media_id: String::new(),
-    };
+    }));
     let mut talk = Talk::of(&[Entry::new(id("a"), "怎么查询".into(), page)]);
     let link = "<a data-miniprogram-appid=\"wx1\" data-miniprogram-path=\"pages/a\">查询</a>";
     assert_eq!(talk.ask("怎么查询"), link);

@@ -42,10 +42,10 @@ fn entry(id: &str, question: &str, similar: &[&str], answer: &str) -> Entry {
         similar: similar.iter().map(|&text| text.into()).collect(),
         answer: Answer::Text(answer.into()),
         category: String::new(),
-        tags: vec![],
+        tags: Box::default(),
         state: State::Published,
-        accounts: vec![],
-        channels: vec![],
+        accounts: Box::default(),
+        channels: Box::default(),
         valid_from: None,
         valid_until: None,
         priority: 0,
@@ -243,12 +243,12 @@ fn a_scope_shows_only_what_it_may() {
         ),
         "a category is no text prefix"
     );
-    hidden.accounts = vec!["other".into()];
+    hidden.accounts = ["other".into()].into();
     assert!(!found(&hidden, scope()));
-    hidden.accounts.clear();
-    hidden.channels = vec![Channel::H5];
+    hidden.accounts = Box::default();
+    hidden.channels = [Channel::H5].into();
     assert!(!found(&hidden, scope()));
-    hidden.channels.clear();
+    hidden.channels = Box::default();
     hidden.state = State::Draft;
     assert!(!found(&hidden, scope()));
 }

@@ -21,10 +21,10 @@ fn full(name: &str) -> Entry {
     Entry {
         similar: vec!["it's \"quoted\"".to_owned(), "?|\\😀".to_owned()],
         category: "开户/科创板".to_owned(),
-        tags: vec!["科创板".to_owned()],
+        tags: ["科创板".to_owned()].into(),
         state: State::Draft,
-        accounts: vec!["demo".to_owned()],
-        channels: vec![Channel::H5, Channel::Wechat],
+        accounts: ["demo".to_owned()].into(),
+        channels: [Channel::H5, Channel::Wechat].into(),
         valid_from: Some(0),
         valid_until: Some(253_402_271_999),
         priority: -100,

@@ -350,10 +350,10 @@ mod tests {
                     Entry {
                         similar,
                         category,
-                        tags,
+                        tags: tags.into(),
                         state,
-                        accounts,
-                        channels,
+                        accounts: accounts.into(),
+                        channels: channels.into(),
                         valid_from,
                         valid_until,
                         priority,

@@ -244,10 +244,10 @@ impl Row {
             match setting {
                 Setting::Similar(similar) => entry.similar = similar,
                 Setting::Category(category) => entry.category = category,
-                Setting::Tags(tags) => entry.tags = tags,
+                Setting::Tags(tags) => entry.tags = tags.into(),
                 Setting::State(state) => entry.state = state,
-                Setting::Accounts(accounts) => entry.accounts = accounts,
-                Setting::Channels(channels) => entry.channels = channels,
+                Setting::Accounts(accounts) => entry.accounts = accounts.into(),
+                Setting::Channels(channels) => entry.channels = channels.into(),
                 Setting::ValidFrom(time) => entry.valid_from = time,
                 Setting::ValidUntil(time) => entry.valid_until = time,
                 Setting::Priority(priority) => entry.priority = priority,

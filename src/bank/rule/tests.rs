@@ -317,7 +317,7 @@ fn entries_that_are_not_there_are_warned_of() {
         entry("fine", |_| {}),
         entry("draft", |entry| entry.state = State::Draft),
         entry("old", |entry| entry.valid_until = Some(1)),
-        entry("other", |entry| entry.accounts = vec!["y".into()]),
+        entry("other", |entry| entry.accounts = ["y".into()].into()),
     ];
     let line = |ids: &[&str]| {
         let replies: Vec<_> = ids

@@ -279,8 +279,8 @@ fn only_what_the_scope_admits_is_suggested() {
         entry("future", "开户新规"),
     ];
     bank[1].state = State::Draft;
-    bank[2].accounts.push("b".to_owned());
-    bank[3].channels.push(Channel::Wechat);
+    bank[2].accounts = ["b".to_owned()].into();
+    bank[3].channels = [Channel::Wechat].into();
     bank[4].valid_until = Some(1_000);
     bank[5].valid_from = Some(1_001);
     assert_eq!(ids(&index(bank.clone()), "开户"), ["open"]);

@@ -335,7 +335,7 @@ impl Cells<'_> {
             tags: self.json("tags")?,
             state: State::parse(&state).ok_or_else(|| self.corrupt("state", &format!("{state:?} is not a state")))?,
             accounts: self.json("accounts")?,
-            channels: self.json::<Vec<Channel>>("channels")?,
+            channels: self.json::<Box<[Channel]>>("channels")?,
             valid_from: self.get("valid_from")?,
             valid_until: self.get("valid_until")?,
             priority: i32::try_from(priority).map_err(|error| self.corrupt("priority", &error))?,
