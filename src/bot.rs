@@ -266,6 +266,13 @@ impl Bot {
         }
     }
 
+    /// Whether callers of the JSON API may see that entry of the account now.
+    pub fn offers(&self, account: &str, entry: &EntryId) -> bool {
+        let snapshot = self.snapshot();
+        let entry = snapshot.index.entry(entry.as_str());
+        entry.is_some_and(|entry| self.api_scope(account).admits(entry))
+    }
+
     /// Notes the signature of a URL verification; `false`: it was seen with a message.
     pub async fn note_verification(&self, account: &str, signature: &str) -> bool {
         match self

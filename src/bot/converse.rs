@@ -88,23 +88,25 @@ impl Bot {
     }
 
     /// Answers one text of a session, or keeps a verdict; texts of one session follow one another. Where the store cannot
-    /// be reached the answer is decided without the session. `turn` is dropped once the bank has been searched.
+    /// be reached the answer is decided without the session. `turn` is waited for when it is the text's turn in its session,
+    /// and what it gives is dropped once the bank has been searched.
     ///
     /// # Errors
-    /// The system has no random numbers, or the bot is broken.
+    /// `turn` gave nothing, the system has no random numbers, or the bot is broken.
     pub async fn converse(
         self: &Arc<Self>,
         account: &str,
         session: &str,
         words: Words,
-        turn: impl Send + 'static,
+        turn: impl Future<Output = Option<impl Send + 'static>> + Send + 'static,
     ) -> std::io::Result<Conversed> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(std::io::Error::other)?;
         let (bot, account, session) = (self.clone(), account.to_owned(), session.to_owned());
         // A task of its own: whoever hangs up leaves no claim behind.
         let talk = async move { bot.converse_once(&account, &session, words, &hex(&random), turn).await };
-        self.tasks.spawn(talk).await.map_err(std::io::Error::other)
+        let said = self.tasks.spawn(talk).await.map_err(std::io::Error::other)?;
+        said.ok_or_else(|| std::io::Error::other("too many searches at once"))
     }
 
     async fn converse_once(
@@ -113,8 +115,8 @@ impl Bot {
         session: &str,
         words: Words,
         id: &str,
-        turn: impl Send,
-    ) -> Conversed {
+        turn: impl Future<Output = Option<impl Send>> + Send,
+    ) -> Option<Conversed> {
         let started = Instant::now();
         let (content, menu_id, why) = match words {
             Words::Text(text) => (text, None, String::new()),
@@ -154,6 +156,7 @@ impl Bot {
             Ok(Begun::Claimed { turn, session }) => (Some(Held::new(self, turn)), session),
             _ => (None, None),
         };
+        let turn = turn.await?;
         let page = Page {
             arrival,
             inbound,
@@ -203,7 +206,7 @@ impl Bot {
         let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::info!(account, decision, elapsed_us, "answered a page");
         metrics::counter!("wxfaq_asked_total", "account" => account.to_owned(), "decision" => decision).increment(1);
-        conversed(outcome, &snapshot.index)
+        Some(conversed(outcome, &snapshot.index))
     }
 
     fn page_desk<'a>(&'a self, page: &'a Page, snapshot: &'a Snapshot, hot: &'a [EntryId]) -> Desk<'a> {

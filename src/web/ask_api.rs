@@ -116,8 +116,9 @@ pub async fn ask(
         session => known(&web, &caller, session)?.to_owned(),
     };
     limit(&web, &session)?;
-    let turn = web.searches.turn().await?;
     let words = Words::Text(text.to_owned());
+    let searching = web.clone();
+    let turn = async move { searching.searches.turn().await.ok() };
     let conversed = web.bot.converse(&account, &session, words, turn).await;
     let Conversed {
         decision,
@@ -164,7 +165,7 @@ pub async fn feedback(
     let account = account(&web, &judgement.account)?;
     let session = known(&web, &caller, &judgement.session)?;
     let entry = EntryId::parse(&judgement.entry).ok();
-    let entry = entry.filter(|entry| web.bot.snapshot().index.entry(entry.as_str()).is_some());
+    let entry = entry.filter(|entry| web.bot.offers(&account, entry));
     let entry = entry.ok_or_else(|| refused("entry", "is not known"))?;
     let verdict = if judgement.helpful {
         Verdict::Useful
@@ -173,7 +174,7 @@ pub async fn feedback(
     };
     let words = Words::Verdict(verdict, entry, judgement.text.trim().to_owned());
     limit(&web, session)?;
-    let conversed = web.bot.converse(&account, session, words, ()).await;
+    let conversed = web.bot.converse(&account, session, words, async { Some(()) }).await;
     let conversed = conversed.map_err(|_| ApiError::Overloaded)?;
     Ok(Json(ThanksBody {
         session: session.to_owned(),

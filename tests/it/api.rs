@@ -466,3 +466,32 @@ fn asking_is_open_to_the_public_and_limited_by_session_and_address() {
     let feedback = call_with_body(&daemon, Method::POST, "/api/v1/feedback", &[], &judged.to_string());
     assert_eq!(feedback.status, 401, "verdicts are not for everybody");
 }
+
+#[test]
+fn verdicts_are_taken_on_what_the_caller_can_see_alone() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let hidden = [
+        r#"{"id":"other-1","question":"别的账号的问题","answer":"A","accounts":["safe"]}"#,
+        r#"{"id":"draft-1","question":"还没发布的问题","answer":"A","state":"draft"}"#,
+    ];
+    std::fs::write(daemon.path("more.jsonl"), hidden.join("\n")).unwrap();
+    let imported = run(
+        daemon.folder.path(),
+        &["--config", "wxfaq.toml", "import", "more.jsonl"],
+    );
+    assert!(imported.status.success(), "{imported:?}");
+    let (_, key) = make_key(&daemon, &["--scope", "ask", "--scope", "feedback"]);
+    let first = ask(&daemon, Some(&key), "203.0.113.1", "");
+    let session = first.body["session"].as_str().unwrap();
+    let judge = |account: &str, entry: &str| {
+        let words = serde_json::json!({ "session": session, "entry": entry, "helpful": false, "account": account });
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str())];
+        call_with_body(&daemon, Method::POST, "/api/v1/feedback", &headers, &words.to_string()).status
+    };
+    daemon.wait_until("the entry is there for its account", || judge("safe", "other-1") == 200);
+    assert_eq!(judge("plain", "sec-001"), 200);
+    for entry in ["other-1", "draft-1", "nobody-1"] {
+        assert_eq!(judge("plain", entry), 400, "{entry}");
+    }
+}

@@ -26,7 +26,9 @@ impl Page {
     async fn ask(&self, text: &str) -> (&'static str, String) {
         let begun = Instant::now();
         let words = Words::Text(text.to_owned());
-        let conversed = self.stage.bots[0].converse(ACCOUNT, &self.session, words, ()).await;
+        let conversed = self.stage.bots[0]
+            .converse(ACCOUNT, &self.session, words, async { Some(()) })
+            .await;
         let conversed = conversed.unwrap();
         assert!(
             begun.elapsed() < 4 * SECOND,
