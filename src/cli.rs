@@ -120,6 +120,10 @@ pub struct ImportArgs {
     /// With --from-wechat: rules that were edited here since the last time, too, become as they are at WeChat.
     #[arg(long, requires = "from_wechat")]
     pub overwrite: bool,
+    /// With --from-wechat: write the rules by key words as entries, too, .jsonl, .csv or .xlsx, to look through and import:
+    /// an entry is found by what is like it.
+    #[arg(long, value_name = "FILE", requires = "from_wechat")]
+    pub entries: Option<PathBuf>,
     /// Only report what would happen, row by row.
     #[arg(long)]
     pub dry_run: bool,
@@ -198,7 +202,13 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
             true => Edited::Overwrite,
             false => Edited::Keep,
         };
-        return console_rules::run(config, account, (effect, edited), args.json).await;
+        let options = console_rules::Options {
+            effect,
+            edited,
+            entries: args.entries.as_deref(),
+            json: args.json,
+        };
+        return console_rules::run(config, account, options).await;
     }
     if let Some(template) = &args.template {
         import::template(template)?;
@@ -213,7 +223,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         dry_run: args.dry_run,
         who: &who,
         normalise: &normalize,
-        file_problem: &|answer| media::problem(config.paths.media.as_deref(), answer),
+        file_problem: &|answer| media::Shelf::of(&config).problem(answer),
     };
     let options = ImportOptions {
         file,

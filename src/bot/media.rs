@@ -126,6 +126,12 @@ impl MediaIds for Uploads {
         let known = state.known.get(&wanted).filter(|known| Instant::now() < known.until);
         known.map(|known| known.upload.media_id.clone())
     }
+
+    fn takes_files(&self, account: &str) -> bool {
+        let state = self.state();
+        let shelf = &state.shelf;
+        shelf.folder.is_some() && shelf.uploaders.contains_key(account) && !state.refused.contains(account)
+    }
 }
 
 impl Wanted {

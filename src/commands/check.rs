@@ -8,8 +8,8 @@ mod wechat;
 
 use super::{Exit, Failure, media, rule};
 use crate::app::{self, AppError, Missing, Sources};
-use crate::bank::Entry;
 use crate::bank::duplicates::duplicates;
+use crate::bank::{Answer, Entry, Rule};
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::redis::RedisConversations;
@@ -168,9 +168,9 @@ async fn database(config: &Config) -> Vec<Finding> {
 
 /// Entries whose files followers would not see.
 fn entry_files(config: &Config, entries: &[Entry]) -> Vec<Finding> {
-    let folder = config.paths.media.as_deref();
+    let shelf = media::Shelf::of(config);
     let problem = |entry: &Entry| {
-        let reason = media::problem(folder, &entry.answer)?;
+        let reason = shelf.problem(&entry.answer)?;
         Some(wrong("media", format!("{}: {reason}", entry.id), Exit::BadData))
     };
     entries.iter().filter_map(problem).collect()
@@ -205,7 +205,8 @@ async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
             findings.push(finding("rules", Verdict::Warning { detail }));
         }
     }
-    for problem in media::rule_problems(config.paths.media.as_deref(), &rules) {
+    findings.extend(mute_accounts(config, &rules));
+    for problem in media::rule_problems(media::Shelf::of(config), &rules) {
         findings.push(wrong("media", problem.to_string(), Exit::BadData));
     }
     match rule::warnings(database, &rules).await {
@@ -216,6 +217,20 @@ async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
         Err(error) => findings.push(wrong("rules", error.to_string(), error.exit())),
     }
     findings
+}
+
+/// Accounts whose followers a rule answers with a file that only other accounts can upload.
+fn mute_accounts(config: &Config, rules: &[Rule]) -> Vec<Finding> {
+    let can_upload = |id: &String| {
+        let account = config.accounts.iter().find(|account| account.id == *id);
+        account.is_none_or(|account| !account.app_secret.is_empty())
+    };
+    let mute = |(rule, _): (&Rule, &Answer)| {
+        let id = rule.accounts.iter().find(|id| !can_upload(id))?;
+        let detail = format!("{}: account {id} has no app_secret to upload its file with", rule.id);
+        Some(finding("media", Verdict::Warning { detail }))
+    };
+    media::of_rules(rules).filter_map(mute).collect()
 }
 
 async fn redis(config: &Config) -> Option<Finding> {

@@ -88,8 +88,8 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
                 app::announce_revision(&config, report.revision).await;
             }
             let rules: Vec<Rule> = file::read(&text).filter_map(|(_, rule)| rule.ok()).collect();
-            let folder = config.paths.media.as_deref();
-            report.warnings.extend(media::rule_problems(folder, &rules));
+            let problems = media::rule_problems(media::Shelf::of(&config), &rules);
+            report.warnings.extend(problems);
             match json {
                 true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
                 false => say!("{report}"),

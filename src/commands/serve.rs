@@ -46,7 +46,7 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
             dry_run: false,
             who: "wxfaq",
             normalise: &normalize,
-            file_problem: &|answer| media::problem(None, answer),
+            file_problem: &|answer| media::Shelf::none().problem(answer),
         };
         let report = run_embedded(questions, sample.as_bytes(), terms).await?;
         if !report.applied {

@@ -79,6 +79,9 @@ pub trait MediaIds: Send + Sync {
     /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Then [`Outcome::lacks`] says which
     /// answer it was for.
     fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String>;
+
+    /// Whether WeChat may get one of the account's files later.
+    fn takes_files(&self, account: &str) -> bool;
 }
 
 /// No file is known to WeChat.
@@ -88,6 +91,10 @@ pub struct NoMedia;
 impl MediaIds for NoMedia {
     fn media_id(&self, _: &str, _: MediaType, _: &str) -> Option<String> {
         None
+    }
+
+    fn takes_files(&self, _: &str) -> bool {
+        false
     }
 }
 
@@ -373,6 +380,7 @@ fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
             let session = Session {
                 offer,
                 answered: session.answered,
+                moved_on: true,
                 ..Session::default()
             };
             let mut outcome = say.list(session, shown);
@@ -439,14 +447,17 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     if let Some(id) = retyped(text, &session, desk) {
         return Plan::Say(chosen(id.as_str(), session, desk));
     }
-    if let Some(about) = session.answered.clone().filter(|_| desk.habits.feedback)
+    if desk.habits.feedback
         && let Some(verdict) = Verdict::parse(text)
         && exact(text, desk).is_none()
         && rules::equals(text, desk).is_none()
     {
-        return Plan::Say(say.verdict(verdict, about, session));
+        return Plan::Say(match session.judgeable().cloned() {
+            Some(about) => say.verdict(verdict, about, session),
+            None => say.nothing_to_judge(verdict, session),
+        });
     }
-    if let Some(outcome) = rules::keyword(text, desk) {
+    if let Some(outcome) = rules::keyword(text, &session, desk) {
         return Plan::Say(outcome);
     }
     if plain(text).is_empty() && exact(text, desk).is_none() {
@@ -493,7 +504,7 @@ fn picked(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     };
     let by_rule = || match is_open {
         true => rules::equals(text, desk).is_some(),
-        false => rules::keyword(text, desk).is_some(),
+        false => rules::keyword(text, session, desk).is_some(),
     };
     if !(is_open && as_asked) && (exact(text, desk).is_some() || by_rule()) {
         return None;
@@ -577,6 +588,7 @@ fn judged(verdict: Verdict, id: EntryId, mut session: Session, desk: Desk<'_>) -
     });
     // Words that follow are about this answer, too.
     session.answered = Some(about.clone());
+    session.moved_on = false;
     say.verdict(verdict, about, session)
 }
 

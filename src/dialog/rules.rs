@@ -6,6 +6,7 @@
 
 use super::choice::after_reply;
 use super::say::Say;
+use super::wish::wants_human;
 use super::{Desk, Outcome, Plan, Session, Told, UNSUPPORTED_TEXT, exact, question};
 use crate::bank::limits::MAX_ARTICLES;
 use crate::bank::rule::{Keyword, MessageKind, Pick, Rule, RuleReply, Trigger, compile_regex};
@@ -169,6 +170,7 @@ fn plan_event(event: &Event, session: &Session, desk: Desk<'_>) -> Option<Outcom
     // What was left of an answer before is over.
     let resting = Session {
         rest: None,
+        moved_on: true,
         ..session.clone()
     };
     match event {
@@ -211,10 +213,11 @@ pub(super) fn refusal(text: &str, session: &Session, desk: Desk<'_>) -> Option<O
     Some(said.unwrap_or_else(|| Say { desk }.refused(session.clone())))
 }
 
-/// What a rule says to a typed text by its key words. It is a new question: the list on the table goes.
+/// What a rule says to a typed text by its key words. It is a new question: the list on the table goes. Only who wishes for a
+/// human may still judge the answer before.
 ///
 /// Who repeats 回复“…” with a word that a rule answers whole means the word, unless the bank has all of the text.
-pub(super) fn keyword(text: &str, desk: Desk<'_>) -> Option<Outcome> {
+pub(super) fn keyword(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     let book = desk.rules;
     if book.is_empty() {
         return None;
@@ -222,13 +225,18 @@ pub(super) fn keyword(text: &str, desk: Desk<'_>) -> Option<Outcome> {
     let tried = text.trim();
     let tried = &tried[..tried.floor_char_boundary(MAX_REGEX_TEXT_BYTES)];
     let matching = book.regexes.iter().filter(|(_, regex)| regex.is_match(tried));
-    equals(text, desk)
+    let mut outcome = equals(text, desk)
         .or_else(|| by_word(matching.map(|(number, _)| *number), desk))
         .or_else(|| by_word(book.contains.owners_in(text, false), desk))
         .or_else(|| {
             let named = after_reply(text).filter(|_| exact(text, desk).is_none());
             named.and_then(|rest| equals(rest, desk))
-        })
+        })?;
+    if let Some(after) = outcome.session.as_mut().filter(|_| wants_human(text)) {
+        after.answered.clone_from(&session.answered);
+        after.moved_on = session.moved_on;
+    }
+    Some(outcome)
 }
 
 /// What a rule says to a text that is one of its key words.

@@ -77,11 +77,7 @@ impl Say<'_> {
         let page = templates::NotFoundAgain {
             opens,
             taps: self.desk.has_taps(),
-            human: if self.desk.has_human() {
-                Tap::Human.menu_id()
-            } else {
-                String::new()
-            },
+            human: self.human_tap(),
             hot: self.items(&session.offer[..count]),
         };
         (page, session, 0..count)
@@ -105,6 +101,25 @@ impl Say<'_> {
         let given = Given::Verdict(verdict);
         outcome.feedback = Some(Feedback { given, about });
         outcome
+    }
+
+    /// A verdict, and no answer right before it. Something is amiss all the same when it is 没用, so a human is named.
+    pub fn nothing_to_judge(self, verdict: Verdict, session: Session) -> Outcome {
+        match verdict {
+            Verdict::Useful => self.page(&templates::Useful {}, session, Told::Hint),
+            Verdict::Useless => {
+                let human = self.human_tap();
+                self.page(&templates::NothingToJudge { human }, session, Told::Hint)
+            }
+        }
+    }
+
+    /// What a line that leads to a human says when it is tapped; empty: there is none.
+    fn human_tap(self) -> String {
+        match self.desk.has_human() {
+            true => Tap::Human.menu_id(),
+            false => String::new(),
+        }
     }
 
     /// Thanks for saying why an answer was of no use.
@@ -153,14 +168,15 @@ impl Say<'_> {
     /// who is handed over keeps what was answered last: a human is nothing to judge or to follow up.
     pub fn entry(self, entry: &Entry, mut session: Session, told: Told) -> Outcome {
         if !is_small_talk(entry) {
-            let answered = match is_question(entry) {
-                true => Some(self.answered(entry, &told)),
-                false => session.answered,
+            let (answered, moved_on) = match is_question(entry) {
+                true => (Some(self.answered(entry, &told)), false),
+                false => (session.answered, session.moved_on),
             };
             session = Session {
                 offer: session.offer,
                 shown: session.shown,
                 answered,
+                moved_on,
                 ..Session::default()
             };
         }
@@ -188,10 +204,17 @@ impl Say<'_> {
             Some(reply) => Some(Outcome::new(reply, Some(session), told)),
             None if answer.file().is_none() => None,
             None => {
-                let mut outcome = self.page(&templates::MediaAway {}, session, told);
+                let mut outcome = self.page(&self.media_away(), session, told);
                 outcome.lacks = Some(Box::new(answer.clone()));
                 Some(outcome)
             }
+        }
+    }
+
+    fn media_away(self) -> templates::MediaAway {
+        templates::MediaAway {
+            later: self.desk.media.takes_files(self.desk.scope.account),
+            in_wechat: self.desk.has_taps(),
         }
     }
 

@@ -19,6 +19,9 @@ pub struct Session {
     /// What was answered last: the topic of a short follow-up, and what a verdict is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<Answered>,
+    /// Whether something else has been said since: then a typed verdict is not about the answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub moved_on: bool,
     /// Questions in a row that the bank did not know.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub misses: u8,
@@ -62,9 +65,15 @@ impl Session {
     pub fn missed(self) -> Self {
         Self {
             misses: self.misses.saturating_add(1),
+            moved_on: true,
             awaits_comment: false,
             ..self
         }
+    }
+
+    /// What a typed verdict is about.
+    pub fn judgeable(&self) -> Option<&Answered> {
+        self.answered.as_ref().filter(|_| !self.moved_on)
     }
 
     /// Whether 更多 has something to show.
@@ -100,6 +109,7 @@ mod tests {
                 score: Some(9_000),
                 message: "message:1".into(),
             }),
+            moved_on: true,
             misses: 1,
             awaits_comment: true,
         };

@@ -29,7 +29,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 24] = [
+const EMBEDDED: [(&str, &str); 25] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
@@ -41,6 +41,10 @@ const EMBEDDED: [(&str, &str); 24] = [
     (Human::NAME, include_str!("../../templates/reply/human.txt")),
     (Useful::NAME, include_str!("../../templates/reply/useful.txt")),
     (Useless::NAME, include_str!("../../templates/reply/useless.txt")),
+    (
+        NothingToJudge::NAME,
+        include_str!("../../templates/reply/nothing_to_judge.txt"),
+    ),
     (Commented::NAME, include_str!("../../templates/reply/commented.txt")),
     (Greeting::NAME, include_str!("../../templates/reply/greeting.txt")),
     (Continued::NAME, include_str!("../../templates/reply/continued.txt")),
@@ -126,8 +130,6 @@ pages_without_values! {
     LateHandoff = "late_handoff.txt";
     /// The follower has sent too many messages within a minute.
     TooOften = "too_often.txt";
-    /// The answer is a file that WeChat does not have at the moment.
-    MediaAway = "media_away.txt";
     /// A human is asked for, and there is none to hand over to.
     Human = "human.txt";
     /// Thanks for 有用.
@@ -203,6 +205,41 @@ impl Page for NotFoundAgain {
             sample(false, "human", 0),
             sample(false, "", 1),
         ]
+    }
+}
+
+/// The answer is a file that cannot be shown.
+#[derive(Serialize)]
+pub struct MediaAway {
+    /// Whether it may be shown soon: WeChat does not have it at the moment.
+    pub later: bool,
+    /// Whether it is asked for in WeChat; pages cannot show WeChat's files.
+    pub in_wechat: bool,
+}
+
+impl Page for MediaAway {
+    const NAME: &'static str = "media_away.txt";
+    fn samples() -> Vec<Self> {
+        let cases = [(true, true), (false, true), (false, false)];
+        cases.map(|(later, in_wechat)| Self { later, in_wechat }).into()
+    }
+}
+
+/// 没用, and no answer right before it.
+#[derive(Serialize)]
+pub struct NothingToJudge {
+    /// What a link says of a human, for `tap`; empty: there is none to hand over to.
+    pub human: String,
+}
+
+impl Page for NothingToJudge {
+    const NAME: &'static str = "nothing_to_judge.txt";
+    fn samples() -> Vec<Self> {
+        ["human", ""]
+            .map(|human| Self {
+                human: human.to_owned(),
+            })
+            .into()
     }
 }
 
@@ -418,6 +455,7 @@ impl Templates {
         self.try_one::<Human>(&mut errors);
         self.try_one::<Useful>(&mut errors);
         self.try_one::<Useless>(&mut errors);
+        self.try_one::<NothingToJudge>(&mut errors);
         self.try_one::<Commented>(&mut errors);
         self.try_one::<Greeting>(&mut errors);
         self.try_one::<Continued>(&mut errors);

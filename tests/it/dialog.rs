@@ -88,6 +88,7 @@ struct Talk {
     handoff: Handoff,
     hot: Vec<EntryId>,
     channel: Channel,
+    is_mute: bool,
 }
 
 /// Nothing beside the answer.
@@ -109,6 +110,7 @@ impl Talk {
             handoff: Handoff::Bank,
             hot: Vec::new(),
             channel: Channel::Wechat,
+            is_mute: false,
         }
     }
 
@@ -172,10 +174,14 @@ impl Talk {
     }
 }
 
-/// WeChat knows every file but `away.*`, by what was asked for.
+/// WeChat knows every file but `away.*`, by what was asked for; more may come unless the account is mute.
 impl dialog::MediaIds for Talk {
     fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String> {
         (!file.starts_with("away")).then(|| format!("{account}-{}-{file}", kind.as_str()))
+    }
+
+    fn takes_files(&self, _: &str) -> bool {
+        !self.is_mute
     }
 }
 
@@ -348,8 +354,16 @@ fn every_kind_of_answer_becomes_its_reply() {
         let reply = format!("{:?}", talk(kind, content).hear(&typed("怎么联系客服")).reply);
         assert!(reply.contains(&format!("media_id: \"{media_id}\"")), "{reply}");
     }
-    let away = talk("image", r#"{"file":"away.png"}"#).ask("怎么联系客服");
-    assert!(away.contains("打不开"), "{away}");
+    for (is_mute, channel, said) in [
+        (false, Channel::Wechat, "请过一分钟再试"),
+        (true, Channel::Wechat, "显示不了"),
+        (true, Channel::Api, "微信公众号"),
+    ] {
+        let mut talk = talk("image", r#"{"file":"away.png"}"#);
+        (talk.is_mute, talk.channel) = (is_mute, channel);
+        let away = talk.ask("怎么联系客服");
+        assert!(away.contains(said), "{away}");
+    }
     let articles = r#"{"articles":[{"title":"t","url":"https://e.com"},{"title":"u","url":"https://e.com"}]}"#;
     let event = happened(Event::Click { key: "a".into() });
     let Reply::News { articles } = talk("news", articles).hear(&event).reply else {

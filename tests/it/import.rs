@@ -49,7 +49,7 @@ impl Bench {
             dry_run,
             who: "tester",
             normalise: &normalise,
-            file_problem: &|answer| media::problem(None, answer),
+            file_problem: &|answer| media::Shelf::none().problem(answer),
         };
         let options = ImportOptions {
             file,

@@ -39,6 +39,7 @@ struct Talk {
     luck: u64,
     account: &'static str,
     hot: Vec<EntryId>,
+    habits: Habits,
 }
 
 fn entry(name: &str, question: &str, answer: Answer) -> Entry {
@@ -63,6 +64,7 @@ impl Talk {
             luck: 0,
             account: "demo",
             hot: Vec::new(),
+            habits: Habits::default(),
         }
     }
 
@@ -85,7 +87,7 @@ impl Talk {
             },
             max_suggestions: 5,
             max_bytes: 2048,
-            habits: Habits::default(),
+            habits: self.habits,
             handoff: Handoff::default(),
             hot: &self.hot,
             media: &dialog::NoMedia,
@@ -632,4 +634,36 @@ fn a_refusal_that_would_echo_gives_way_to_the_next() {
     assert_eq!(Talk::new(&rules.join("\n")).ask("坏词"), "《own》");
     let rules = [&*rules[0], &rules[2]].join("\n");
     assert_eq!(Talk::new(&rules).ask("坏词"), "《general》");
+}
+
+#[test]
+fn who_asks_a_rule_for_a_human_may_still_judge_the_answer_before() {
+    let rules = r#"{"id":"human","trigger":{"keywords":[{"equals":"人工"}]},"replies":[{"kind":"handoff"}]}
+{"id":"hours","trigger":{"keywords":[{"contains":"营业"}]},"replies":["九点到五点。"]}
+{"id":"news","trigger":{"click":["NEWS"]},"replies":["今日要闻。"]}
+{"id":"off","trigger":"off_hours","replies":["下班了。"],"window":{"hours":["09:00-17:30"],"outside":true}}"#;
+    const EVENING: i64 = FRIDAY_TEN + 12 * 3_600;
+    let judged = |now: i64, between: &[Inbound]| {
+        let mut talk = Talk::new(rules);
+        talk.habits.feedback = true;
+        assert_eq!(
+            talk.say(&typed("银行卡怎么挂失")).split('\n').next(),
+            Some("拨打热线挂失。")
+        );
+        talk.now = now;
+        for inbound in between {
+            talk.hear(inbound);
+        }
+        talk.hear(&typed("没用")).feedback.map(|feedback| feedback.about.entry)
+    };
+    let card = Some(id("card-1"));
+    assert_eq!(judged(FRIDAY_TEN, &[typed("人工")]), card);
+    assert_eq!(
+        judged(EVENING, &[typed("人工")]),
+        card,
+        "the off-hours reply is no answer either"
+    );
+    assert_eq!(judged(FRIDAY_TEN, &[typed("营业到几点")]), None);
+    let click = happened(Event::Click { key: "NEWS".into() });
+    assert_eq!(judged(FRIDAY_TEN, &[click]), None);
 }

@@ -59,6 +59,35 @@ fn a_verdict_by_tap_or_text_is_about_the_answer_before() {
 }
 
 #[test]
+fn a_typed_verdict_is_about_nothing_but_the_answer_right_before_it() {
+    for (between, is_about) in [
+        (&["谢谢"][..], true),
+        (&["更多"], true),
+        (&["人工"], true),
+        (&["😀"], true),
+        (&["火星旅游团几月出发"], false),
+        (&["火星旅游团几月出发", "木星呢，飞船票价多少钱"], false),
+        (&["基金赎回"], false),
+        (&["基金赎回", "人工"], false),
+    ] {
+        let (mut talk, about) = answered();
+        for text in between {
+            talk.ask(text);
+        }
+        let outcome = talk.hear(&typed("没用"));
+        let expected = is_about.then(|| verdict(Verdict::Useless, &about));
+        assert_eq!(outcome.feedback, expected, "{between:?}");
+        assert_eq!(outcome.told == Told::Hint, !is_about, "{between:?}: {outcome:?}");
+    }
+    let mut talk = Talk::with(&SAMPLE);
+    talk.habits.feedback = true;
+    let hint = talk.ask("没用");
+    assert!(hint.contains("msgmenuid=human\">人工</a>"), "{hint}");
+    assert!(talk.ask("👍").contains("谢谢"));
+    assert_eq!(talk.session.misses, 0);
+}
+
+#[test]
 fn a_tap_on_an_earlier_answer_is_about_that_one() {
     let (mut talk, _) = answered();
     let outcome = talk.hear(&tapped("没用", "useless:sec-002"));
