@@ -600,6 +600,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("reply.deadline_ms", old.reply.deadline != new.reply.deadline),
         ("reply.work_seconds", old.reply.work != new.reply.work),
         ("reply.per_minute", old.reply.per_minute != new.reply.per_minute),
+        ("[query_log]", old.query_log != new.query_log),
         ("paths.data", old.paths.data != new.paths.data),
         ("security.install_key", old.install_key != new.install_key),
         ("[log]", old.log != new.log),

@@ -2,27 +2,33 @@
 //!
 //! 关键词回复 become rules by key words, 被关注回复 the greeting, 收到消息回复 the default reply, all for that account only.
 //! Media keep their ids: what the console uploaded stays there. A second import changes what has changed there since,
-//! and leaves what was edited here; the ids follow from account and name.
+//! and leaves what was edited here; the ids follow from account and name. With `--entries` a file of entries comes beside
+//! them, for an editor: key words are seldom questions.
 
 use super::rule::{self, Report, Terms};
-use super::{Exit, Failure, account_named, client_of, operator};
+use super::{Exit, Failure, account_named, client_of, export, operator};
 use crate::app::{self, AppError, Missing};
+use crate::bank::format::{Format, Layout};
 use crate::bank::import::Mode;
 use crate::bank::rule::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
-use crate::bank::{Answer, Article, State, Video};
+use crate::bank::{Answer, Article, Entry, EntryId, State, Video};
 use crate::store::StoreError;
 use crate::store::sql::Database;
 use crate::wechat_api::{AutoReplies, AutoReply, KeywordRule, MatchMode, ReplyMode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What becomes of the console's rules.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Conversion {
     /// Valid, with distinct ids.
     rules: Vec<Rule>,
+    /// What rules by key words say, as entries with the rules' ids; valid.
+    #[serde(skip)]
+    entries: Vec<Entry>,
     /// What has no place here, a sentence each.
     left_out: Vec<String>,
 }
@@ -56,30 +62,50 @@ pub enum Edited {
     Overwrite,
 }
 
+/// What is asked for beside the account.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub effect: Effect,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub edited: Edited,
+    /// Where the rules by key words are written as entries.
+    pub entries: Option<&'a Path>,
+    /// For programs.
+    pub json: bool,
+}
+
 /// By which way, in the history of rules.
 const SOURCE: &str = "from-wechat";
 
 /// Asks WeChat, and takes over or shows what would be.
-pub async fn run(
-    file: Option<PathBuf>,
-    account: &str,
-    (effect, edited): (Effect, Edited),
-    is_json: bool,
-) -> Result<Exit, Failure> {
+pub async fn run(file: Option<PathBuf>, account: &str, options: Options<'_>) -> Result<Exit, Failure> {
+    let unknown = |path: &Path| {
+        let text = format!("{}: the name must end in .jsonl, .csv or .xlsx", path.display());
+        Failure::report(Exit::Usage, text)
+    };
+    let format = options
+        .entries
+        .map(|path| Format::of(path).ok_or_else(|| unknown(path)));
+    let format = format.transpose()?;
     let config = app::configure(file, Missing::Leave)?.config;
     let account = account_named(&config, Some(account))?;
     let replies = client_of(&config, account).await?.auto_replies().await?;
     let conversion = convert(&replies, &account.id);
+    if let (Some(path), Some(format)) = (options.entries, format) {
+        let written = export::replace_file(path, |out| format.write(Layout::Full, &conversion.entries, out));
+        written.map_err(|error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display())))?;
+    }
     let terms = Terms {
         mode: Mode::Append,
-        dry_run: effect == Effect::DryRun,
+        dry_run: options.effect == Effect::DryRun,
         who: &operator(),
         source: SOURCE,
     };
     let database = Database::open(config.database_url.expose())
         .await
         .map_err(AppError::from)?;
-    let kept = match edited {
+    let kept = match options.edited {
         Edited::Keep => edited_here(&database, &conversion.rules)
             .await
             .map_err(AppError::from)?,
@@ -93,7 +119,7 @@ pub async fn run(
         app::announce_revision(&config, report.revision).await;
     }
     let exit = report.exit();
-    if is_json {
+    if options.json {
         let kept = kept.into_iter().collect();
         let outcome = Outcome {
             conversion,
@@ -117,6 +143,10 @@ pub async fn run(
         say!("left out  {reason}");
     }
     say!("{report}");
+    if let Some(path) = options.entries {
+        let (file, count) = (path.display(), conversion.entries.len());
+        say!("{file}: {count} entries; look through them, then `wxfaq import {file}`");
+    }
     Ok(exit)
 }
 
@@ -136,6 +166,7 @@ fn convert(replies: &AutoReplies, account: &str) -> Conversion {
         ids: BTreeSet::new(),
         conversion: Conversion {
             rules: Vec::new(),
+            entries: Vec::new(),
             left_out: Vec::new(),
         },
     };
@@ -213,7 +244,10 @@ impl Converter<'_> {
         };
         rule.tidy();
         match rule.validate() {
-            Ok(()) => self.conversion.rules.push(rule),
+            Ok(()) => {
+                self.conversion.entries.extend(as_entry(&rule));
+                self.conversion.rules.push(rule);
+            }
             Err(error) => self.leave_out(name, error),
         }
     }
@@ -233,6 +267,29 @@ impl Converter<'_> {
         self.ids.insert(id.clone());
         id
     }
+}
+
+/// A rule by key words that says one thing, as an entry: the longest key word is its question. `None`: it is another kind of
+/// rule, or does not fit into one.
+fn as_entry(rule: &Rule) -> Option<Entry> {
+    let (Trigger::Keywords(keywords), [RuleReply::Own(answer)]) = (&rule.trigger, rule.replies.as_slice()) else {
+        return None;
+    };
+    let words = keywords.iter().filter_map(|keyword| match keyword {
+        Keyword::Equals(word) | Keyword::Contains(word) => Some(word.clone()),
+        Keyword::Regex(_) => None,
+    });
+    let mut words: Vec<String> = words.collect();
+    words.sort_by_key(|word| Reverse(word.chars().count()));
+    words.dedup();
+    let question = words.first()?.clone();
+    let mut entry = Entry {
+        similar: words.split_off(1),
+        accounts: rule.accounts.clone().into(),
+        ..Entry::new(EntryId::parse(rule.id.as_str()).ok()?, question, answer.clone())
+    };
+    entry.tidy();
+    entry.validate().ok().map(|()| entry)
 }
 
 fn answer(reply: &AutoReply) -> Option<Answer> {
@@ -308,7 +365,7 @@ mod tests {
             rules,
             ..AutoReplies::default()
         };
-        let Conversion { rules, left_out } = convert(&replies, "demo");
+        let Conversion { rules, left_out, .. } = convert(&replies, "demo");
         let part = |rule: &Rule| {
             let trigger = serde_json::to_string(&rule.trigger).unwrap();
             let replies = serde_json::to_string(&rule.replies).unwrap();
@@ -330,6 +387,32 @@ mod tests {
         let expected = r#"{"keywords":[{"contains":"几点"},{"equals":"营业时间"}]} ["九点","请早"] All"#;
         assert_eq!(rules, [expected]);
         assert_eq!(left_out, ["规则: its key word \"？\" holds no letter or digit"]);
+    }
+
+    #[test]
+    fn what_says_one_thing_is_an_entry_as_well() {
+        use MatchMode::{Contain, Equal};
+        let words = [("营业", Contain), ("几点开门", Equal), ("上班时间", Equal)];
+        let rules = vec![
+            rule(&words, vec![text("九点")], ReplyMode::All),
+            rule(&words, vec![text("九点"), text("请早")], ReplyMode::All),
+            rule(&[("群", Equal)], vec![media("img")], ReplyMode::All),
+        ];
+        let replies = AutoReplies {
+            default: Some(text("稍后回复。")),
+            rules,
+            ..AutoReplies::default()
+        };
+        let Conversion { rules, entries, .. } = convert(&replies, "demo");
+        let said: Vec<String> = entries.iter().map(crate::bank::format::to_line).collect();
+        assert_eq!(said.len(), 2);
+        let parts = [
+            r#""question":"几点开门","similar":["上班时间","营业"],"kind":"text","answer":"九点""#,
+            r#""accounts":["demo"]"#,
+        ];
+        assert!(parts.iter().all(|part| said[0].contains(part)), "{}", said[0]);
+        assert!(said[1].contains(r#""answer":{"media_id":"M"}"#), "{}", said[1]);
+        assert_eq!(entries[0].id.as_str(), rules[1].id.as_str());
     }
 
     #[test]

@@ -53,30 +53,27 @@ pub enum Action {
 
 /// Does what was asked.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
-    let menus = match &args.action {
-        // Before anybody is asked.
-        Action::Set { file, dry_run } => {
-            let menus = read(file)?;
-            if *dry_run {
-                say!(
-                    "{}: {} buttons, nothing to object to",
-                    file.display(),
-                    menus.menu.actions()
-                );
-                return Ok(Exit::Ok);
-            }
-            Some(menus)
-        }
-        _ => None,
+    // Before anybody is asked.
+    let new = match &args.action {
+        Action::Set { file, .. } => Some(read(file)?),
+        Action::Get { .. } | Action::Delete => None,
     };
     let config = app::configure(file, Missing::Leave)?.config;
+    if let (Action::Set { file, dry_run: true }, Some(menus)) = (&args.action, &new) {
+        let (name, buttons) = (file.display(), menus.menu.actions());
+        say!("{name}: {buttons} buttons, nothing to object to");
+        // A file can be looked at before there is an account.
+        if args.account.is_some() || config.accounts.len() == 1 {
+            let account = account_named(&config, args.account.as_deref())?;
+            warn_of(&unanswered(&config, &account.id, menus).await?);
+        }
+        return Ok(Exit::Ok);
+    }
     let account = account_named(&config, args.account.as_deref())?;
     let client = client_of(&config, account).await?;
-    if let Some(menus) = menus {
+    if let Some(menus) = new {
         client.set_menus(&menus).await?;
-        for warning in unanswered(&config, &account.id, &menus).await? {
-            eprintln!("wxfaq: {warning}");
-        }
+        warn_of(&unanswered(&config, &account.id, &menus).await?);
         let actions = menus.menu.actions();
         say!(
             "{}: {actions} buttons set; followers see them within a day, at once after following anew",
@@ -99,6 +96,12 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+fn warn_of(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("wxfaq: {warning}");
+    }
 }
 
 /// What followers of the account would tap in vain, a sentence each with the rule that would answer it.

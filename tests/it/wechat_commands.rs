@@ -116,8 +116,9 @@ async fn a_menu_wechat_would_refuse_is_not_sent() {
     let (code, _, err) = wxfaq(&folder, &["menu", "set", "absent.toml", "--account", "demo"]);
     assert!(code == Some(66) && err.contains("absent.toml"), "{err}");
     fs::write(folder.path().join("fine.toml"), MENU).unwrap();
-    let (code, out, err) = wxfaq(&folder, &["menu", "set", "fine.toml", "--dry-run"]);
+    let (code, out, err) = wxfaq(&folder, &["menu", "set", "fine.toml", "--dry-run", "--account", "demo"]);
     assert!(code == Some(0) && out.contains("2 buttons"), "{out}{err}");
+    assert!(err.contains("nothing answers the menu's key"), "{err}");
     assert_eq!(wechat.fake.calls("/cgi-bin/stable_token"), 0);
 }
 
@@ -166,10 +167,16 @@ fn findings(folder: &TempDir, subject: &str) -> (Option<i32>, Vec<(String, Strin
 async fn check_says_in_words_what_an_account_may_do() {
     let wechat = FakeWechat::start().await;
     let folder = folder(&wechat.base);
+    assert_eq!(findings(&folder, "callback addresses").1, []);
     let (code, found) = findings(&folder, "permissions of demo");
     assert_eq!(code, Some(0));
     let (verdict, detail) = &found[0];
     assert!(verdict == "good" && !detail.contains("may not"), "{detail}");
+    let (name, mute) = (folder.path().join("wxfaq.toml"), "[[account]]\nid = \"mute\"");
+    let text = fs::read_to_string(&name).unwrap();
+    fs::write(&name, text.replace(mute, &format!("check_source = true\n{mute}"))).unwrap();
+    let found = findings(&folder, "callback addresses of demo").1;
+    assert_eq!(found, [("good".to_owned(), "2 addresses and networks".to_owned())]);
     assert!(
         detail.starts_with("may: menu (1000 of 1000 calls left today), customer-service messages (500000 of"),
         "{detail}"
@@ -264,6 +271,14 @@ async fn the_consoles_rules_are_shown_and_then_taken_over() {
         assert!(listed.contains(part), "{part}: {listed}");
     }
     assert_eq!(import(&["--mode", "replace"]).0, Some(64));
+    let (code, out, err) = import(&["--dry-run", "--entries", "old.jsonl"]);
+    assert!(
+        code == Some(0) && out.contains("then `wxfaq import old.jsonl`"),
+        "{out}{err}"
+    );
+    let (code, out, err) = wxfaq(&folder, &["import", "old.jsonl"]);
+    assert!(code == Some(0) && out.contains("new"), "{out}{err}");
+    assert_eq!(import(&["--entries", "old.txt"]).0, Some(64));
 }
 
 #[test]

@@ -86,6 +86,9 @@ async fn check_account(config: &Config, account: &Account, access_tokens: Arc<dy
     }
     let granted = good(subject, format!("{} gives an access token", account.api_base));
     let mut findings = vec![granted, permissions(&account.id, &ask(&client).await)];
+    if account.check_source {
+        findings.push(callback_addresses(&account.id, &client).await);
+    }
     // Whether it may have one has been said.
     if let Ok(Some(menu)) = client.menus().await
         && let Ok(menus) = Menus::parse(&menu)
@@ -93,6 +96,19 @@ async fn check_account(config: &Config, account: &Account, access_tokens: Arc<dy
         findings.extend(check_menu(config, &account.id, &menus).await);
     }
     findings
+}
+
+/// Whom deliveries are taken from.
+async fn callback_addresses(id: &str, client: &Client) -> Finding {
+    let subject = format!("callback addresses of {id}");
+    match client.callback_addresses().await {
+        Ok(listed) if listed.is_empty() => {
+            let detail = "WeChat names none: deliveries are taken from anywhere".to_owned();
+            finding(subject, Verdict::Warning { detail })
+        }
+        Ok(listed) => good(subject, format!("{} addresses and networks", listed.len())),
+        Err(error) => wrong(subject, error.to_string(), Exit::from(&error)),
+    }
 }
 
 /// What followers tap in vain.
