@@ -12,12 +12,14 @@ mod compaction;
 mod lag;
 mod publisher;
 mod retention;
+mod sources;
 mod spread;
 mod watch;
 mod wechat;
 
 pub use first_day::{Secrets, SecretsError};
-pub use publisher::{Publisher, Sources, first_snapshot};
+pub use publisher::{Publisher, first_snapshot};
+pub use sources::Sources;
 pub use spread::{Spread, announce_revision};
 pub use wechat::{access_tokens, access_tokens_on, wechat_client};
 
