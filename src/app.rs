@@ -12,13 +12,13 @@ mod compaction;
 mod lag;
 mod publisher;
 mod retention;
-mod sources;
+pub mod sources;
 mod spread;
 mod watch;
 mod wechat;
 
 pub use first_day::{Secrets, SecretsError};
-pub use publisher::{Publisher, first_snapshot};
+pub use publisher::{Inputs, Publisher, first_snapshot};
 pub use sources::Sources;
 pub use spread::{Spread, announce_revision};
 pub use wechat::{access_tokens, access_tokens_on, wechat_client};
@@ -275,8 +275,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     let api_keys = database.api_keys();
     let erasures = database.erasures();
     let queries = database.query_log(!config.query_log.retention.is_zero());
-    let sources = Sources::of(&config);
-    let snapshot = publisher::first_snapshot(database, &sources).await?;
+    let (snapshot, inputs) = publisher::first_snapshot(database, Sources::of(&config)).await?;
     let seals = Seals::new(config.install_key.expose());
     let stores = Stores::open(&config, &seals).await?;
     let media = Uploads::new(stores.access_tokens.clone());
@@ -304,7 +303,7 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     let accounts = Arc::new(Accounts::new(&config, stores.access_tokens, bot.tasks().clone())?);
     bot.change_deliveries(accounts.deliveries(config.reply.hold_retries));
     media.replace(accounts.shelf(&config));
-    let publisher = Arc::new(Publisher::new(bot.clone(), database, sources));
+    let publisher = Arc::new(Publisher::new(bot.clone(), database, inputs));
     let web = Web::new(bot.clone(), accounts.gates(), decoy()?, policy(&config));
     web.replace_keys(api_keys.all().await?);
 

@@ -1,4 +1,4 @@
-//! Making snapshots: bank and rules from the database, templates and dictionaries embedded or from folders.
+//! Making snapshots: bank and rules from the database, templates and dictionaries from where [`Sources`] finds them.
 //!
 //! [`Publisher`] is the one that changes what the bot decides with: when the bank's revision rises, when a file changes,
 //! when the configuration is reloaded. What cannot be used is reported, and the last good one stays.
@@ -6,12 +6,13 @@
 use super::AppError;
 use super::compaction::Compaction;
 use super::lag::Lag;
-use super::sources::Sources;
+use super::sources::{Contents, Sources};
+use crate::bank::{Dictionaries, TextKind};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
-use crate::dialog::RuleBook;
+use crate::dialog::{RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index};
 use crate::store::StoreError;
-use crate::store::sql::{Bank, Changes, Database};
+use crate::store::sql::{Bank, Changes, Database, StoredText};
 use crate::web::ops::Dependency;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -20,16 +21,33 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-/// The snapshot of everything as it is now. Takes as long as indexing the bank.
-pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Snapshot, AppError> {
-    let templates = Arc::new(sources.load_templates()?);
-    let dictionaries = Arc::new(sources.load_dictionaries()?);
+/// What the bot decides with beside entries and rules, and where it is from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inputs {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub sources: Sources,
+    /// The texts of the database as they are there.
+    saved: Vec<StoredText>,
+    /// Those in use: the same, but for what is wrong.
+    used: Vec<StoredText>,
+}
+
+/// The snapshot of everything as it is now, and what went into it. Takes as long as indexing the bank.
+pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Snapshot, Inputs), AppError> {
     let Bank {
         revision,
         entries,
         rules,
+        texts,
     } = database.load_bank().await?;
-    let sources = sources.clone();
+    let inputs = Inputs {
+        used: Vec::new(),
+        saved: texts,
+        sources: sources.clone(),
+    };
+    let contents = inputs.read(sources.clone()).await?;
+    let (templates, dictionaries) = (contents.templates, contents.dictionaries);
+    let used = contents.used;
     let built = spawn_blocking(move || {
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
         let index = Index::build(entries.into_iter().map(Arc::new), analyzer);
@@ -56,9 +74,36 @@ pub async fn first_snapshot(database: &Database, sources: &Sources) -> Result<Sn
         })
     });
     // Its own words could quote the bank.
-    built
+    let built = built
         .await
-        .map_err(|_| AppError::Content("the bank cannot be indexed: the attempt has panicked".into()))
+        .map_err(|_| AppError::Content("the bank cannot be indexed: the attempt has panicked".into()))?;
+    Ok((built, Inputs { used, ..inputs }))
+}
+
+impl Inputs {
+    /// Templates and dictionaries by `sources`; what is wrong in the database is reported.
+    async fn read(&self, sources: Sources) -> Result<Contents, AppError> {
+        let (saved, good) = (self.saved.clone(), self.used.clone());
+        let read = spawn_blocking(move || sources.contents(&saved, &good));
+        let contents = read.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
+        for fault in &contents.faults {
+            tracing::error!("in the database and not used; what was good before, or stands in a file, stays:\n{fault}");
+        }
+        Ok(contents)
+    }
+}
+
+/// Takes them over; where texts are cut otherwise, all of the bank is indexed anew.
+fn take_over(parts: &mut SnapshotParts, templates: Arc<Templates>, dictionaries: Arc<Dictionaries>) {
+    if !parts.dictionaries.cuts_as(&dictionaries) {
+        let analyzer = Arc::new(Analyzer::new(&dictionaries));
+        parts.index = Index::build(parts.index.entries().cloned(), analyzer);
+    }
+    if parts.dictionaries.sensitive != dictionaries.sensitive {
+        parts.rules = Arc::new(parts.rules.with_sensitive(&dictionaries.sensitive));
+    }
+    parts.dictionaries = dictionaries;
+    parts.templates = templates;
 }
 
 /// What is new in the bank: its changes, or the whole of it with its revision.
@@ -71,8 +116,8 @@ enum Read {
 pub struct Publisher {
     bot: Arc<Bot>,
     store: Database,
-    sources: tokio::sync::Mutex<Sources>,
-    /// Told when the folders of `sources` may have changed.
+    inputs: tokio::sync::Mutex<Inputs>,
+    /// Told when the folders of `inputs` may have changed.
     pub(super) moved: Notify,
     database: Mutex<Dependency>,
     compaction: Compaction,
@@ -82,15 +127,15 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// `sources` are those of the bot's snapshot.
-    pub fn new(bot: Arc<Bot>, database: &Database, sources: Sources) -> Self {
-        let sources = tokio::sync::Mutex::new(sources);
+    /// `inputs` are those of the bot's snapshot.
+    pub fn new(bot: Arc<Bot>, database: &Database, inputs: Inputs) -> Self {
+        let inputs = tokio::sync::Mutex::new(inputs);
         Self {
             lag: Lag::new(bot.snapshot().revision),
             heard: Notify::new(),
             bot,
             store: database.clone(),
-            sources,
+            inputs,
             moved: Notify::new(),
             database: Mutex::new(Dependency::Up),
             compaction: Compaction::default(),
@@ -104,8 +149,8 @@ impl Publisher {
 
     /// The folders to watch, absolute: templates, dictionaries.
     pub async fn folders(&self) -> Vec<PathBuf> {
-        let sources = self.sources.lock().await;
-        let folders = sources.reply_folder().into_iter().chain(sources.dictionaries.clone());
+        let inputs = self.inputs.lock().await;
+        let folders = TextKind::ALL.into_iter().filter_map(|kind| inputs.sources.folder(kind));
         folders
             .map(|folder| std::path::absolute(&folder).unwrap_or(folder))
             .collect()
@@ -188,15 +233,19 @@ impl Publisher {
         }
         self.lag.hear(found, Instant::now());
         // Held over the whole change, so that no other change starts from the same snapshot.
-        let _sources = self.sources.lock().await;
+        let mut inputs = self.inputs.lock().await;
         let snapshot = self.bot.snapshot();
         let read = match self.store.questions().changes_since(known).await? {
             Some(changes) => Read::Changes(changes),
             None => Read::Whole(self.store.load_bank().await?),
         };
-        let (revision, rules) = match &read {
-            Read::Changes(changes) => (changes.revision, changes.rules.clone()),
-            Read::Whole(bank) => (bank.revision, Some(bank.rules.clone())),
+        let (revision, rules, texts) = match &read {
+            Read::Changes(changes) => (changes.revision, changes.rules.clone(), changes.texts.clone()),
+            Read::Whole(bank) => (bank.revision, Some(bank.rules.clone()), Some(bank.texts.clone())),
+        };
+        let contents = match texts {
+            Some(texts) => self.take_up(&mut inputs, texts).await,
+            None => None,
         };
         if let Some(rules) = &rules {
             tracing::info!(rules = rules.len(), "rules changed");
@@ -219,6 +268,9 @@ impl Publisher {
         let next = rebuild(&snapshot, move |parts| {
             edit(parts);
             parts.revision = revision;
+            if let Some((templates, dictionaries)) = contents {
+                take_over(parts, templates, dictionaries);
+            }
             if let Some(rules) = rules {
                 parts.rules = Arc::new(RuleBook::new(rules, &parts.dictionaries.sensitive));
             }
@@ -227,6 +279,34 @@ impl Publisher {
         self.lag.settle(revision, revision);
         self.compact();
         Ok(())
+    }
+
+    /// Reads the texts that have changed in the database; `None`: they cannot be used, and the last good ones stay.
+    async fn take_up(
+        &self,
+        inputs: &mut Inputs,
+        texts: Vec<StoredText>,
+    ) -> Option<(Arc<Templates>, Arc<Dictionaries>)> {
+        inputs.saved = texts;
+        match inputs.read(inputs.sources.clone()).await {
+            Ok(contents) => {
+                tracing::info!(edited = contents.used.len(), "templates or dictionaries changed");
+                inputs.used.clone_from(&contents.used);
+                self.outdate(&contents.dictionaries);
+                Some((contents.templates, contents.dictionaries))
+            }
+            Err(error) => {
+                tracing::error!("the last good templates and dictionaries stay:\n{error}");
+                None
+            }
+        }
+    }
+
+    /// A compaction under way is of no use with dictionaries that cut texts otherwise.
+    fn outdate(&self, dictionaries: &Dictionaries) {
+        if !self.bot.snapshot().dictionaries.cuts_as(dictionaries) {
+            self.compaction.outdate();
+        }
     }
 
     /// Makes the index one again when edits have left much behind; replies and edits go on meanwhile. The caller holds
@@ -239,7 +319,7 @@ impl Publisher {
         let publisher = Arc::clone(self);
         self.bot.tasks().spawn(async move {
             let compacted = spawn_blocking(move || snapshot.index.compacted()).await;
-            let _sources = publisher.sources.lock().await;
+            let _inputs = publisher.inputs.lock().await;
             let edits = publisher.compaction.end();
             let compacted = compacted.unwrap_or_else(|panic| resume_unwind(panic.into_panic()));
             if let Some(edits) = edits {
@@ -252,7 +332,7 @@ impl Publisher {
 
     /// Reads templates and dictionaries again; what is wrong is reported and changes nothing.
     pub async fn reload_files(&self) {
-        let sources = self.sources.lock().await.clone();
+        let sources = self.inputs.lock().await.sources.clone();
         match self.replace_sources(sources).await {
             Ok(()) => tracing::info!("templates and dictionaries reloaded"),
             Err(error) => tracing::error!("the last good templates and dictionaries stay:\n{error}"),
@@ -264,24 +344,14 @@ impl Publisher {
     /// # Errors
     /// [`AppError::Content`] when they cannot be used; then nothing has changed.
     pub async fn replace_sources(&self, sources: Sources) -> Result<(), AppError> {
-        let mut current = self.sources.lock().await;
-        let read = sources.clone();
-        let files = spawn_blocking(move || Ok::<_, AppError>((read.load_templates()?, read.load_dictionaries()?)));
-        let (templates, dictionaries) = files.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
-        let (templates, dictionaries) = (Arc::new(templates), Arc::new(dictionaries));
+        let mut inputs = self.inputs.lock().await;
+        let contents = inputs.read(sources.clone()).await?;
+        inputs.used.clone_from(&contents.used);
+        self.outdate(&contents.dictionaries);
         let taken = sources.clone();
         let snapshot = self.bot.snapshot();
-        if *snapshot.dictionaries != *dictionaries {
-            self.compaction.outdate();
-        }
         let next = rebuild(&snapshot, move |parts| {
-            if *parts.dictionaries != *dictionaries {
-                let analyzer = Arc::new(Analyzer::new(&dictionaries));
-                parts.index = Index::build(parts.index.entries().cloned(), analyzer);
-                parts.rules = Arc::new(parts.rules.with_sensitive(&dictionaries.sensitive));
-                parts.dictionaries = dictionaries;
-            }
-            parts.templates = templates;
+            take_over(parts, contents.templates, contents.dictionaries);
             parts.thresholds = taken.thresholds;
             parts.max_suggestions = taken.max_suggestions;
             parts.max_bytes = taken.max_bytes;
@@ -289,8 +359,8 @@ impl Publisher {
             parts.handoffs = taken.handoffs;
         });
         self.publish(next.await);
-        if *current != sources {
-            *current = sources;
+        if inputs.sources != sources {
+            inputs.sources = sources;
             self.moved.notify_one();
         }
         Ok(())

@@ -1,15 +1,21 @@
-//! Where templates and dictionaries come from: embedded, or from folders that override them file by file.
+//! Where templates and dictionaries come from: the database before the folder before what is embedded, text by text.
 //!
-//! What is wrong in a folder is an error, so that what it overrides never comes back without a word.
+//! [`Sources::layers`] shows every place a text stands in, [`Sources::contents`] reads what wins. What is wrong in the
+//! database is no outage: it gives way to what was good before, else to what lies below it, and is told. What is wrong in
+//! a folder is an error, so that what it overrides never comes back without a word.
 
 use super::AppError;
-use crate::bank::Dictionaries;
 use crate::bank::dictionary::{DictionaryFile, DictionaryTexts};
+use crate::bank::text::utf8;
+use crate::bank::{Dictionaries, Text, TextFault, TextKind, TextName};
 use crate::config::Config;
 use crate::dialog::{Habits, Handoff, Templates};
 use crate::matching::Thresholds;
+use crate::store::sql::StoredText;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// Where everything but the bank comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +36,117 @@ pub struct Sources {
     pub handoffs: BTreeMap<String, Handoff>,
 }
 
+/// One text in every place where it stands; the higher wins.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub name: TextName,
+    /// As edited in the database.
+    pub saved: Option<StoredText>,
+    /// In the folder.
+    pub file: Option<TextFile>,
+    /// Empty in the one case that there is none, which is refused where texts are read: a name nobody knows.
+    pub embedded: &'static str,
+}
+
+/// A file that overrides an embedded text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextFile {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub path: PathBuf,
+    #[expect(missing_docs, reason = "the name says it")]
+    pub content: Vec<u8>,
+    /// When it was written; Unix seconds.
+    pub modified: i64,
+}
+
+/// The place of a text that is in use.
+#[derive(Debug, Clone, Copy)]
+pub enum Live<'a> {
+    /// Edited there.
+    Database(&'a StoredText),
+    /// Overriding what is embedded.
+    Folder(&'a TextFile),
+    /// As this release came.
+    Embedded(&'static str),
+}
+
+impl Live<'_> {
+    /// For lists.
+    pub fn place(&self) -> &'static str {
+        match self {
+            Self::Database(_) => "database",
+            Self::Folder(_) => "folder",
+            Self::Embedded(_) => "embedded",
+        }
+    }
+
+    /// Of a file it may be anything.
+    pub fn content(&self) -> &[u8] {
+        match self {
+            Self::Database(stored) => stored.text.body.as_bytes(),
+            Self::Folder(file) => &file.content,
+            Self::Embedded(source) => source.as_bytes(),
+        }
+    }
+}
+
+impl Layers {
+    /// The one that is used, if it is good.
+    pub fn live(&self) -> Live<'_> {
+        match &self.saved {
+            Some(stored) => Live::Database(stored),
+            None => self.below(),
+        }
+    }
+
+    /// The one that would be used without the database.
+    pub fn below(&self) -> Live<'_> {
+        match &self.file {
+            Some(file) => Live::Folder(file),
+            None => Live::Embedded(self.embedded),
+        }
+    }
+
+    /// A file that says something else than the database and is newer, but is not used.
+    pub fn hidden_newer(&self) -> Option<&TextFile> {
+        let (stored, file) = (self.saved.as_ref()?, self.file.as_ref()?);
+        let hides = file.content != stored.text.body.as_bytes() && file.modified > stored.updated_at;
+        hides.then_some(file)
+    }
+
+    /// Where the live one is wrong, for the operator.
+    fn place(&self, fault: &TextFault) -> String {
+        match self.live() {
+            Live::Folder(file) => format!("{}:{}: {}", file.path.display(), fault.line, fault.reason),
+            Live::Database(_) | Live::Embedded(_) => fault.to_string(),
+        }
+    }
+}
+
+/// What is read, and what it was read from.
+#[derive(Debug)]
+pub struct Settled<T> {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub value: T,
+    /// The texts of the database that are in it.
+    pub used: Vec<StoredText>,
+    /// What of the database is not in it, because it is wrong.
+    pub faults: Vec<TextFault>,
+}
+
+/// Templates and dictionaries, ready for a snapshot.
+pub struct Contents {
+    #[expect(missing_docs, reason = "the type says it")]
+    pub templates: Arc<Templates>,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub dictionaries: Arc<Dictionaries>,
+    /// As of [`Settled`], of both kinds.
+    pub used: Vec<StoredText>,
+    /// As of [`Settled`], of both kinds.
+    pub faults: Vec<TextFault>,
+}
+
 impl Sources {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Self {
@@ -48,89 +165,198 @@ impl Sources {
         }
     }
 
-    /// The embedded templates with the folder's in their place.
-    ///
-    /// # Errors
-    /// [`AppError::Content`]: everything that is wrong, by file and line.
-    pub fn load_templates(&self) -> Result<Templates, AppError> {
-        let folder = self.reply_folder();
-        let mut overrides = BTreeMap::new();
-        for name in self.overriding_templates()? {
-            let path = folder.iter().map(|folder| folder.join(&name)).collect::<PathBuf>();
-            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-            overrides.insert(name, text);
+    /// The folder whose files override texts of this kind.
+    pub fn folder(&self, kind: TextKind) -> Option<PathBuf> {
+        match kind {
+            TextKind::Template => self.templates.as_ref().map(|folder| folder.join("reply")),
+            TextKind::Dictionary => self.dictionaries.clone(),
         }
-        Templates::load(&overrides).map_err(|errors| {
-            let place = |error| match &folder {
-                Some(folder) => format!("{}/{error}", folder.display()),
-                None => format!("{error}"),
-            };
-            AppError::Content(errors.iter().map(place).collect::<Vec<_>>().join("\n"))
-        })
     }
 
-    pub(super) fn reply_folder(&self) -> Option<PathBuf> {
-        self.templates.as_ref().map(|folder| folder.join("reply"))
-    }
-
-    /// Names of the templates in the folder, sorted; empty without a folder.
+    /// Every text of a kind, in the order in which they are explained: those this release knows, then any other that
+    /// somebody has made.
     ///
     /// # Errors
-    /// [`AppError::Content`] when the folder cannot be read: what it overrides must not fall back without a word.
-    pub fn overriding_templates(&self) -> Result<Vec<String>, AppError> {
-        let names = self.reply_folder().map_or(Ok(Vec::new()), |folder| names_in(&folder))?;
-        Ok(names
-            .into_iter()
-            .filter(|name| Path::new(name).extension().is_some_and(|end| end == "txt"))
-            .collect())
-    }
-
-    /// Names of the dictionaries in the folder, sorted; empty without a folder.
-    ///
-    /// # Errors
-    /// As of [`Sources::overriding_templates`].
-    pub fn overriding_dictionaries(&self) -> Result<Vec<String>, AppError> {
-        let names = self
-            .dictionaries
-            .as_ref()
-            .map_or(Ok(Vec::new()), |folder| names_in(folder))?;
-        let is_known = |name: &String| DictionaryFile::ALL.iter().any(|file| file.name() == name);
-        Ok(names.into_iter().filter(is_known).collect())
-    }
-
-    /// The embedded dictionaries with the folder's in their place.
-    ///
-    /// # Errors
-    /// [`AppError::Content`]: what is wrong, by file and line.
-    pub fn load_dictionaries(&self) -> Result<Dictionaries, AppError> {
-        let mut texts = DictionaryFile::ALL.map(|file| embedded(file).as_bytes().to_vec());
-        let overriding = self.overriding_dictionaries()?;
-        for (text, file) in texts.iter_mut().zip(DictionaryFile::ALL) {
-            if overriding.iter().any(|name| name == file.name()) {
-                let path: PathBuf = self
-                    .dictionaries
-                    .iter()
-                    .map(|folder| folder.join(file.name()))
-                    .collect();
-                *text = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+    /// [`AppError::Content`] when the folder or one of its files cannot be read.
+    pub fn layers(&self, kind: TextKind, saved: &[StoredText]) -> Result<Vec<Layers>, AppError> {
+        let mut files = match self.folder(kind) {
+            Some(folder) => files_in(&folder)?,
+            None => BTreeMap::new(),
+        };
+        if kind == TextKind::Dictionary {
+            // What else stands beside the dictionaries is nobody's mistake.
+            files.retain(|name, _| DictionaryFile::parse(name).is_some());
+        }
+        let mut names: Vec<&str> = known(kind);
+        let of_kind = || saved.iter().filter(|stored| stored.text.name.kind == kind);
+        let others = files.keys().chain(of_kind().map(|stored| &stored.text.name.file));
+        for other in others {
+            if !names.contains(&other.as_str()) {
+                names.push(other);
             }
         }
-        let [user, stopwords, synonyms, contrast, sensitive] = &texts;
-        Dictionaries::parse(DictionaryTexts {
-            user,
-            stopwords,
-            synonyms,
-            contrast,
-            sensitive,
+        let layers = |file: &str| {
+            let content = files.get(file).map(|path| TextFile::read(path)).transpose()?;
+            Ok(Layers {
+                saved: of_kind().find(|stored| stored.text.name.file == file).cloned(),
+                file: content,
+                embedded: embedded(kind, file),
+                name: TextName::new(kind, file),
+            })
+        };
+        names.into_iter().map(layers).collect()
+    }
+
+    /// Templates as they are with the edits `saved`; where one of those is wrong, with the one of `good` in its place,
+    /// and else without.
+    ///
+    /// # Errors
+    /// [`AppError::Content`]: everything that is wrong in the folder, by file and line.
+    pub fn load_templates(&self, saved: &[StoredText], good: &[StoredText]) -> Result<Settled<Templates>, AppError> {
+        self.settle(TextKind::Template, (saved, good), parse_templates)
+    }
+
+    /// As [`Sources::load_templates`].
+    ///
+    /// # Errors
+    /// [`AppError::Content`]: what is wrong in the folder, by file and line.
+    pub fn load_dictionaries(
+        &self,
+        saved: &[StoredText],
+        good: &[StoredText],
+    ) -> Result<Settled<Dictionaries>, AppError> {
+        self.settle(TextKind::Dictionary, (saved, good), parse_dictionaries)
+    }
+
+    /// Both; terms and errors as of [`Sources::load_templates`].
+    ///
+    /// # Errors
+    /// [`AppError::Content`].
+    pub fn contents(&self, saved: &[StoredText], good: &[StoredText]) -> Result<Contents, AppError> {
+        let templates = self.load_templates(saved, good)?;
+        let dictionaries = self.load_dictionaries(saved, good)?;
+        Ok(Contents {
+            templates: Arc::new(templates.value),
+            dictionaries: Arc::new(dictionaries.value),
+            used: [templates.used, dictionaries.used].concat(),
+            faults: [templates.faults, dictionaries.faults].concat(),
         })
-        .map_err(|error| {
-            let folder = self.dictionaries.as_deref().unwrap_or(Path::new("config/dict"));
-            AppError::Content(format!("{}/{error}", folder.display()))
-        })
+    }
+
+    fn settle<T>(
+        &self,
+        kind: TextKind,
+        (saved, good): (&[StoredText], &[StoredText]),
+        parse: fn(&[Layers]) -> Result<T, Vec<TextFault>>,
+    ) -> Result<Settled<T>, AppError> {
+        let mut all = self.layers(kind, saved)?;
+        let mut faults: Vec<TextFault> = Vec::new();
+        loop {
+            let found = match parse(&all) {
+                Ok(value) => {
+                    let used = all.into_iter().filter_map(|text| text.saved).collect();
+                    return Ok(Settled { value, used, faults });
+                }
+                Err(found) => found,
+            };
+            let place = |fault: &TextFault| match all.iter().find(|text| text.name == fault.name) {
+                Some(text) => text.place(fault),
+                None => fault.to_string(),
+            };
+            let told: Vec<String> = found.iter().map(place).collect();
+            let before = faults.len();
+            for fault in found {
+                let mut edited = all.iter_mut().filter(|text| text.saved.is_some());
+                let Some(text) = edited.find(|text| text.name == fault.name) else {
+                    continue;
+                };
+                let earlier = good.iter().find(|stored| stored.text.name == fault.name);
+                // What stands in for it is not tried twice.
+                let is_new = !faults.iter().any(|known| known.name == fault.name);
+                text.saved = earlier.filter(|_| is_new).cloned();
+                faults.push(fault);
+            }
+            if faults.len() == before {
+                return Err(AppError::Content(told.join("\n")));
+            }
+            all.retain(|text| text.saved.is_some() || text.file.is_some() || !text.embedded.is_empty());
+        }
     }
 }
 
-fn embedded(file: DictionaryFile) -> &'static str {
+/// What is wrong with texts by themselves, all of them, without anything changed anywhere.
+pub fn faults(texts: &[Text]) -> Vec<TextFault> {
+    let (mut overrides, mut dictionaries, mut found) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for text in texts {
+        match text.name.kind {
+            TextKind::Template => drop(overrides.insert(text.name.file.clone(), text.body.clone())),
+            TextKind::Dictionary => drop(dictionaries.insert(text.name.file.as_str(), text.body.as_bytes())),
+        }
+    }
+    if let Err(errors) = Templates::load(&overrides) {
+        found.extend(errors.into_iter().map(TextFault::from));
+    }
+    found.extend(parse(&dictionaries).err());
+    found
+}
+
+fn parse_templates(all: &[Layers]) -> Result<Templates, Vec<TextFault>> {
+    let mut overrides = BTreeMap::new();
+    for text in all {
+        let live = text.live();
+        if !matches!(live, Live::Embedded(_)) {
+            let body = utf8(&text.name, live.content()).map_err(|fault| vec![fault])?;
+            overrides.insert(text.name.file.clone(), body.to_owned());
+        }
+    }
+    Templates::load(&overrides).map_err(|errors| errors.into_iter().map(TextFault::from).collect())
+}
+
+fn parse_dictionaries(all: &[Layers]) -> Result<Dictionaries, Vec<TextFault>> {
+    let lives: Vec<(&str, Live<'_>)> = all.iter().map(|text| (text.name.file.as_str(), text.live())).collect();
+    let contents = lives.iter().map(|(file, live)| (*file, live.content()));
+    parse(&contents.collect()).map_err(|fault| vec![fault])
+}
+
+/// By name; what is not named is empty.
+fn parse(contents: &BTreeMap<&str, &[u8]>) -> Result<Dictionaries, TextFault> {
+    if let Some(unknown) = contents.keys().find(|name| DictionaryFile::parse(name).is_none()) {
+        return Err(TextFault {
+            name: TextName::new(TextKind::Dictionary, *unknown),
+            line: 1,
+            reason: format!(
+                "no such dictionary; there are {}",
+                known(TextKind::Dictionary).join(", ")
+            ),
+        });
+    }
+    let of = |file: DictionaryFile| contents.get(file.name()).copied().unwrap_or_default();
+    Ok(Dictionaries::parse(DictionaryTexts {
+        user: of(DictionaryFile::User),
+        stopwords: of(DictionaryFile::Stopwords),
+        synonyms: of(DictionaryFile::Synonyms),
+        contrast: of(DictionaryFile::Contrast),
+        sensitive: of(DictionaryFile::Sensitive),
+    })?)
+}
+
+/// The names of the texts this release has.
+pub fn known(kind: TextKind) -> Vec<&'static str> {
+    match kind {
+        TextKind::Template => Templates::names().collect(),
+        TextKind::Dictionary => DictionaryFile::ALL.map(DictionaryFile::name).to_vec(),
+    }
+}
+
+fn embedded(kind: TextKind, file: &str) -> &'static str {
+    let text = match kind {
+        TextKind::Template => Templates::embedded(file),
+        TextKind::Dictionary => DictionaryFile::parse(file).map(embedded_dictionary),
+    };
+    text.unwrap_or_default()
+}
+
+fn embedded_dictionary(file: DictionaryFile) -> &'static str {
     match file {
         DictionaryFile::User => include_str!("../../config/dict/user.txt"),
         DictionaryFile::Stopwords => include_str!("../../config/dict/stopwords.txt"),
@@ -140,15 +366,41 @@ fn embedded(file: DictionaryFile) -> &'static str {
     }
 }
 
-/// The names in a folder, sorted.
-fn names_in(folder: &Path) -> Result<Vec<String>, AppError> {
-    let names = std::fs::read_dir(folder).and_then(|entries| {
-        let name = |entry: std::io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-        entries.map(name).collect::<std::io::Result<Vec<String>>>()
+/// The texts in a folder, by name.
+///
+/// # Errors
+/// [`AppError::Content`] when it cannot be read.
+pub fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, AppError> {
+    let paths = std::fs::read_dir(folder).and_then(|entries| {
+        let path = |entry: std::io::Result<std::fs::DirEntry>| Ok(entry?.path());
+        entries.map(path).collect::<std::io::Result<Vec<PathBuf>>>()
     });
-    let mut names = names.map_err(|error| unreadable(folder, &error))?;
-    names.sort();
-    Ok(names)
+    let paths = paths.map_err(|error| unreadable(folder, &error))?;
+    let texts = paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"));
+    let named = texts.filter_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), path)));
+    Ok(named.collect())
+}
+
+impl TextFile {
+    /// Whatever is in it.
+    ///
+    /// # Errors
+    /// [`AppError::Content`] when it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, AppError> {
+        let read = || {
+            let modified = std::fs::metadata(path)?.modified()?;
+            Ok((modified, std::fs::read(path)?))
+        };
+        let (modified, content) = read().map_err(|error| unreadable(path, &error))?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            path: path.to_owned(),
+            content,
+            modified: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        })
+    }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> AppError {

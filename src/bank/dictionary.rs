@@ -78,6 +78,11 @@ impl DictionaryFile {
             Self::Sensitive => "sensitive.txt",
         }
     }
+
+    /// `None` when there is none of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|file| file.name() == name)
+    }
 }
 
 impl fmt::Display for DictionaryFile {
@@ -129,6 +134,18 @@ impl Dictionaries {
                 word
             }),
         })
+    }
+
+    /// Whether texts are cut and compared alike with both: all but the sensitive words are the same.
+    pub fn cuts_as(&self, other: &Self) -> bool {
+        let Self {
+            user,
+            stopwords,
+            synonyms,
+            contrast,
+            sensitive: _,
+        } = self;
+        (user, stopwords, synonyms, contrast) == (&other.user, &other.stopwords, &other.synonyms, &other.contrast)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every change of the bank leaves behind: which thing it was, before and after, by whom, when and by which way.
 //!
 //! A [`Thing`] is named as operators write it: an entry by its id, the rest with what it is before a slash
-//! (`rule/greeting`). [`differences`] compares two of its states field by field. Keeping them is `store::sql`'s work.
+//! (`rule/greeting`, `template/not_found.txt`, `dict/synonyms.txt`). [`differences`] compares two of its states field by field. Keeping them is `store::sql`'s work.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,11 +16,21 @@ pub enum Subject {
     Entry,
     /// A rule beside the bank; a state is its line in a file of rules.
     Rule,
+    /// Words followers read; a state is the text.
+    Template,
+    /// Words for the matcher; a state is the text.
+    #[serde(rename = "dict")]
+    Dictionary,
 }
 
 impl Subject {
     /// Every one, with its name in the history.
-    pub const NAMES: [(Self, &'static str); 2] = [(Self::Entry, "entry"), (Self::Rule, "rule")];
+    pub const NAMES: [(Self, &'static str); 4] = [
+        (Self::Entry, "entry"),
+        (Self::Rule, "rule"),
+        (Self::Template, "template"),
+        (Self::Dictionary, "dict"),
+    ];
 
     /// The name in the history, and before the slash of a [`Thing`].
     pub fn as_str(self) -> &'static str {
@@ -69,7 +79,7 @@ impl fmt::Display for Thing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.subject {
             Subject::Entry => f.write_str(&self.id),
-            Subject::Rule => write!(f, "{}/{}", self.subject.as_str(), self.id),
+            _ => write!(f, "{}/{}", self.subject.as_str(), self.id),
         }
     }
 }
@@ -230,7 +240,7 @@ mod tests {
 
     #[test]
     fn things_are_named_as_operators_write_them() {
-        for text in ["kc-001", "rule/greeting"] {
+        for text in ["kc-001", "rule/greeting", "template/not_found.txt", "dict/user.txt"] {
             assert_eq!(Thing::parse(text).unwrap().to_string(), text);
         }
         let refused = Thing::parse("rules/greeting").unwrap_err();

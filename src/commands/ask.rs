@@ -66,7 +66,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let database = Database::open_existing(config.database_url.expose())
         .await
         .map_err(app::AppError::from)?;
-    let snapshot = first_snapshot(&database, &Sources::of(&config)).await?;
+    let (snapshot, _) = first_snapshot(&database, Sources::of(&config)).await?;
     database.close().await;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,21 +1,22 @@
 //! `wxfaq check`: is everything as it must be, before it has to be?
 //!
-//! Configuration, templates and dictionaries are read as `serve` reads them; rules are held to their limits and to one another; database, Redis and WeChat are tried, and
+//! Configuration, templates and dictionaries are read as `serve` reads them, from database, folders and as embedded; rules are held to their limits and to one another; database, Redis and WeChat are tried, and
 //! what an account may do there is found out. What is wrong is said with its place; the status is that of the first thing
 //! that is wrong. Looking makes nothing.
 
 mod wechat;
 
-use super::{Exit, Failure, media, rule};
+use super::{Exit, Failure, media, rule, texts};
+use crate::app::sources::{Layers, Live};
 use crate::app::{self, AppError, Missing, Sources};
 use crate::bank::duplicates::duplicates;
-use crate::bank::{Answer, Entry, Rule};
+use crate::bank::{Answer, Entry, Rule, TextKind};
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::redis::RedisConversations;
-use crate::store::sql::{Database, OpenError};
+use crate::store::sql::{Database, OpenError, StoredText};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
@@ -70,8 +71,10 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             },
         )
     }));
-    findings.extend(content(&config));
-    findings.extend(database(&config).await);
+    let mut saved = Vec::new();
+    let of_database = database(&config, &mut saved).await;
+    findings.extend(content(&config, &saved));
+    findings.extend(of_database);
     if !args.offline {
         findings.extend(redis(&config).await);
         findings.extend(wechat::check(&config).await);
@@ -105,33 +108,66 @@ fn wrong(subject: impl Into<String>, detail: impl Into<String>, exit: Exit) -> F
     )
 }
 
-fn content(config: &Config) -> [Finding; 2] {
+/// Templates and dictionaries, with `saved` of the database.
+fn content(config: &Config, saved: &[StoredText]) -> Vec<Finding> {
     let sources = Sources::of(config);
-    let files = sources.load_templates().and_then(|_| sources.overriding_templates());
-    let templates = overridden("templates", sources.templates.as_deref(), files);
-    let files = sources
-        .load_dictionaries()
-        .and_then(|_| sources.overriding_dictionaries());
-    [
-        templates,
-        overridden("dictionaries", sources.dictionaries.as_deref(), files),
-    ]
+    let read = |kind| match kind {
+        TextKind::Template => sources.load_templates(saved, &[]).map(|_| ()),
+        TextKind::Dictionary => sources.load_dictionaries(saved, &[]).map(|_| ()),
+    };
+    let looked = |kind| {
+        let found = read(kind).and_then(|()| sources.layers(kind, saved));
+        overridden(kind, &sources, found)
+    };
+    TextKind::ALL.into_iter().flat_map(looked).collect()
 }
 
-/// What of `folder` is used in the place of the embedded files.
-fn overridden(subject: &str, folder: Option<&Path>, files: Result<Vec<String>, AppError>) -> Finding {
-    match (folder, files) {
-        (_, Err(error)) => wrong(subject, error.to_string(), Exit::Configuration),
-        (None, Ok(_)) => good(subject, "embedded"),
-        (Some(folder), Ok(files)) if files.is_empty() => {
-            let detail = format!("{}: none of its files overrides an embedded one", folder.display());
-            finding(subject, Verdict::Warning { detail })
+/// What is used in the place of the embedded texts, and what is wrong about it.
+fn overridden(kind: TextKind, sources: &Sources, found: Result<Vec<Layers>, AppError>) -> Vec<Finding> {
+    let subject = match kind {
+        TextKind::Template => "templates",
+        TextKind::Dictionary => "dictionaries",
+    };
+    let all = match found {
+        Ok(all) => all,
+        Err(error) => return vec![wrong(subject, error.to_string(), Exit::Configuration)],
+    };
+    let names = |which: fn(&Live<'_>) -> bool| {
+        let found = all.iter().filter(|text| which(&text.live()));
+        let names: Vec<&str> = found.map(|text| text.name.file.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let edited = names(|live| matches!(live, Live::Database(_))).map(|names| format!("database: {names}"));
+    let files = names(|live| matches!(live, Live::Folder(_)));
+    let folder = sources.folder(kind).map(|folder| folder.display().to_string());
+    let idle = folder.as_ref().filter(|_| all.iter().all(|text| text.file.is_none()));
+    let files = folder
+        .as_ref()
+        .zip(files)
+        .map(|(folder, names)| format!("{folder}: {names}"));
+    let places: Vec<String> = edited.into_iter().chain(files).collect();
+    let mut findings = match (idle, places.is_empty()) {
+        (Some(folder), _) => {
+            let detail = format!("{folder}: none of its files overrides an embedded one");
+            vec![finding(subject, Verdict::Warning { detail })]
         }
-        (Some(folder), Ok(files)) => good(subject, format!("{}: {}", folder.display(), files.join(", "))),
+        (None, true) => vec![good(subject, "embedded")],
+        (None, false) => Vec::new(),
+    };
+    findings.extend((!places.is_empty()).then(|| good(subject, places.join("; "))));
+    for text in &all {
+        if let Some(fault) = texts::fault(text) {
+            findings.push(wrong(subject, format!("not used: {fault}"), Exit::BadData));
+        }
+        if let Some(detail) = texts::hidden(text) {
+            findings.push(finding(subject, Verdict::Warning { detail }));
+        }
     }
+    findings
 }
 
-async fn database(config: &Config) -> Vec<Finding> {
+/// Also gives out the templates and dictionaries that were edited there.
+async fn database(config: &Config, saved: &mut Vec<StoredText>) -> Vec<Finding> {
     let database = match Database::open_existing(config.database_url.expose()).await {
         Ok(database) => database,
         // `serve` would start and make it, so nothing is wrong; a mistyped path looks the same.
@@ -145,6 +181,10 @@ async fn database(config: &Config) -> Vec<Finding> {
         Ok(version) => version,
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
+    match database.texts().load().await {
+        Ok((_, texts)) => *saved = texts,
+        Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
+    }
     let mut files = Vec::new();
     let bank = match database.questions().load().await {
         Ok((revision, entries)) if entries.is_empty() => {

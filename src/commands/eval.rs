@@ -53,7 +53,8 @@ const FEATURE_CANDIDATES: usize = 64;
 /// Measures and prints.
 pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let dictionaries = Sources::of(&config).load_dictionaries()?;
+    // Without a database: what was edited there has no part in it.
+    let dictionaries = Sources::of(&config).load_dictionaries(&[], &[])?.value;
     let mut entries = Vec::new();
     for bank in &args.banks {
         entries.extend(read_bank(bank)?.into_iter().map(Arc::new));

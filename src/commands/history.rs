@@ -1,27 +1,29 @@
 //! `wxfaq history`, `show`, `diff` and `revert`: what the bank was, and the way back.
 //!
-//! A thing is named as [`Thing::parse`] says: an entry by its id, a rule as `rule/ID`; `--bank` means all of them. Going
-//! back is one more revision: what was there before it stays in the history.
+//! A thing is named as [`Thing::parse`] says: an entry by its id, a rule as `rule/ID`, a template or dictionary as
+//! `template/FILE` or `dict/FILE`; `--bank` means all of them. Going back is one more revision: what was there before it
+//! stays in the history.
 
 use super::import::ImportError;
-use super::{Exit, Failure, operator, unix_seconds};
+use super::{Exit, Failure, operator, texts, unix_seconds, write_out};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::{self, beijing};
 use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
 use crate::bank::rule::file;
-use crate::bank::{Entry, EntryError, EntryId, Rule, RuleId};
+use crate::bank::{Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::StoreError;
-use crate::store::sql::{Author, BankChange, Database};
+use crate::store::sql::{Author, Bank, BankChange, Database, StoredText};
 use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `history`
 #[derive(Debug, Clone, clap::Args)]
 pub struct HistoryArgs {
-    /// An entry's id, or rule/ID; without it, everything.
+    /// An entry's id, rule/ID, template/FILE or dict/FILE; without it, everything.
     #[arg(value_parser = Thing::parse)]
     pub thing: Option<Thing>,
     /// Only so many of the last changes.
@@ -36,10 +38,10 @@ pub struct HistoryArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct What {
-    /// An entry's id, or rule/ID.
+    /// An entry's id, rule/ID, template/FILE or dict/FILE.
     #[arg(value_parser = Thing::parse)]
     pub thing: Option<Thing>,
-    /// Every entry and every rule.
+    /// Every entry and rule, every edited template and dictionary.
     #[arg(long)]
     pub bank: bool,
 }
@@ -144,8 +146,13 @@ pub async fn show(file: Option<PathBuf>, args: ShowArgs) -> Result<Exit, Failure
         let text = format!("there is no {thing}{}", when.unwrap_or_default());
         return Err(Failure::report(Exit::NoInput, text));
     }
-    for state in states.values() {
-        say!("{state}");
+    for (thing, state) in &states {
+        match (TextKind::of(thing.subject), &args.what.thing) {
+            (None, _) => say!("{state}"),
+            (Some(_), Some(_)) => write_out(state.as_bytes()),
+            // Among others each is a line.
+            (Some(_), None) => say!("{}", json!({"text": thing.to_string(), "body": state})),
+        }
     }
     Ok(Exit::Ok)
 }
@@ -176,13 +183,21 @@ async fn states_at(
     Ok(states)
 }
 
-/// Every entry and every rule as it is.
+/// Everything as it is.
 async fn current(database: &Database) -> Result<BTreeMap<Thing, String>, StoreError> {
-    let (_, entries) = database.questions().load().await?;
-    let (_, rules) = database.rules().load().await?;
+    let Bank {
+        entries, rules, texts, ..
+    } = database.load_bank().await?;
     let entry = |entry: &Entry| (Thing::new(Subject::Entry, entry.id.as_str()), format::to_line(entry));
     let rule = |rule: &Rule| (Thing::new(Subject::Rule, rule.id.as_str()), file::to_line(rule));
-    Ok(entries.iter().map(entry).chain(rules.iter().map(rule)).collect())
+    let text = |stored: StoredText| (stored.text.name.thing(), stored.text.body);
+    let texts = texts.into_iter().map(text);
+    Ok(entries
+        .iter()
+        .map(entry)
+        .chain(rules.iter().map(rule))
+        .chain(texts)
+        .collect())
 }
 
 /// `wxfaq diff`
@@ -284,6 +299,7 @@ async fn revert_to(database: &Database, args: &RevertArgs) -> Result<(u64, Vec<C
         return Ok((current, changed));
     }
     let back = Back::to(&changed)?;
+    texts::refuse_faults(&back.put_texts)?;
     let by = Author {
         who: operator(),
         source: format!("revert to {}", args.to),
@@ -303,6 +319,8 @@ struct Back {
     remove: Vec<EntryId>,
     put_rules: Vec<Rule>,
     remove_rules: Vec<RuleId>,
+    put_texts: Vec<Text>,
+    remove_texts: Vec<TextName>,
 }
 
 impl Back {
@@ -331,6 +349,19 @@ impl Back {
                 rule.validate().map_err(told)?;
                 self.put_rules.push(rule);
             }
+            (Subject::Template, state) => self.take_text(TextName::new(TextKind::Template, &thing.id), state)?,
+            (Subject::Dictionary, state) => self.take_text(TextName::new(TextKind::Dictionary, &thing.id), state)?,
+        }
+        Ok(())
+    }
+
+    fn take_text(&mut self, name: TextName, state: Option<&str>) -> Result<(), String> {
+        match state {
+            None => self.remove_texts.push(name),
+            Some(body) => {
+                let text = Text::new(name, body.as_bytes()).map_err(|fault| fault.to_string())?;
+                self.put_texts.push(text);
+            }
         }
         Ok(())
     }
@@ -341,6 +372,8 @@ impl Back {
             remove: &self.remove,
             put_rules: &self.put_rules,
             remove_rules: &self.remove_rules,
+            put_texts: &self.put_texts,
+            remove_texts: &self.remove_texts,
             made_from: None,
         }
     }

@@ -30,6 +30,8 @@ pub mod queries;
 pub mod feedback;
 pub mod console_rules;
 pub mod rule;
+pub mod texts;
+pub mod dict;
 pub mod fake_wechat;
 pub mod apikey;
 

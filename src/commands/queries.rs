@@ -58,11 +58,7 @@ pub async fn run(file: Option<PathBuf>, command: Command) -> Result<Exit, Failur
     let config = app::configure(file, Missing::Leave)?.config;
     let opened = Database::open_existing(config.database_url.expose()).await;
     let database = opened.map_err(AppError::from)?;
-    let analyzer = || -> Result<Arc<Analyzer>, AppError> {
-        let dictionaries = Sources::of(&config).load_dictionaries()?;
-        Ok(Arc::new(Analyzer::new(&dictionaries)))
-    };
-    let report = read(&database, &command, analyzer).await;
+    let report = read(&database, &command, &Sources::of(&config)).await;
     database.close().await;
     let report = report?;
     match command.args().json {
@@ -72,11 +68,7 @@ pub async fn run(file: Option<PathBuf>, command: Command) -> Result<Exit, Failur
     Ok(Exit::Ok)
 }
 
-async fn read(
-    database: &Database,
-    command: &Command,
-    analyzer: impl FnOnce() -> Result<Arc<Analyzer>, AppError>,
-) -> Result<Report, AppError> {
+async fn read(database: &Database, command: &Command, sources: &Sources) -> Result<Report, AppError> {
     let args = command.args();
     let asked = Asked {
         since: SystemClock.now() - i64::from(args.days) * 86_400,
@@ -92,7 +84,10 @@ async fn read(
                 .into_iter()
                 .map(|AskedText { text, count, .. }| (text, count))
                 .collect();
-            let mut groups = grouping::group(&texts, &analyzer()?);
+            let (_, saved) = database.texts().load().await?;
+            let dictionaries = sources.load_dictionaries(&saved, &[])?.value;
+            let analyzer = Arc::new(Analyzer::new(&dictionaries));
+            let mut groups = grouping::group(&texts, &analyzer);
             groups.truncate(args.limit as usize);
             Report::Groups(groups)
         }

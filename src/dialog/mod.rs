@@ -15,7 +15,7 @@ mod say;
 pub mod session;
 pub mod templates;
 
-pub use rules::RuleBook;
+pub use rules::{RuleBook, sensitive_in};
 pub use session::{Answered, Session};
 pub use templates::{TemplateError, Templates};
 pub use wish::Verdict;

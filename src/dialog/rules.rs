@@ -145,6 +145,14 @@ impl Words {
     }
 }
 
+/// Those of the dictionary's words for which a text is refused, in their order.
+pub fn sensitive_in<'a>(words: &'a [String], text: &str) -> Vec<&'a str> {
+    let numbered = words.iter().map(|word| plain(word)).zip(0..).collect();
+    let numbers = Words::new(numbered).owners_in(text, true);
+    let found = numbers.into_iter().filter_map(|number| words.get(number as usize));
+    found.map(String::as_str).collect()
+}
+
 /// What a rule says to an event, to a message without words, or to one with a sensitive word; `None`: the conversation
 /// goes on as without rules.
 pub(super) fn answer(inbound: &Inbound, session: &Session, desk: Desk<'_>) -> Option<Outcome> {

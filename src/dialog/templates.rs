@@ -7,6 +7,7 @@
 //! the embedded one's words: a follower is never met with silence.
 
 use super::link::link;
+use crate::bank::{TextFault, TextKind, TextName};
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
@@ -362,6 +363,13 @@ pub struct TemplateError {
     pub reason: String,
 }
 
+impl From<TemplateError> for TextFault {
+    fn from(TemplateError { name, line, reason }: TemplateError) -> Self {
+        let name = TextName::new(TextKind::Template, name);
+        Self { name, line, reason }
+    }
+}
+
 /// Compiled templates, every one tried with sample values.
 pub struct Templates {
     environment: Environment<'static>,
@@ -371,6 +379,12 @@ impl Templates {
     /// Names of all templates.
     pub fn names() -> impl Iterator<Item = &'static str> {
         EMBEDDED.iter().map(|(name, _)| *name)
+    }
+
+    /// The embedded template; `None`: there is none of that name.
+    pub fn embedded(name: &str) -> Option<&'static str> {
+        let mut all = EMBEDDED.iter();
+        all.find(|(known, _)| *known == name).map(|(_, source)| *source)
     }
 
     /// The embedded templates, with `overrides` (file name to source) in their place.

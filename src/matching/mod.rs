@@ -31,7 +31,7 @@ pub use confidence::{Decision, Thresholds};
 pub use index::{Change, Index, Scope, Stage};
 pub use popularity::Popularity;
 pub use suggest::Suggestion;
-pub use tokenizer::Analyzer;
+pub use tokenizer::{Analyzer, Cut};
 pub use trace::Trace;
 
 use crate::bank::Entry;

@@ -5,6 +5,10 @@
 //! read, and a list of [`Word`]s. Synonyms are rewritten to the first member of their class before anything is read,
 //! so both sides meet in every field. Stop words are left out of the words only.
 
+mod cut;
+
+pub use cut::Cut;
+
 use super::pinyin::{self, Syllable};
 use super::text;
 use crate::bank::Dictionaries;

@@ -3,11 +3,11 @@
 use crate::support::daemon::{Daemon, run};
 use crate::support::database::{TestDatabase, on_every_database};
 use std::io::{Cursor, ErrorKind};
-use wxfaq::bank::{Answer, Entry, EntryId};
+use wxfaq::bank::{Answer, Entry, EntryId, Text, TextKind, TextName};
 use wxfaq::store::Log;
 use wxfaq::store::conversations::Follower;
 use wxfaq::store::feedback::{FeedbackRow, Word};
-use wxfaq::store::sql::{Author, BackupError, Database, Target, sqlite_url};
+use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Target, sqlite_url};
 
 on_every_database!(
     a_backup_goes_from_sqlite_to_another_and_back,
@@ -30,7 +30,14 @@ async fn filled(database: &Database) {
         source: "test".to_owned(),
     };
     let bank: Vec<Entry> = (0..1_200).map(entry).collect();
-    database.questions().apply(&bank, &[], &author, 1, 0).await.unwrap();
+    let name = TextName::new(TextKind::Template, "greeting.txt");
+    let text = Text::new(name, "\u{feff}您好😀\r\n".as_bytes()).unwrap();
+    let change = BankChange {
+        put: &bank,
+        put_texts: &[text],
+        ..BankChange::default()
+    };
+    database.change(change, &author, 1, 0).await.unwrap();
     let gone = [EntryId::parse("e7").unwrap()];
     database.questions().apply(&[], &gone, &author, 2, 1).await.unwrap();
     let word = FeedbackRow {
@@ -82,6 +89,8 @@ async fn a_backup_goes_from_sqlite_to_another_and_back(place: TestDatabase) {
     back.restore(|| Ok(Cursor::new(&again)), Target::Empty).await.unwrap();
     assert_eq!(lines(&backup_of(&back).await), lines(&taken));
     assert_eq!(back.questions().load().await.unwrap().1.len(), 1_199);
+    assert_eq!(back.texts().load().await.unwrap(), from.texts().load().await.unwrap());
+    assert_eq!(back.texts().load().await.unwrap().1.len(), 1);
 
     // A bank is not overwritten by mistake, and wholly on purpose.
     let author = Author {
@@ -147,6 +156,7 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
     let mut connection = place.connect().await;
     for undo in [
         "ALTER TABLE erasure DROP COLUMN worked_at",
+        "DROP TABLE bank_text",
         "DELETE FROM _sqlx_migrations WHERE version >= 20",
     ] {
         sqlx::query(undo).execute(&mut connection).await.unwrap();

@@ -74,6 +74,7 @@ async fn questions_contract(bank: &Questions, other: &Questions) {
             put: put.iter().copied().cloned().collect(),
             removed: removed.iter().map(|name| id(name)).collect(),
             rules: None,
+            texts: None,
         })
     };
     assert_eq!(since(0).await, changes(&[&a, &b2], &["c"]));

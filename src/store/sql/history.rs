@@ -1,4 +1,4 @@
-//! The one way to change the bank, its entries and its rules: [`Database::change`].
+//! The one way to change the bank, its entries, rules, templates and dictionaries: [`Database::change`].
 //!
 //! A change takes the revision one further first, which makes changes follow one another, and writes its rows and their
 //! history in the same transaction.
@@ -6,7 +6,7 @@
 use super::{Database, StoreError};
 use crate::bank::duplicates::Duplicate;
 use crate::bank::history::{Overtaken, Recorded, Subject, Thing};
-use crate::bank::{Entry, EntryId, Rule, RuleId};
+use crate::bank::{Entry, EntryId, Rule, RuleId, Text, TextName};
 use sqlx::any::AnyArguments;
 use sqlx::any::AnyRow;
 use sqlx::query::Query;
@@ -36,7 +36,7 @@ pub enum ApplyError {
         /// The bank's.
         found: u64,
     },
-    /// The change speaks of one entry, or one rule, twice.
+    /// The change speaks of one thing twice.
     #[error("{0} is changed twice")]
     Repeated(String),
     /// Somebody else changed the very thing since it was shown.
@@ -59,7 +59,7 @@ fn lines(duplicates: &[Duplicate]) -> String {
     shown.join("; ")
 }
 
-/// What becomes of entries and rules in one revision.
+/// What becomes of entries, rules and texts in one revision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BankChange<'a> {
     /// Entries that are added, or replace the one with their id.
@@ -70,6 +70,10 @@ pub struct BankChange<'a> {
     pub put_rules: &'a [Rule],
     /// Rules that go; absent ones are no error.
     pub remove_rules: &'a [RuleId],
+    /// Templates and dictionaries that are added, or replace the one of their name. Nobody looks at them again.
+    pub put_texts: &'a [Text],
+    /// Those that go; absent ones are no error.
+    pub remove_texts: &'a [TextName],
     /// The revision at which all this was shown to who changes it. Whatever of it changed since is not overwritten.
     /// `None`: whoever changes it has looked at the whole bank.
     pub made_from: Option<u64>,
@@ -83,7 +87,13 @@ impl BankChange<'_> {
         }
         let entries = self.put.iter().map(|entry| &entry.id).chain(self.remove);
         let rules = self.put_rules.iter().map(|rule| &rule.id).chain(self.remove_rules);
-        [of(Subject::Entry, entries), of(Subject::Rule, rules)].concat()
+        let texts = self.put_texts.iter().map(|text| &text.name).chain(self.remove_texts);
+        [
+            of(Subject::Entry, entries),
+            of(Subject::Rule, rules),
+            texts.map(TextName::thing).collect(),
+        ]
+        .concat()
     }
 }
 
@@ -170,6 +180,10 @@ impl Database {
         changed |= rules
             .write(&mut transaction, change.put_rules, change.remove_rules, edit)
             .await?;
+        let texts = self.texts();
+        changed |= texts
+            .write(&mut transaction, change.put_texts, change.remove_texts, edit)
+            .await?;
         if !changed {
             return Ok(expected_revision);
         }
@@ -245,6 +259,23 @@ impl Database {
         recorded.thing.subject =
             Subject::parse(&subject).ok_or_else(|| corrupt(&format_args!("{subject:?} is not known")))?;
         Ok(recorded)
+    }
+
+    /// How often things of these kinds were changed since the bank's `revision`.
+    pub(super) async fn changes_of(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        subjects: &[Subject],
+        revision: u64,
+    ) -> Result<i64, StoreError> {
+        let among = tuple(subjects.len());
+        let select = format!("SELECT COUNT(*) AS changes FROM history WHERE revision > ? AND subject IN {among}");
+        let query = sqlx::query(self.dialect.sql(&select)).bind(signed(revision));
+        let query = subjects
+            .iter()
+            .fold(query, |query, subject| query.bind(subject.as_str()));
+        let row = self.answer(query.fetch_one(&mut **transaction)).await?;
+        row.try_get("changes").map_err(|error| self.dialect.error(&error))
     }
 
     /// The bank's revision.

@@ -1,7 +1,7 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`Revisions`], [`ApiKeys`],
-//! [`Feedback`] and [`ErasureQueue`]. They hold one set of statements in plain SQL with `?` for parameters; everything
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`Texts`], [`Revisions`],
+//! [`ApiKeys`], [`Feedback`] and [`ErasureQueue`]. They hold one set of statements in plain SQL with `?` for parameters; everything
 //! that must differ by database is in `dialect`, `schema`, and where it is opened, `sqlite` and `server`. Nothing on the
 //! reply path calls into this module.
 
@@ -17,6 +17,7 @@ mod edit;
 mod revisions;
 mod questions;
 mod rules;
+mod texts;
 mod erasures;
 mod feedback;
 
@@ -30,6 +31,7 @@ pub use questions::{Bank, Changes, Questions, StoredEntry};
 pub use revisions::Revisions;
 pub use rules::Rules;
 pub use sqlite::sqlite_url;
+pub use texts::{StoredText, Texts};
 
 use super::StoreError;
 use dialect::Dialect;
@@ -124,7 +126,12 @@ impl Database {
         Rules::new(self.clone())
     }
 
-    /// The history of both.
+    /// The templates and dictionaries that were edited in it.
+    pub fn texts(&self) -> Texts {
+        Texts::new(self.clone())
+    }
+
+    /// The history of all of them.
     pub fn revisions(&self) -> Revisions {
         Revisions::new(self.clone())
     }

@@ -5,7 +5,7 @@
 //! come in valid ([`Entry::validate`]) and are not checked against the limits again when read.
 
 use super::history::{AnyQuery, ApplyError, Author, BATCH, BankChange, Edit, Record, batches, signed, tuple, tuples};
-use super::{Database, StoreError};
+use super::{Database, StoreError, StoredText};
 use crate::bank::history::Subject;
 use crate::bank::{Answer, Channel, Entry, EntryId, Rule, State, format};
 use futures_util::TryStreamExt;
@@ -32,9 +32,11 @@ pub struct Changes {
     pub removed: Vec<EntryId>,
     /// Every rule by id as it is now, if any has changed.
     pub rules: Option<Vec<Rule>>,
+    /// Every template and dictionary of the database as it is now, if any has changed.
+    pub texts: Option<Vec<StoredText>>,
 }
 
-/// Entries and rules at one revision.
+/// Entries, rules, templates and dictionaries at one revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bank {
     #[expect(missing_docs, reason = "the type says it")]
@@ -43,10 +45,12 @@ pub struct Bank {
     pub entries: Vec<Entry>,
     /// By id, whatever their state.
     pub rules: Vec<Rule>,
+    /// By name.
+    pub texts: Vec<StoredText>,
 }
 
 impl Database {
-    /// Entries and rules, as they are together.
+    /// All of it, as it is together.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] names the entry or rule and the column that cannot be read.
@@ -56,6 +60,7 @@ impl Database {
             revision: self.bank_revision(&mut transaction).await?,
             entries: self.questions().load_in(&mut transaction).await?,
             rules: self.rules().load_in(&mut transaction).await?,
+            texts: self.texts().load_in(&mut transaction).await?,
         })
     }
 }
@@ -132,15 +137,20 @@ impl Questions {
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         removed.sort_unstable();
         let rules = self.database.rules();
-        let rules = match rules.have_changed_in(&mut transaction, revision).await? {
-            true => Some(rules.load_in(&mut transaction).await?),
-            false => None,
+        let changes = self
+            .database
+            .changes_of(&mut transaction, &[Subject::Rule], revision)
+            .await?;
+        let rules = match changes {
+            0 => None,
+            _ => Some(rules.load_in(&mut transaction).await?),
         };
         Ok(Some(Changes {
             revision: current,
             put: sorted(put),
             removed,
             rules,
+            texts: self.database.texts().changed_in(&mut transaction, revision).await?,
         }))
     }
 

@@ -63,24 +63,6 @@ impl Rules {
         Ok(stored.into_values().map(|stored| stored.rule).collect())
     }
 
-    /// Whether a rule has changed since the bank's `revision`.
-    pub(super) async fn have_changed_in(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-        revision: u64,
-    ) -> Result<bool, StoreError> {
-        let dialect = self.database.dialect;
-        let select = "SELECT COUNT(*) AS changes FROM history WHERE subject = ? AND revision > ?";
-        let query = sqlx::query(dialect.sql(select))
-            .bind(Subject::Rule.as_str())
-            .bind(signed(revision));
-        let row = self.database.answer(query.fetch_one(&mut **transaction)).await?;
-        let changes = row.try_get::<i64, _>("changes");
-        changes
-            .map(|changes| changes > 0)
-            .map_err(|error| dialect.error(&error))
-    }
-
     /// Makes one change of rules that follows from all of them; terms and errors as of [`Database::change`].
     pub async fn apply(
         &self,
