@@ -1,8 +1,8 @@
 //! `wxfaq check`: is everything as it must be, before it has to be?
 //!
-//! Configuration, templates and dictionaries are read as `serve` reads them, from database, folders and as embedded; rules are held to their limits and to one another; database, Redis and WeChat are tried, and
-//! what an account may do there is found out. What is wrong is said with its place; the status is that of the first thing
-//! that is wrong. Looking makes nothing.
+//! Configuration, templates and dictionaries are read as `serve` reads them, these from wherever they are; rules are held
+//! to their limits and to one another; database, Redis and WeChat are tried, and what an account may do there is found
+//! out. What is wrong is said with its place; the status is that of the first thing that is wrong. Looking makes nothing.
 
 mod wechat;
 
