@@ -31,7 +31,7 @@ pub use seals::{Pseudonym, Seals};
 pub use snapshot::{Snapshot, SnapshotParts};
 
 use crate::bank::{Channel, EntryId};
-use crate::dialog;
+use crate::dialog::{self, Session};
 use crate::matching::{Matches, Scope, Trace};
 use crate::store::Log;
 use crate::store::conversations::{Conversations, Follower};
@@ -372,6 +372,19 @@ impl Bot {
             .explain(request.text, scope, request.top, snapshot.thresholds);
         let matches = Arc::new(snapshot.index.search(request.text, scope, request.top));
         (Found::new(normalized, matches, snapshot, request.top), trace)
+    }
+
+    /// What may be offered to who misses again, or asks for a category by its name: then what is asked most of that one.
+    fn hot_for(&self, text: &str, session: &Session, lookup: Lookup<'_>) -> Vec<EntryId> {
+        let named = lookup.snapshot.categories.named(text);
+        if named.is_none() && session.misses == 0 {
+            return Vec::new();
+        }
+        let scope = Scope {
+            category: named,
+            ..lookup.scope
+        };
+        self.hot(Lookup { scope, ..lookup })
     }
 
     /// What followers ask most, most first, as far as this one may see it; nothing that was not asked.

@@ -10,8 +10,8 @@ use crate::bank::import::Mode;
 use crate::commands::console_rules::{Edited, Effect};
 use crate::commands::import::ImportOptions;
 use crate::commands::{
-    Exit, Failure, apikey, ask, backup, check, console_rules, dict, entry, eval, export, fake_wechat, feedback,
-    history, import, media, menu, operator, privacy, queries, rule, say, serve, simulate, texts, write_out,
+    Exit, Failure, apikey, ask, backup, category, check, console_rules, dict, entry, eval, export, fake_wechat,
+    feedback, history, import, media, menu, operator, privacy, queries, rule, say, serve, simulate, texts, write_out,
 };
 use crate::intake::ImportTerms;
 use crate::lifecycle::Inherited;
@@ -64,13 +64,13 @@ pub enum Command {
     /// One entry of the bank: publish, disable, remove, merge; duplicates of the whole.
     #[command(subcommand)]
     Entry(entry::Args),
-    /// Who changed what, when and how: the last changes of one entry, rule, template or dictionary, or of everything.
+    /// Who changed what, when and how: the last changes of one entry, rule, category, template or dictionary, or of everything.
     History(history::HistoryArgs),
-    /// One entry, rule, template or dictionary, or the whole bank, as it is or was at a revision.
+    /// One entry, rule, category, template or dictionary, or the whole bank, as it is or was at a revision.
     Show(history::ShowArgs),
     /// Compare two revisions, field by field.
     Diff(history::DiffArgs),
-    /// Bring an entry, a rule, a template, a dictionary or the whole bank back to what it was; a new revision, and nothing is lost.
+    /// Bring one thing or the whole bank back to what it was; a new revision, and nothing is lost.
     Revert(history::RevertArgs),
     /// Rules beside the bank (自动回复): key words, greetings, menu buttons, default replies, off hours.
     #[command(subcommand)]
@@ -81,6 +81,9 @@ pub enum Command {
     /// Dictionaries: user words, stop words, synonyms, contrast groups, sensitive words, edited in the database.
     #[command(subcommand)]
     Dict(dict::Args),
+    /// The tree of categories: titles, order, and what is said where the bank has no answer but the subject is clear.
+    #[command(subcommand)]
+    Category(category::Args),
     /// Measure the quality of matching; needs no database.
     Eval(eval::Args),
     /// Play WeChat against a running daemon: sign, encrypt, send, print the reply.
@@ -177,6 +180,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Rule(args) => rule::run(config, args).await,
         Command::Dict(args) => dict::run(config, args).await,
         Command::Template(args) => texts::run(config, TextKind::Template, args).await,
+        Command::Category(args) => category::run(config, args).await,
         Command::Eval(args) => eval::run(config, &args),
         Command::Simulate(args) => simulate::run(config, args).await,
         Command::Menu(args) => menu::run(config, args).await,

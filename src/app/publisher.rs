@@ -9,7 +9,7 @@ use super::lag::Lag;
 use super::sources::{Contents, Sources};
 use crate::bank::{Dictionaries, TextKind};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
-use crate::dialog::{RuleBook, Templates};
+use crate::dialog::{CategoryBook, RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index};
 use crate::store::StoreError;
 use crate::store::sql::{Bank, Changes, Database, StoredText};
@@ -38,6 +38,7 @@ pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Sn
         revision,
         entries,
         rules,
+        categories,
         texts,
     } = database.load_bank().await?;
     let inputs = Inputs {
@@ -64,6 +65,7 @@ pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Sn
             index,
             dictionaries,
             rules: Arc::new(rules),
+            categories: Arc::new(CategoryBook::new(categories)),
             templates,
             thresholds,
             max_suggestions,
@@ -239,9 +241,25 @@ impl Publisher {
             Some(changes) => Read::Changes(changes),
             None => Read::Whole(self.store.load_bank().await?),
         };
-        let (revision, rules, texts) = match &read {
-            Read::Changes(changes) => (changes.revision, changes.rules.clone(), changes.texts.clone()),
-            Read::Whole(bank) => (bank.revision, Some(bank.rules.clone()), Some(bank.texts.clone())),
+        let (revision, rules, categories, texts) = match &read {
+            Read::Changes(changes) => {
+                let Changes {
+                    rules,
+                    categories,
+                    texts,
+                    ..
+                } = changes.clone();
+                (changes.revision, rules, categories, texts)
+            }
+            Read::Whole(bank) => {
+                let Bank {
+                    rules,
+                    categories,
+                    texts,
+                    ..
+                } = bank.clone();
+                (bank.revision, Some(rules), Some(categories), Some(texts))
+            }
         };
         let contents = match texts {
             Some(texts) => self.take_up(&mut inputs, texts).await,
@@ -249,6 +267,9 @@ impl Publisher {
         };
         if let Some(rules) = &rules {
             tracing::info!(rules = rules.len(), "rules changed");
+        }
+        if let Some(categories) = &categories {
+            tracing::info!(categories = categories.len(), "categories changed");
         }
         let edit: Box<dyn FnOnce(&mut SnapshotParts) + Send> = match read {
             Read::Changes(changes) => {
@@ -273,6 +294,9 @@ impl Publisher {
             }
             if let Some(rules) = rules {
                 parts.rules = Arc::new(RuleBook::new(rules, &parts.dictionaries.sensitive));
+            }
+            if let Some(categories) = categories {
+                parts.categories = Arc::new(CategoryBook::new(categories));
             }
         });
         self.publish(next.await);

@@ -1,7 +1,8 @@
 //! What every change of the bank leaves behind: which thing it was, before and after, by whom, when and by which way.
 //!
 //! A [`Thing`] is named as operators write it: an entry by its id, the rest with what it is before a slash
-//! (`rule/greeting`, `template/not_found.txt`, `dict/synonyms.txt`). [`differences`] compares two of its states field by field. Keeping them is `store::sql`'s work.
+//! (`rule/greeting`, `category/开户/科创板`, `template/not_found.txt`, `dict/synonyms.txt`). [`differences`] compares two of
+//! its states field by field. Keeping them is `store::sql`'s work.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,13 +22,16 @@ pub enum Subject {
     /// Words for the matcher; a state is the text.
     #[serde(rename = "dict")]
     Dictionary,
+    /// The settings of a category; a state is its line in a file of categories.
+    Category,
 }
 
 impl Subject {
     /// Every one, with its name in the history.
-    pub const NAMES: [(Self, &'static str); 4] = [
+    pub const NAMES: [(Self, &'static str); 5] = [
         (Self::Entry, "entry"),
         (Self::Rule, "rule"),
+        (Self::Category, "category"),
         (Self::Template, "template"),
         (Self::Dictionary, "dict"),
     ];
@@ -240,7 +244,13 @@ mod tests {
 
     #[test]
     fn things_are_named_as_operators_write_them() {
-        for text in ["kc-001", "rule/greeting", "template/not_found.txt", "dict/user.txt"] {
+        for text in [
+            "kc-001",
+            "rule/greeting",
+            "category/开户/科创板",
+            "template/not_found.txt",
+            "dict/user.txt",
+        ] {
             assert_eq!(Thing::parse(text).unwrap().to_string(), text);
         }
         let refused = Thing::parse("rules/greeting").unwrap_err();

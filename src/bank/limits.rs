@@ -58,11 +58,7 @@ impl Entry {
         }
         self.answer.validate()?;
         if !self.category.is_empty() {
-            check_text("category", "", &self.category, MAX_CATEGORY_CHARS)?;
-            if self.category.split('/').any(|segment| segment.trim().is_empty()) {
-                let reason = format!("{:?} has an empty part between slashes", self.category);
-                return Err(EntryError::new("category", reason));
-            }
+            check_category(&self.category)?;
         }
         check_count("tags", self.tags.len(), MAX_TAGS)?;
         for (number, tag) in (1..).zip(&self.tags) {
@@ -257,6 +253,15 @@ pub(super) fn check_length(field: &'static str, part: &str, text: &str, max_char
     if chars > max_chars {
         let reason = format!("{part}has {chars} characters, at most {max_chars} are allowed");
         return Err(EntryError::new(field, reason));
+    }
+    Ok(())
+}
+
+pub(super) fn check_category(path: &str) -> Result<(), EntryError> {
+    check_text("category", "", path, MAX_CATEGORY_CHARS)?;
+    if path.split('/').any(|part| part.trim().is_empty()) {
+        let reason = format!("{path:?} has an empty part between slashes");
+        return Err(EntryError::new("category", reason));
     }
     Ok(())
 }

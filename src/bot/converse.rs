@@ -221,16 +221,13 @@ impl Bot {
         }
     }
 
-    /// What may be offered to who misses again.
     fn hot_for_page(&self, page: &Page, snapshot: &Snapshot, session: &Session) -> Vec<EntryId> {
-        match session.misses {
-            0 => Vec::new(),
-            _ => self.hot(Lookup {
-                snapshot,
-                scope: self.api_scope(&page.arrival.follower.account),
-                normalized: "",
-            }),
-        }
+        let lookup = Lookup {
+            snapshot,
+            scope: self.api_scope(&page.arrival.follower.account),
+            normalized: "",
+        };
+        self.hot_for(dialog::question(&page.inbound).unwrap_or_default(), session, lookup)
     }
 
     fn decide_for_page(&self, page: &Page, session: Session) -> (Outcome, Arc<Snapshot>) {

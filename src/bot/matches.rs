@@ -187,6 +187,7 @@ mod tests {
             index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
             dictionaries,
             rules: Arc::default(),
+            categories: Arc::default(),
             templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
             thresholds: Thresholds {
                 answer: 0.8,

@@ -1,11 +1,11 @@
-//! Everything a reply is decided with, immutable: bank, index, rules, templates, thresholds.
+//! Everything a reply is decided with, immutable: bank, index, rules, categories, templates, thresholds.
 //!
 //! A change makes a new [`Snapshot`] that takes the old one's place. Its [`Snapshot::cache_key`] names all that decides
 //! a search, the passing of validity windows included, so that cached matches can never outlive what they rest on.
 
 use super::seals::hex;
 use crate::bank::Dictionaries;
-use crate::dialog::{Desk, Habits, Handoff, NoMedia, RuleBook, Templates};
+use crate::dialog::{CategoryBook, Desk, Habits, Handoff, NoMedia, RuleBook, Templates};
 use crate::matching::{Index, Scope, Thresholds};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub struct SnapshotParts {
     pub dictionaries: Arc<Dictionaries>,
     /// Decides no search, so cached matches outlive a change of it.
     pub rules: Arc<RuleBook>,
+    /// Likewise decides no search.
+    pub categories: Arc<CategoryBook>,
     #[expect(missing_docs, reason = "the type says it")]
     pub templates: Arc<Templates>,
     #[expect(missing_docs, reason = "the type says it")]
@@ -85,6 +87,7 @@ impl Snapshot {
             index: &self.index,
             templates: &self.templates,
             rules: &self.rules,
+            categories: &self.categories,
             luck,
             scope,
             thresholds: self.thresholds,

@@ -196,12 +196,8 @@ impl Work {
         }
     }
 
-    /// What may be offered to who misses again.
     fn hot(&self, session: &Session, lookup: Lookup<'_>) -> Vec<EntryId> {
-        match session.misses {
-            0 => Vec::new(),
-            _ => self.bot.hot(lookup),
-        }
+        self.bot.hot_for(self.text(), session, lookup)
     }
 
     /// Answers without session, since the deadline nears.

@@ -80,11 +80,17 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     };
     let ruled = ruled(&args.question, &snapshot, scope);
     let rule = ruled.as_ref().map(|(rule, _)| rule);
+    let matches = snapshot.index.search(&args.question, scope, dialog::MAX_OFFER);
+    let topic = match rule {
+        Some(_) => None,
+        None => dialog::topic(&args.question, &matches, snapshot.desk(scope, &[])),
+    };
     if args.trace {
         let trace = snapshot.index.explain(&args.question, scope, TOP, snapshot.thresholds);
         if args.json {
             let mut trace = json!(trace);
             trace["rule"] = json!(rule);
+            trace["category"] = json!(topic);
             say!("{}", serde_json::to_string_pretty(&trace).unwrap_or_default());
             return Ok(Exit::Ok);
         }
@@ -92,20 +98,24 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             say!("answered by {rule}, before the bank is asked; the bank would find:\n");
         }
         say!("{trace}");
+        if let Some(topic) = &topic {
+            say!("{topic}:\n{}", topic.reply);
+        }
         return Ok(Exit::Ok);
     }
-    let matches = snapshot.index.search(&args.question, scope, TOP);
     let decision = matches.decide(snapshot.thresholds);
     if args.json {
         let hit = |hit: &crate::matching::Hit| json!({"id": hit.entry.id, "question": hit.entry.question, "score": hit.score.get()});
-        let hits: Vec<_> = matches.hits.iter().map(hit).collect();
+        let hits: Vec<_> = matches.hits.iter().take(TOP).map(hit).collect();
         say!(
             "{}",
             match &ruled {
                 Some((rule, reply)) => json!({
                     "query": args.question, "decision": "rule", "rule": rule, "reply": reply, "hits": hits
                 }),
-                None => json!({"query": args.question, "decision": decision, "hits": hits}),
+                None => json!({
+                    "query": args.question, "decision": decision, "category": topic, "hits": hits
+                }),
             }
         );
         return Ok(Exit::Ok);
@@ -117,8 +127,11 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         }
         say!("\n({rule})\n");
     }
+    if let Some(topic) = &topic {
+        say!("{}\n\n({topic})", topic.reply);
+    }
     match (decision, matches.hits.first()) {
-        _ if ruled.is_some() => {}
+        _ if ruled.is_some() || topic.is_some() => {}
         (Decision::Answer, Some(best)) => match &best.entry.answer {
             Answer::Text(text) => say!("{text}"),
             other => say!("[{}] {}", other.kind(), other.content()),
@@ -127,7 +140,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         _ => say!("(the bank does not know)"),
     }
     say!("");
-    for hit in &matches.hits {
+    for hit in matches.hits.iter().take(TOP) {
         say!("{:.4}  {}  {}", hit.score.get(), hit.entry.id, hit.entry.question);
     }
     Ok(Exit::Ok)

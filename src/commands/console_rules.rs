@@ -5,7 +5,8 @@
 //! and leaves what was edited here; the ids follow from account and name. With `--entries` a file of entries comes beside
 //! them, for an editor: key words are seldom questions.
 
-use super::rule::{self, Report, Terms};
+use super::beside::Terms;
+use super::rule::{self, Report};
 use super::{Exit, Failure, account_named, client_of, export, operator};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::{Format, Layout};

@@ -1,20 +1,20 @@
 //! `wxfaq history`, `show`, `diff` and `revert`: what the bank was, and the way back.
 //!
-//! A thing is named as [`Thing::parse`] says: an entry by its id, a rule as `rule/ID`, a template or dictionary as
-//! `template/FILE` or `dict/FILE`; `--bank` means all of them. Going back is one more revision: what was there before it
-//! stays in the history.
+//! A thing is named as [`Thing::parse`] says: an entry by its id, a rule as `rule/ID`, what is set for a category as
+//! `category/PATH`, a template or dictionary as `template/FILE` or `dict/FILE`; `--bank` means all of them. Going back is one
+//! more revision: what was there before it stays in the history.
 
 use super::import::ImportError;
 use super::{Exit, Failure, operator, texts, unix_seconds, write_out};
 use crate::app::{self, AppError, Missing};
+use crate::bank::beside::{self, Beside};
 use crate::bank::format::{self, beijing};
 use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
-use crate::bank::rule::file;
-use crate::bank::{Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
+use crate::bank::{Category, Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::StoreError;
-use crate::store::sql::{Author, Bank, BankChange, Database, StoredText};
+use crate::store::sql::{Author, BankChange, Database, StoredText};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// `history`
 #[derive(Debug, Clone, clap::Args)]
 pub struct HistoryArgs {
-    /// An entry's id, rule/ID, template/FILE or dict/FILE; without it, everything.
+    /// An entry's id, rule/ID, category/PATH, template/FILE or dict/FILE; without it, everything.
     #[arg(value_parser = Thing::parse)]
     pub thing: Option<Thing>,
     /// Only so many of the last changes.
@@ -38,10 +38,10 @@ pub struct HistoryArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct What {
-    /// An entry's id, rule/ID, template/FILE or dict/FILE.
+    /// An entry's id, rule/ID, category/PATH, template/FILE or dict/FILE.
     #[arg(value_parser = Thing::parse)]
     pub thing: Option<Thing>,
-    /// Every entry and rule, every edited template and dictionary.
+    /// Everything: entries, rules, categories, edited templates and dictionaries.
     #[arg(long)]
     pub bank: bool,
 }
@@ -185,19 +185,16 @@ async fn states_at(
 
 /// Everything as it is.
 async fn current(database: &Database) -> Result<BTreeMap<Thing, String>, StoreError> {
-    let Bank {
-        entries, rules, texts, ..
-    } = database.load_bank().await?;
+    fn line<T: Beside>(thing: &T) -> (Thing, String) {
+        let line = beside::to_line(thing);
+        (Thing::new(T::SUBJECT, thing.id().to_string()), line)
+    }
+    let bank = database.load_bank().await?;
     let entry = |entry: &Entry| (Thing::new(Subject::Entry, entry.id.as_str()), format::to_line(entry));
-    let rule = |rule: &Rule| (Thing::new(Subject::Rule, rule.id.as_str()), file::to_line(rule));
     let text = |stored: StoredText| (stored.text.name.thing(), stored.text.body);
-    let texts = texts.into_iter().map(text);
-    Ok(entries
-        .iter()
-        .map(entry)
-        .chain(rules.iter().map(rule))
-        .chain(texts)
-        .collect())
+    let beside = bank.rules.iter().map(line).chain(bank.categories.iter().map(line));
+    let lines = bank.entries.iter().map(entry).chain(beside);
+    Ok(lines.chain(bank.texts.into_iter().map(text)).collect())
 }
 
 /// `wxfaq diff`
@@ -321,6 +318,8 @@ struct Back {
     remove_rules: Vec<RuleId>,
     put_texts: Vec<Text>,
     remove_texts: Vec<TextName>,
+    put_categories: Vec<Category>,
+    remove_categories: Vec<String>,
 }
 
 impl Back {
@@ -339,15 +338,21 @@ impl Back {
         match (thing.subject, state) {
             (Subject::Entry, None) => self.remove.push(EntryId::parse(&thing.id).map_err(told)?),
             (Subject::Rule, None) => self.remove_rules.push(RuleId::parse(&thing.id).map_err(told)?),
+            (Subject::Category, None) => self.remove_categories.push(thing.id.clone()),
             (Subject::Entry, Some(line)) => {
                 let entry = format::from_line(line)?;
                 entry.validate().map_err(told)?;
                 self.put.push(entry);
             }
             (Subject::Rule, Some(line)) => {
-                let rule = file::from_line(line)?;
+                let rule: Rule = beside::from_line(line)?;
                 rule.validate().map_err(told)?;
                 self.put_rules.push(rule);
+            }
+            (Subject::Category, Some(line)) => {
+                let category: Category = beside::from_line(line)?;
+                category.validate().map_err(told)?;
+                self.put_categories.push(category);
             }
             (Subject::Template, state) => self.take_text(TextName::new(TextKind::Template, &thing.id), state)?,
             (Subject::Dictionary, state) => self.take_text(TextName::new(TextKind::Dictionary, &thing.id), state)?,
@@ -374,6 +379,8 @@ impl Back {
             remove_rules: &self.remove_rules,
             put_texts: &self.put_texts,
             remove_texts: &self.remove_texts,
+            put_categories: &self.put_categories,
+            remove_categories: &self.remove_categories,
             made_from: None,
         }
     }

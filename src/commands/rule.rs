@@ -3,25 +3,22 @@
 //! A file is taken whole or not at all, as the bank's; running daemons take a change over at once with Redis, else
 //! within `database.poll_ms`.
 
+use super::beside::{self, Terms};
 use super::import::ImportError;
-use super::{Exit, Failure, export, media, operator, unix_seconds};
+use super::{Exit, Failure, media, operator, unix_seconds};
 use crate::app::{self, AppError, Missing};
-use crate::bank::format::{RowError, decode};
+use crate::bank::format::RowError;
 use crate::bank::import::Mode;
-use crate::bank::rule::file::{self, RuleRow, RuleVerdict, plan};
+use crate::bank::rule::file;
 use crate::bank::rule::{Warning, review};
-use crate::bank::{Rule, RuleId, State};
+use crate::bank::{Rule, State};
 use crate::matching::text::normalize;
-use crate::store::sql::{ApplyError, Author, Database, OpenError};
-use serde::Serialize;
+use crate::store::sql::Database;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// Larger than any rules within the limits.
-const MAX_FILE_BYTES: u64 = 64 << 20;
-/// How often the comparison is made anew because somebody edited the bank meanwhile.
-const ATTEMPTS: u32 = 5;
+/// What an import of rules did.
+pub type Report = beside::Report<Warning>;
 
 /// What to do with rules.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -73,14 +70,14 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             dry_run,
             json,
         } => {
-            let text = read(&file)?;
+            let text = beside::read(&file)?;
             let terms = Terms {
                 mode,
                 dry_run,
                 who: &operator(),
                 source: "import",
             };
-            let database = opened(Database::open(url).await)?;
+            let database = Database::open(url).await.map_err(AppError::from)?;
             let report = import(&database, || file::read(&text), terms).await;
             database.close().await;
             let mut report = report?;
@@ -97,22 +94,11 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             Ok(report.exit())
         }
         Args::Export { file } => {
-            check_name(&file)?;
-            let (revision, rules) = load(url).await?;
-            if rules.is_empty() && file.exists() {
-                let text = format!(
-                    "there are no rules, and {} is there already: it is kept as it is",
-                    file.display()
-                );
-                return Err(Failure::report(Exit::BadData, text));
-            }
-            let written = export::replace_file(&file, |out| file::write(&rules, out));
-            written.map_err(|error| Failure::report(Exit::CannotCreate, format!("{}: {error}", file.display())))?;
-            say!("{}: {} rules, revision {revision}", file.display(), rules.len());
+            beside::export(&file, "rules", &beside::load(url, Database::rules).await?)?;
             Ok(Exit::Ok)
         }
         Args::List { json } => {
-            let (_, mut rules) = load(url).await?;
+            let (_, mut rules) = beside::load(url, Database::rules).await?;
             rules.sort_by(|a, b| a.trigger.name().cmp(b.trigger.name()).then_with(|| a.answers_before(b)));
             if json {
                 say!("{}", serde_json::to_string_pretty(&rules).unwrap_or_default());
@@ -127,42 +113,6 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
     }
-}
-
-fn check_name(file: &Path) -> Result<(), Failure> {
-    if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("jsonl")) {
-        return Ok(());
-    }
-    let text = format!("{}: the name must end in .jsonl", file.display());
-    Err(Failure::report(Exit::Usage, text))
-}
-
-fn read(file: &Path) -> Result<String, Failure> {
-    check_name(file)?;
-    let unreadable = |error| Failure::report(Exit::NoInput, format!("{}: {error}", file.display()));
-    let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
-    if bytes > MAX_FILE_BYTES {
-        let text = format!(
-            "{} has {bytes} bytes, at most {MAX_FILE_BYTES} are read",
-            file.display()
-        );
-        return Err(Failure::report(Exit::BadData, text));
-    }
-    let bytes = std::fs::read(file).map_err(unreadable)?;
-    let text =
-        decode(&bytes).map_err(|error| Failure::report(Exit::BadData, format!("{}: {error}", file.display())))?;
-    Ok(text.to_owned())
-}
-
-async fn load(url: &str) -> Result<(u64, Vec<Rule>), Failure> {
-    let database = opened(Database::open_existing(url).await)?;
-    let loaded = database.rules().load().await;
-    database.close().await;
-    Ok(loaded.map_err(AppError::from)?)
-}
-
-fn opened(database: Result<Database, OpenError>) -> Result<Database, AppError> {
-    Ok(database?)
 }
 
 /// One line of the list. Sensitive words are counted, not shown.
@@ -200,133 +150,13 @@ fn summary(rule: &Rule) -> String {
     parts.join("  ")
 }
 
-/// How rules are imported.
-#[derive(Clone, Copy)]
-pub struct Terms<'a> {
-    #[expect(missing_docs, reason = "the type says it")]
-    pub mode: Mode,
-    /// Report only, write nothing.
-    pub dry_run: bool,
-    /// For the history.
-    pub who: &'a str,
-    /// For the history: by which way.
-    pub source: &'a str,
-}
-
-/// What an import of rules did, or why it did nothing.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    #[expect(missing_docs, reason = "the terms' value")]
-    pub dry_run: bool,
-    /// Whether the rules are now as the file says. `false`: nothing was written.
-    pub applied: bool,
-    /// The bank's, afterwards.
-    pub revision: u64,
-    /// Rules that were, or would be, removed.
-    pub removed: Vec<RuleId>,
-    /// One a row, in the file's order.
-    pub rows: Vec<RuleRow>,
-    /// Of all rules as they are afterwards.
-    pub warnings: Vec<Warning>,
-}
-
-impl Report {
-    /// [`Exit::BadData`] when a row keeps the file from being imported.
-    pub fn exit(&self) -> Exit {
-        match self.count(|verdict| matches!(verdict, RuleVerdict::Error { .. })) {
-            0 => Exit::Ok,
-            _ => Exit::BadData,
-        }
-    }
-
-    fn count(&self, which: impl Fn(&RuleVerdict) -> bool) -> usize {
-        self.rows.iter().filter(|row| which(&row.verdict)).count()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in &self.rows {
-            let is_shown = match row.verdict {
-                RuleVerdict::Error { .. } => true,
-                RuleVerdict::New | RuleVerdict::Changed => self.dry_run,
-                RuleVerdict::Same => false,
-            };
-            if is_shown {
-                writeln!(f, "{row}")?;
-            }
-        }
-        if self.dry_run {
-            self.removed.iter().try_for_each(|id| writeln!(f, "removed, {id}"))?;
-        }
-        self.warnings
-            .iter()
-            .try_for_each(|warning| writeln!(f, "warning: {warning}"))?;
-        let refused = self.count(|verdict| matches!(verdict, RuleVerdict::Error { .. }));
-        if refused > 0 {
-            return write!(
-                f,
-                "nothing imported: {refused} of {} rows cannot be taken",
-                self.rows.len()
-            );
-        }
-        if self.dry_run {
-            write!(f, "dry run, nothing written: ")?;
-        }
-        let count = |verdict: RuleVerdict| self.count(|found| *found == verdict);
-        write!(
-            f,
-            "{} new, {} changed, {} same, {} removed; the bank is at revision {}",
-            count(RuleVerdict::New),
-            count(RuleVerdict::Changed),
-            count(RuleVerdict::Same),
-            self.removed.len(),
-            self.revision
-        )
-    }
-}
-
-/// Imports the rows that `rows` gives, anew when somebody else changes the bank meanwhile.
+/// Imports the rules that `rows` gives, anew when somebody else changes the bank meanwhile.
 pub async fn import<R>(database: &Database, rows: impl Fn() -> R, terms: Terms<'_>) -> Result<Report, Failure>
 where
     R: Iterator<Item = (u64, Result<Rule, RowError>)>,
 {
-    let author = Author {
-        who: terms.who.to_owned(),
-        source: terms.source.to_owned(),
-    };
-    let rules = database.rules();
-    let mut attempt = 1;
-    loop {
-        let (revision, existing) = rules.load().await.map_err(ImportError::from)?;
-        let plan = plan(&existing, rows(), terms.mode);
-        if terms.mode == Mode::Replace && plan.rows.is_empty() {
-            let text = "the file has no rules: replacing the rules by it would remove every one";
-            return Err(Failure::report(Exit::BadData, text));
-        }
-        let mut report = Report {
-            dry_run: terms.dry_run,
-            applied: false,
-            revision,
-            removed: plan.remove.clone(),
-            warnings: warnings(database, &plan.outcome).await?,
-            rows: plan.rows.clone(),
-        };
-        if terms.dry_run || !plan.is_applicable() {
-            return Ok(report);
-        }
-        match rules
-            .apply(&plan.put, &plan.remove, &author, unix_seconds(), revision)
-            .await
-        {
-            Ok(revision) => {
-                (report.applied, report.revision) = (true, revision);
-                return Ok(report);
-            }
-            Err(ApplyError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(ImportError::from(error).into()),
-        }
-    }
+    let review = async |rules: &[Rule]| warnings(database, rules).await;
+    beside::import(&database.rules(), rows, terms, review).await
 }
 
 /// What of `rules` is lost on followers, given the bank in `database`.

@@ -1,7 +1,7 @@
 //! `wxfaq serve`: the daemon, and on its first day the sample bank and rules.
 
 use super::import::run_embedded;
-use super::{Exit, Failure, media, rule};
+use super::{Exit, Failure, beside, media, rule};
 use crate::app::{self, AppError, Missing};
 use crate::bank::import::Mode;
 use crate::bank::rule::file;
@@ -57,7 +57,7 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
 }
 
 async fn import_sample_rules(database: &Database) -> Result<(), Failure> {
-    let terms = rule::Terms {
+    let terms = beside::Terms {
         mode: Mode::Append,
         dry_run: false,
         who: "wxfaq",

@@ -10,16 +10,19 @@ pub mod context;
 pub mod cut;
 pub mod late;
 mod rules;
+mod categories;
 pub mod link;
 mod say;
 pub mod session;
 pub mod templates;
 
+pub use categories::{CategoryBook, Topic, topic};
 pub use rules::{RuleBook, sensitive_in};
 pub use session::{Answered, Session};
 pub use templates::{TemplateError, Templates};
 pub use wish::Verdict;
 
+use crate::bank::category::is_within;
 use crate::bank::media::MediaType;
 use crate::bank::rule::MessageKind;
 use crate::bank::{Answer, Channel, Entry, EntryId, RuleId};
@@ -52,6 +55,8 @@ pub struct Desk<'a> {
     pub templates: &'a Templates,
     /// What is answered before and after the bank is asked.
     pub rules: &'a RuleBook,
+    /// What stands for a subject where the bank has no answer.
+    pub categories: &'a CategoryBook,
     /// What is chosen at random is chosen by this; the same for every delivery of the message.
     pub luck: u64,
     /// Who asks, where, when.
@@ -66,7 +71,8 @@ pub struct Desk<'a> {
     pub habits: Habits,
     /// Whether this account hands followers over to humans.
     pub handoff: Handoff,
-    /// What is asked most, most first; may be empty, and may name what has left the bank.
+    /// What is asked most, most first; may be empty, and may name what has left the bank. For a category's name: what is asked
+    /// most of that category.
     pub hot: &'a [EntryId],
     /// What WeChat knows our files by.
     pub media: &'a dyn MediaIds,
@@ -370,25 +376,28 @@ fn concluded(matches: &Matches, session: Session, desk: Desk<'_>) -> Outcome {
         }
         (Decision::Suggest, _) => {
             let feedback = comment(&session);
-            // Scores count the distance to the best, so what follows it scores lower and still belongs in the list.
-            let near = |floor: f64| matches.hits.iter().take_while(move |hit| hit.score.get() >= floor);
-            let shown = near(desk.thresholds.suggest / 2.0).take(desk.max_suggestions).count();
-            let offer = near(desk.thresholds.suggest / 4.0)
-                .take(MAX_OFFER)
-                .map(|hit| hit.entry.id.clone())
-                .collect();
+            let shown = categories::near(matches, desk).take(desk.max_suggestions).count();
+            let floor = desk.thresholds.suggest / 4.0;
+            let offer = matches.hits.iter().take_while(|hit| hit.score.get() >= floor);
+            let offer = offer.take(MAX_OFFER).map(|hit| hit.entry.id.clone()).collect();
             let session = Session {
                 offer,
                 answered: session.answered,
                 moved_on: true,
                 ..Session::default()
             };
-            let mut outcome = say.list(session, shown);
+            let mut outcome = match categories::of_matches(matches, desk) {
+                Some(topic) => say.list_under(topic.reply, session, shown),
+                None => say.list(session, shown),
+            };
             outcome.feedback = feedback;
             outcome
         }
         _ => match comment(&session) {
-            None => rules::not_found(session, desk),
+            None => match categories::of_matches(matches, desk) {
+                Some(topic) => say.not_found_about(topic.reply, session.missed()),
+                None => rules::not_found(session, desk),
+            },
             feedback => {
                 let mut outcome = say.commented(Session {
                     awaits_comment: false,
@@ -432,8 +441,7 @@ pub fn is_question(entry: &Entry) -> bool {
 
 /// Whether the entry stands in the category 闲聊 or below it.
 pub fn is_small_talk(entry: &Entry) -> bool {
-    let below = entry.category.strip_prefix(SMALL_TALK);
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_within(&entry.category, SMALL_TALK)
 }
 
 fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
@@ -472,7 +480,10 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
             Plan::Say(concluded(&matches, session, desk))
         }
         None if wish::wants_human(text) && exact(text, desk).is_none() => Plan::Say(human(session, desk)),
-        None => search(text, &session, desk),
+        None => match categories::named(text, &session, desk) {
+            Some(outcome) => Plan::Say(outcome),
+            None => search(text, &session, desk),
+        },
     }
 }
 

@@ -37,6 +37,11 @@ impl Say<'_> {
         }
     }
 
+    /// As [`Say::not_found`], with a category's default reply in its place.
+    pub fn not_found_about(self, reply: &str, session: Session) -> Outcome {
+        self.not_found_by_rule(self.text(reply, session, Told::NotFound))
+    }
+
     /// What a rule has `said` instead, with the same help after it: where that is a text with room for more.
     pub fn not_found_by_rule(self, said: Outcome) -> Outcome {
         let (Reply::Text { content }, Some(session)) = (&said.reply, &said.session) else {
@@ -334,11 +339,31 @@ impl Say<'_> {
     }
 
     /// The next `count` entries of the session's list; fewer where the page would not fit one reply.
-    pub fn list(self, mut session: Session, count: usize) -> Outcome {
+    pub fn list(self, session: Session, count: usize) -> Outcome {
+        self.fitting_list(session, count, |page| page)
+    }
+
+    /// As [`Say::list`], under a category's default reply.
+    pub fn list_under(self, reply: &str, session: Session, count: usize) -> Outcome {
+        self.fitting_list(session, count, |page| templates::Category {
+            reply,
+            items: page.items,
+            taps: page.taps,
+            more: page.more,
+            more_link: page.more_link,
+        })
+    }
+
+    fn fitting_list<P: Page>(
+        self,
+        mut session: Session,
+        count: usize,
+        page: impl Fn(templates::Suggestions) -> P,
+    ) -> Outcome {
         let start = session.shown;
         let mut end = (start + count).min(session.offer.len());
         loop {
-            let page = self.suggestions(&session, start, end);
+            let page = page(self.suggestions(&session, start, end));
             let fits = self.desk.templates.words(&page).0.len() <= self.desk.max_bytes;
             if fits || end <= start + 1 {
                 session.shown = end;

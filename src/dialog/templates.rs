@@ -30,9 +30,10 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 25] = [
+const EMBEDDED: [(&str, &str); 26] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
+    (Category::NAME, include_str!("../../templates/reply/category.txt")),
     (NotFound::NAME, include_str!("../../templates/reply/not_found.txt")),
     (
         NotFoundAgain::NAME,
@@ -295,6 +296,35 @@ impl Page for Suggestions {
         // One item is the shortest list, ten the longest that `matching.max_suggestions` allows.
         let lists = [2, 1, 10].into_iter();
         lists.flat_map(|count| pages.map(|which| page(count, which))).collect()
+    }
+}
+
+/// What stands for a subject, with a list of what the bank knows about it.
+#[derive(Serialize)]
+pub struct Category<'a> {
+    /// The category's default reply.
+    pub reply: &'a str,
+    /// At least one.
+    pub items: Vec<Suggestion>,
+    /// Whether questions can be tapped.
+    pub taps: bool,
+    /// Whether 更多 shows another page.
+    pub more: bool,
+    /// 更多 as a link.
+    pub more_link: String,
+}
+
+impl Page for Category<'_> {
+    const NAME: &'static str = "category.txt";
+    fn samples() -> Vec<Self> {
+        let page = |(count, more)| Self {
+            reply: "开户请带身份证。",
+            items: Suggestion::samples(count),
+            taps: more,
+            more,
+            more_link: "更多".into(),
+        };
+        [(2, true), (1, false), (10, true), (10, false)].map(page).into()
     }
 }
 

@@ -15,6 +15,7 @@ use super::drafts::{Drafts, content};
 use super::segment::{Item, Segment};
 use super::spelling::Lexicon;
 use super::vocabulary::Vocabulary;
+use crate::bank::category::is_within;
 use crate::bank::{Channel, Entry, EntryId, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -244,7 +245,7 @@ impl Part {
             .is_none_or(|bits| bits >> (doc % 64) & 1 == 0)
     }
 
-    fn lives(&self, item: u32) -> bool {
+    pub fn lives(&self, item: u32) -> bool {
         self.is_alive(self.segment.docs_of(item).start)
     }
 
@@ -360,15 +361,11 @@ impl Inner {
 impl Scope<'_> {
     /// Whether `entry` may be returned.
     pub fn admits(&self, entry: &Entry) -> bool {
-        let below = |category: &str| {
-            let rest = entry.category.strip_prefix(category);
-            category.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         entry.state == State::Published
             && (entry.accounts.is_empty() || entry.accounts.iter().any(|account| account == self.account))
             && (entry.channels.is_empty() || entry.channels.contains(&self.channel))
             && entry.valid_from.is_none_or(|from| from <= self.now)
             && entry.valid_until.is_none_or(|until| self.now < until)
-            && self.category.is_none_or(below)
+            && self.category.is_none_or(|node| is_within(&entry.category, node))
     }
 }

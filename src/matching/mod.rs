@@ -19,6 +19,7 @@ pub mod features;
 pub mod ranking;
 pub mod confidence;
 pub mod index;
+mod categories;
 pub mod popularity;
 pub mod suggest;
 pub mod grouping;

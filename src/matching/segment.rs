@@ -13,6 +13,7 @@ use super::tokenizer::{Bigram, Contrasted, SoundBigram, Unit, Word};
 use super::vocabulary::{Terms, Vocabulary};
 use crate::bank::{Entry, State};
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Entries with their phrasings, by id.
@@ -30,6 +31,8 @@ pub struct Segment {
     normalized: Vec<Word>,
     /// Documents in the order of `normalized`.
     by_normalized: Vec<u32>,
+    /// Items in the order of categories; of one category the highest priority first, then by id.
+    by_category: Vec<u32>,
     /// The documents whose first unit is the term.
     pub firsts: Lists,
     /// At least the highest priority of its entries.
@@ -338,7 +341,22 @@ impl Segment {
         let normalized = &self.normalized;
         self.by_normalized
             .sort_unstable_by_key(|at| (normalized[*at as usize], *at));
+        let item = |at: u32| {
+            (
+                self.item(at).entry.category.as_str(),
+                Reverse(self.item(at).priority),
+                at,
+            )
+        };
+        let mut items: Vec<_> = (0..self.items.len() as u32).map(item).collect();
+        items.sort_unstable();
+        self.by_category = items.into_iter().map(|(_, _, at)| at).collect();
         sounds
+    }
+
+    /// Items in the order of categories; of one category the highest priority first, then by id.
+    pub fn by_category(&self) -> &[u32] {
+        &self.by_category
     }
 
     /// Counts the terms of every document.

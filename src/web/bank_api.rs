@@ -6,6 +6,7 @@ use super::parameters::Parameters;
 use super::search_api::{answer_of, micros};
 use super::{ApiError, Web};
 use crate::bank::Entry;
+use crate::bank::category::{Node, counts};
 use crate::bot::Snapshot;
 use crate::dialog;
 use crate::matching::Suggestion;
@@ -14,7 +15,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use utoipa::ToSchema;
@@ -69,7 +69,25 @@ pub struct EntryBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Categories)]
 pub struct CategoriesBody {
+    /// Those in which an entry stands, by name.
     categories: Vec<Category>,
+    /// The same with all above them, in the order that was set.
+    tree: Vec<CategoryNode>,
+}
+
+/// One category with those right below it.
+#[derive(Serialize, ToSchema)]
+pub struct CategoryNode {
+    /// Its path, as `category=` of a search takes it.
+    category: String,
+    /// Its title, else the last part of its path.
+    name: String,
+    /// Entries in it.
+    count: usize,
+    /// Entries in it and below it.
+    total: usize,
+    #[schema(no_recursion)]
+    children: Vec<CategoryNode>,
 }
 
 /// One category with the entries that stand in it, those below it left out.
@@ -187,18 +205,19 @@ pub async fn categories(
     let account = parameters.account(web.gates.load().keys())?.to_owned();
     let look = move |web: &Web, snapshot: &Snapshot| {
         let scope = web.bot.api_scope(&account);
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for entry in snapshot.index.entries().filter(|entry| scope.admits(entry)) {
-            *counts.entry(&entry.category).or_default() += 1;
-        }
+        let entries = snapshot.index.entries().map(Arc::as_ref);
+        let counts = counts(entries.filter(|entry| scope.admits(entry)));
+        let tree = snapshot.categories.tree(&counts);
         let category = |(name, count): (&str, usize)| Category {
             category: name.to_owned(),
             count,
         };
-        counts.into_iter().map(category).collect()
+        CategoriesBody {
+            categories: counts.into_iter().map(category).collect(),
+            tree: tree.into_iter().map(CategoryNode::from).collect(),
+        }
     };
-    let categories = looked_through(web, look).await?;
-    Ok(Json(CategoriesBody { categories }))
+    looked_through(web, look).await.map(Json)
 }
 
 /// Runs what may look at every entry of the bank where it holds nobody up, in a search's turn.
@@ -218,6 +237,25 @@ impl From<&Suggestion> for Offer {
             id: suggestion.entry.id.to_string(),
             question: suggestion.entry.question.clone(),
             matched: suggestion.matched().to_owned(),
+        }
+    }
+}
+
+impl From<Node> for CategoryNode {
+    fn from(node: Node) -> Self {
+        let Node {
+            category,
+            name,
+            count,
+            total,
+            children,
+        } = node;
+        Self {
+            category,
+            name,
+            count,
+            total,
+            children: children.into_iter().map(Self::from).collect(),
         }
     }
 }

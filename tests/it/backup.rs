@@ -157,6 +157,7 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
     for undo in [
         "ALTER TABLE erasure DROP COLUMN worked_at",
         "DROP TABLE bank_text",
+        "DROP TABLE category",
         "DELETE FROM _sqlx_migrations WHERE version >= 20",
     ] {
         sqlx::query(undo).execute(&mut connection).await.unwrap();

@@ -53,6 +53,7 @@ impl InProcess {
                 index: SAMPLE.clone(),
                 dictionaries: Arc::default(),
                 rules: Arc::default(),
+                categories: Arc::default(),
                 templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
                 thresholds: Thresholds {
                     answer: 0.8,

@@ -3,6 +3,7 @@
 mod lists;
 mod follow_ups;
 mod feedback;
+mod categories;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -10,7 +11,9 @@ use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
 use wxfaq::bank::format::Format;
 use wxfaq::bank::media::MediaType;
 use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId, Miniprogram};
-use wxfaq::dialog::{self, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told, context};
+use wxfaq::dialog::{
+    self, CategoryBook, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told, context,
+};
 use wxfaq::matching::{Analyzer, Change, Index, Scope, Thresholds};
 use wxfaq::wechat::message::MediaKind;
 use wxfaq::wechat::{Event, Head, Inbound, Reply};
@@ -89,6 +92,9 @@ struct Talk {
     hot: Vec<EntryId>,
     channel: Channel,
     is_mute: bool,
+    rules: RuleBook,
+    categories: CategoryBook,
+    thresholds: Thresholds,
 }
 
 /// Nothing beside the answer.
@@ -111,6 +117,12 @@ impl Talk {
             hot: Vec::new(),
             channel: Channel::Wechat,
             is_mute: false,
+            rules: RuleBook::default(),
+            categories: CategoryBook::default(),
+            thresholds: Thresholds {
+                answer: 0.8,
+                suggest: 0.6,
+            },
         }
     }
 
@@ -118,20 +130,18 @@ impl Talk {
         Self::with(&Index::build(entries.iter().cloned().map(Arc::new), ANALYZER.clone()))
     }
 
-    fn hear(&mut self, inbound: &Inbound) -> Outcome {
-        let desk = Desk {
+    fn desk(&self) -> Desk<'_> {
+        Desk {
             index: &self.index,
             templates: &self.templates,
-            rules: &RuleBook::default(),
+            rules: &self.rules,
+            categories: &self.categories,
             luck: 0,
             scope: Scope {
                 channel: self.channel,
                 ..SCOPE
             },
-            thresholds: Thresholds {
-                answer: 0.8,
-                suggest: 0.6,
-            },
+            thresholds: self.thresholds,
             max_suggestions: 5,
             max_bytes: self.max_bytes,
             habits: self.habits,
@@ -139,7 +149,11 @@ impl Talk {
             hot: &self.hot,
             media: self,
             message: "message:1",
-        };
+        }
+    }
+
+    fn hear(&mut self, inbound: &Inbound) -> Outcome {
+        let desk = self.desk();
         let search = |text: &str| self.index.search(text, SCOPE, dialog::MAX_OFFER);
         let session = self.session.clone();
         let outcome = match dialog::plan(inbound, session.clone(), desk) {

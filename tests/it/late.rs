@@ -268,6 +268,7 @@ fn ruled(stage: Stage, rules: &str) -> Stage {
         let snapshot = bot.snapshot();
         bot.publish(Snapshot::new(SnapshotParts {
             rules: rules.clone(),
+            categories: Arc::default(),
             ..snapshot.parts().clone()
         }));
         bot.clone()

@@ -29,6 +29,7 @@ mod slow_pages;
 mod media;
 mod privacy;
 mod rule_commands;
+mod category_commands;
 mod history_commands;
 mod text_commands;
 mod feedback;

@@ -4,9 +4,11 @@
 use crate::support::database::{TestDatabase, on_every_database};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use wxfaq::bank::{Answer, Channel, Entry, EntryId, Rule, RuleId, State, rule};
+use std::slice::from_ref;
+use wxfaq::bank::history::{Subject, Thing};
+use wxfaq::bank::{Answer, Category, Channel, Entry, EntryId, Rule, RuleId, State, beside, rule};
 use wxfaq::store::StoreError;
-use wxfaq::store::sql::{ApplyError, Author, Changes, Database, OpenError, Questions, Rules};
+use wxfaq::store::sql::{ApplyError, Author, BankChange, Changes, Database, OpenError, Questions, Rules};
 
 fn id(text: &str) -> EntryId {
     EntryId::parse(text).unwrap()
@@ -75,6 +77,7 @@ async fn questions_contract(bank: &Questions, other: &Questions) {
             removed: removed.iter().map(|name| id(name)).collect(),
             rules: None,
             texts: None,
+            categories: None,
         })
     };
     assert_eq!(since(0).await, changes(&[&a, &b2], &["c"]));
@@ -185,6 +188,7 @@ on_every_database!(
     the_rules_keep_their_contract,
     every_change_of_a_rule_is_in_the_history_with_who_when_before_and_after,
     a_damaged_rule_is_named,
+    categories_share_revision_history_and_changes,
 );
 
 async fn the_bank_keeps_its_contract(file: TestDatabase) {
@@ -456,4 +460,70 @@ async fn a_damaged_rule_is_named(file: TestDatabase) {
             matches!(&error, StoreError::Corrupt { reason, .. } if reason.starts_with("rule b, column definition: "));
         assert!(is_named, "{error}");
     }
+}
+
+async fn categories_share_revision_history_and_changes(file: TestDatabase) {
+    let (one, two) = tokio::join!(file.open(), file.open());
+    let set = |name: &str, reply: &str| Category {
+        title: "it's \"quoted\" ?|\\😀".to_owned(),
+        order: -3,
+        reply: reply.to_owned(),
+        ..Category::new(name)
+    };
+    let path = "开户/".to_owned() + &"字".repeat(61);
+    let (a, b) = (set(&path, "第一行\n第二行"), set("开户", ""));
+    let apply = async |put: &[Category], remove: &[String], revision| {
+        one.categories().apply(put, remove, &author(), 1, revision).await
+    };
+    assert_eq!(apply(&[a.clone(), b.clone()], &[], 0).await.unwrap(), 1);
+    assert_eq!(
+        two.categories().load().await.unwrap(),
+        (1, vec![b.clone(), a.clone()]),
+        "by name"
+    );
+    assert_eq!(
+        apply(&[a.clone()], &["absent".to_owned()], 1).await.unwrap(),
+        1,
+        "nothing changed"
+    );
+    assert_eq!(
+        apply_rules(&two.rules(), &[rule("r", "词", "答")], &[], 1)
+            .await
+            .unwrap(),
+        2
+    );
+    let changed_since = async |revision| two.questions().changes_since(revision).await.unwrap().unwrap();
+    assert_eq!(changed_since(1).await.categories, None);
+    assert_eq!(changed_since(0).await.categories, Some(vec![b.clone(), a.clone()]));
+
+    let stale = set("开户", "新的");
+    let overtaken = BankChange {
+        put_categories: from_ref(&stale),
+        made_from: Some(0),
+        ..BankChange::default()
+    };
+    let refused = two.change(overtaken, &author(), 1, 2).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("category/开户 by editor (test) in revision 1: made"),
+        "{refused}"
+    );
+    let twice = apply(&[b.clone()], &["开户".to_owned()], 2).await;
+    assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == "category/开户"));
+
+    assert_eq!(apply(&[], from_ref(&path), 2).await.unwrap(), 3);
+    let bank = two.load_bank().await.unwrap();
+    assert_eq!(
+        (bank.revision, bank.categories, bank.rules.len()),
+        (3, vec![b.clone()], 1)
+    );
+    let thing = Thing::new(Subject::Category, path.clone());
+    let at = async |revision| two.revisions().at(&thing, revision).await.unwrap();
+    assert_eq!((at(2).await, at(3).await), (Some(beside::to_line(&a)), None));
+    let (_, then) = two.revisions().changed_after(2).await.unwrap();
+    assert_eq!(then.get(&thing), Some(&Some(beside::to_line(&a))));
+
+    file.tamper("UPDATE category SET definition = '{' WHERE id = '开户'")
+        .await;
+    let damaged = one.categories().load().await.unwrap_err().to_string();
+    assert!(damaged.contains("category 开户, column definition"), "{damaged}");
 }

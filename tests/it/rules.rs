@@ -79,6 +79,7 @@ impl Talk {
             index: &self.index,
             templates: &TEMPLATES,
             rules: &self.rules,
+            categories: &dialog::CategoryBook::default(),
             luck: self.luck,
             scope,
             thresholds: Thresholds {

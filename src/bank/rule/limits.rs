@@ -1,13 +1,16 @@
 //! What a rule may hold: lengths, counts, expressions that compile, answers WeChat can show.
 
-use super::{Keyword, Pick, Rule, RuleReply, Trigger};
+use super::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
+use crate::bank::beside::Beside;
 use crate::bank::entry::is_id;
+use crate::bank::history::Subject;
 use crate::bank::limits::{
     MAX_ACCOUNTS, MAX_PRIORITY, check_characters, check_count, check_length, check_text, tidy_list, tidy_text,
 };
 use crate::bank::{Answer, EntryError};
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::hash::Hash;
 
@@ -68,6 +71,57 @@ fn places(expression: &Hir) -> u64 {
         }
         HirKind::Capture(group) => places(&group.sub),
         HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(places).fold(0, u64::saturating_add),
+    }
+}
+
+impl Beside for Rule {
+    type Id = RuleId;
+    const SUBJECT: Subject = Subject::Rule;
+    const ID: &'static str = "id";
+
+    fn id(&self) -> &RuleId {
+        &self.id
+    }
+
+    fn tidy(&mut self) {
+        Self::tidy(self);
+    }
+
+    fn validate(&self) -> Result<(), EntryError> {
+        Self::validate(self)
+    }
+
+    fn too_many<'a>(rules: impl Iterator<Item = &'a Self> + Clone) -> Option<String> {
+        let count = rules.clone().count();
+        let regexes: usize = rules
+            .clone()
+            .map(|rule| match &rule.trigger {
+                Trigger::Keywords(keywords) => {
+                    let regexes = keywords.iter().filter(|keyword| matches!(keyword, Keyword::Regex(_)));
+                    regexes.count()
+                }
+                _ => 0,
+            })
+            .sum();
+        if count > MAX_RULES {
+            return Some(format!(
+                "with it there are {count} rules, at most {MAX_RULES} are allowed"
+            ));
+        }
+        if regexes > MAX_REGEXES {
+            return Some(format!(
+                "with it there are {regexes} regexes, at most {MAX_REGEXES} are allowed"
+            ));
+        }
+        let places = |rule: &Rule| rule.regex_places();
+        let all = rules.clone().map(places).fold(0, u64::saturating_add);
+        let dearest = rules.min_by_key(|rule| Reverse(places(rule)))?;
+        (all > MAX_REGEX_PLACES).then(|| {
+            let (id, most) = (&dearest.id, places(dearest));
+            format!(
+                "with it the regexes of all rules have {all} places, at most {MAX_REGEX_PLACES} are allowed; {id} has {most} of them"
+            )
+        })
     }
 }
 

@@ -1,14 +1,14 @@
 //! Rules beside the bank: what is answered by key words, by what a follower does, or when nothing else is found.
 //!
-//! [`Rule`] is what an operator writes, one JSON object each, as [`mod@file`] reads it. [`Rule::validate`] refuses what must
+//! [`Rule`] is what an operator writes, one JSON object each, as [`mod@super::beside`] reads it. [`Rule::validate`] refuses what must
 //! not be stored, naming the field; [`review`] says what a whole set of them can never do. Which rule a message meets is
 //! `dialog`'s subject, except for the time: that is [`Window::holds`].
 
-pub mod file;
 mod limits;
 mod review;
 mod window;
 
+pub use super::beside as file;
 pub use limits::{MAX_REGEX_PLACES, MAX_REGEXES, MAX_RULES, compile_regex};
 pub use review::{Warning, review, unanswered_keys};
 pub use window::{Hours, Window};

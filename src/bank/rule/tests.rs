@@ -1,6 +1,6 @@
 //! Rules as files, held to limits, compared with one another.
 
-use super::file::{self, RuleVerdict, plan};
+use super::file::{self, Verdict, plan};
 use super::*;
 use crate::bank::import::Mode;
 use crate::bank::{Article, Entry};
@@ -15,7 +15,7 @@ fn rules(text: &str) -> Vec<Rule> {
 }
 
 fn complaint(line: &str) -> Option<String> {
-    let (_, rule) = file::read(line).next().unwrap();
+    let (_, rule) = file::read::<Rule>(line).next().unwrap();
     rule.err().map(|error| error.to_string())
 }
 
@@ -153,7 +153,7 @@ fn an_import_says_row_by_row_what_it_would_do() {
     let ids = |rules: &[Rule]| rules.iter().map(|rule| rule.id.to_string()).collect::<Vec<_>>();
     let append = plan(&there, file::read(text), Mode::Append);
     let verdicts: Vec<_> = append.rows.iter().map(|row| (row.line, row.verdict.clone())).collect();
-    assert_eq!(verdicts, [(1, RuleVerdict::Same), (3, RuleVerdict::New)]);
+    assert_eq!(verdicts, [(1, Verdict::Same), (3, Verdict::New)]);
     assert_eq!((ids(&append.put), append.remove.len()), (vec!["c".to_owned()], 0));
     assert_eq!(ids(&append.outcome), ["a", "b", "c"]);
     let replace = plan(&there, file::read(text), Mode::Replace);
@@ -176,8 +176,8 @@ fn there_is_a_limit_to_expressions_of_all_rules_together() {
         keywords(&regex).replace("\"a\"", &format!("\"r{n}\""))
     };
     let lines = |count| (0..count).map(line).collect::<Vec<_>>().join("\n");
-    assert!(plan(&[], file::read(&lines(MAX_REGEXES)), Mode::Append).is_applicable());
-    let refused = plan(&[], file::read(&lines(MAX_REGEXES + 1)), Mode::Append);
+    assert!(plan(&[], file::read::<Rule>(&lines(MAX_REGEXES)), Mode::Append).is_applicable());
+    let refused = plan(&[], file::read::<Rule>(&lines(MAX_REGEXES + 1)), Mode::Append);
     assert!(
         refused
             .rows
@@ -397,7 +397,7 @@ proptest! {
 
     #[test]
     fn no_line_makes_the_reader_panic(line in "(?s)[\"{}\\[\\]:,a-z问\n]{0,60}") {
-        file::read(&line).for_each(drop);
+        file::read::<Rule>(&line).for_each(drop);
     }
 }
 
@@ -408,8 +408,8 @@ fn there_is_a_limit_to_what_all_expressions_cost_a_message() {
         keywords(&regex).replace("\"a\"", &format!("\"r{n}\""))
     };
     let lines = |count| (0..count).map(line).collect::<Vec<_>>().join("\n");
-    assert!(plan(&[], file::read(&lines(4)), Mode::Append).is_applicable());
-    let refused = plan(&[], file::read(&lines(100)), Mode::Append);
+    assert!(plan(&[], file::read::<Rule>(&lines(4)), Mode::Append).is_applicable());
+    let refused = plan(&[], file::read::<Rule>(&lines(100)), Mode::Append);
     let said = refused.rows.last().unwrap().to_string();
     assert!(
         said.contains("20200 places, at most 2000") && said.contains("r0 has 202 of them"),

@@ -80,6 +80,7 @@ fn bot(begins: Option<Begun>, finishes: bool, lease: Duration) -> (Arc<Bot>, Arc
             index: Index::build([], Arc::new(Analyzer::new(&dictionaries))),
             dictionaries,
             rules: Arc::default(),
+            categories: Arc::default(),
             templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
             thresholds: Thresholds {
                 answer: 0.8,

@@ -1,4 +1,4 @@
-//! The one way to change the bank, its entries, rules, templates and dictionaries: [`Database::change`].
+//! The one way to change the bank, its entries and what is kept beside them: [`Database::change`].
 //!
 //! A change takes the revision one further first, which makes changes follow one another, and writes its rows and their
 //! history in the same transaction.
@@ -6,7 +6,7 @@
 use super::{Database, StoreError};
 use crate::bank::duplicates::Duplicate;
 use crate::bank::history::{Overtaken, Recorded, Subject, Thing};
-use crate::bank::{Entry, EntryId, Rule, RuleId, Text, TextName};
+use crate::bank::{Category, Entry, EntryId, Rule, RuleId, Text, TextName};
 use sqlx::any::AnyArguments;
 use sqlx::any::AnyRow;
 use sqlx::query::Query;
@@ -59,7 +59,7 @@ fn lines(duplicates: &[Duplicate]) -> String {
     shown.join("; ")
 }
 
-/// What becomes of entries, rules and texts in one revision.
+/// What becomes of entries, rules, categories and texts in one revision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BankChange<'a> {
     /// Entries that are added, or replace the one with their id.
@@ -74,6 +74,10 @@ pub struct BankChange<'a> {
     pub put_texts: &'a [Text],
     /// Those that go; absent ones are no error.
     pub remove_texts: &'a [TextName],
+    /// Settings of categories that are added, or replace those of the same category.
+    pub put_categories: &'a [Category],
+    /// Categories whose settings go; absent ones are no error.
+    pub remove_categories: &'a [String],
     /// The revision at which all this was shown to who changes it. Whatever of it changed since is not overwritten.
     /// `None`: whoever changes it has looked at the whole bank.
     pub made_from: Option<u64>,
@@ -87,10 +91,13 @@ impl BankChange<'_> {
         }
         let entries = self.put.iter().map(|entry| &entry.id).chain(self.remove);
         let rules = self.put_rules.iter().map(|rule| &rule.id).chain(self.remove_rules);
+        let categories = self.put_categories.iter().map(|set| &set.category);
+        let categories = categories.chain(self.remove_categories);
         let texts = self.put_texts.iter().map(|text| &text.name).chain(self.remove_texts);
         [
             of(Subject::Entry, entries),
             of(Subject::Rule, rules),
+            of(Subject::Category, categories),
             texts.map(TextName::thing).collect(),
         ]
         .concat()
@@ -179,6 +186,10 @@ impl Database {
         let rules = self.rules();
         changed |= rules
             .write(&mut transaction, change.put_rules, change.remove_rules, edit)
+            .await?;
+        let categories = self.categories();
+        changed |= categories
+            .write(&mut transaction, change.put_categories, change.remove_categories, edit)
             .await?;
         let texts = self.texts();
         changed |= texts

@@ -1,7 +1,8 @@
 //! The database that lasts: opening it, its schema, and what differs between SQLite, MySQL and PostgreSQL.
 //!
-//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`Texts`], [`Revisions`],
-//! [`ApiKeys`], [`Feedback`] and [`ErasureQueue`]. They hold one set of statements in plain SQL with `?` for parameters; everything
+//! [`Database::open`] brings the schema up to date and gives out the stores, [`Questions`], [`Rules`], [`Categories`],
+//! [`Texts`], [`Revisions`], [`ApiKeys`], [`Feedback`] and [`ErasureQueue`]. They hold one set of statements in plain SQL with
+//! `?` for parameters; everything
 //! that must differ by database is in `dialect`, `schema`, and where it is opened, `sqlite` and `server`. Nothing on the
 //! reply path calls into this module.
 
@@ -16,20 +17,20 @@ mod query_log;
 mod edit;
 mod revisions;
 mod questions;
-mod rules;
+mod beside;
 mod texts;
 mod erasures;
 mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
 pub use backup::{BackupError, Contents, Target};
+pub use beside::{Categories, Rules, Tabled, Things};
 pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author, BankChange};
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
 pub use questions::{Bank, Changes, Questions, StoredEntry};
 pub use revisions::Revisions;
-pub use rules::Rules;
 pub use sqlite::sqlite_url;
 pub use texts::{StoredText, Texts};
 
@@ -124,6 +125,11 @@ impl Database {
     /// The rules beside it.
     pub fn rules(&self) -> Rules {
         Rules::new(self.clone())
+    }
+
+    /// What is set for its categories.
+    pub fn categories(&self) -> Categories {
+        Categories::new(self.clone())
     }
 
     /// The templates and dictionaries that were edited in it.

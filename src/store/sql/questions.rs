@@ -7,7 +7,7 @@
 use super::history::{AnyQuery, ApplyError, Author, BATCH, BankChange, Edit, Record, batches, signed, tuple, tuples};
 use super::{Database, StoreError, StoredText};
 use crate::bank::history::Subject;
-use crate::bank::{Answer, Channel, Entry, EntryId, Rule, State, format};
+use crate::bank::{Answer, Category, Channel, Entry, EntryId, Rule, State, format};
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,11 +32,13 @@ pub struct Changes {
     pub removed: Vec<EntryId>,
     /// Every rule by id as it is now, if any has changed.
     pub rules: Option<Vec<Rule>>,
+    /// What is set for categories, all of it as it is now, if any has changed.
+    pub categories: Option<Vec<Category>>,
     /// Every template and dictionary of the database as it is now, if any has changed.
     pub texts: Option<Vec<StoredText>>,
 }
 
-/// Entries, rules, templates and dictionaries at one revision.
+/// Entries and what is kept beside them at one revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bank {
     #[expect(missing_docs, reason = "the type says it")]
@@ -45,6 +47,8 @@ pub struct Bank {
     pub entries: Vec<Entry>,
     /// By id, whatever their state.
     pub rules: Vec<Rule>,
+    /// What is set for categories, by name.
+    pub categories: Vec<Category>,
     /// By name.
     pub texts: Vec<StoredText>,
 }
@@ -53,13 +57,14 @@ impl Database {
     /// All of it, as it is together.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] names the entry or rule and the column that cannot be read.
+    /// [`StoreError::Corrupt`] names the thing and the column that cannot be read.
     pub async fn load_bank(&self) -> Result<Bank, StoreError> {
         let mut transaction = self.begin_read().await?;
         Ok(Bank {
             revision: self.bank_revision(&mut transaction).await?,
             entries: self.questions().load_in(&mut transaction).await?,
             rules: self.rules().load_in(&mut transaction).await?,
+            categories: self.categories().load_in(&mut transaction).await?,
             texts: self.texts().load_in(&mut transaction).await?,
         })
     }
@@ -136,20 +141,18 @@ impl Questions {
         let id = |row: &AnyRow| self.cells(row, "subject_id")?.id();
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         removed.sort_unstable();
-        let rules = self.database.rules();
-        let changes = self
+        let rules = self.database.rules().changed_in(&mut transaction, revision).await?;
+        let categories = self
             .database
-            .changes_of(&mut transaction, &[Subject::Rule], revision)
+            .categories()
+            .changed_in(&mut transaction, revision)
             .await?;
-        let rules = match changes {
-            0 => None,
-            _ => Some(rules.load_in(&mut transaction).await?),
-        };
         Ok(Some(Changes {
             revision: current,
             put: sorted(put),
             removed,
             rules,
+            categories,
             texts: self.database.texts().changed_in(&mut transaction, revision).await?,
         }))
     }

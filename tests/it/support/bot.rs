@@ -26,6 +26,7 @@ pub fn parts(entries: Vec<Entry>, conversations: Arc<dyn Conversations>, clock: 
             index: Index::build(entries.into_iter().map(Arc::new), ANALYZER.clone()),
             dictionaries: Arc::default(),
             rules: Arc::default(),
+            categories: Arc::default(),
             templates: Arc::new(Templates::load(&BTreeMap::new()).unwrap()),
             thresholds: Thresholds {
                 answer: 0.8,

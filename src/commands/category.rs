@@ -1,0 +1,293 @@
+//! `wxfaq category`: the tree of categories and what is set for its nodes: title, order, default reply.
+//!
+//! A category that an entry names is there without being declared; here it gets settings. As with entries, what somebody
+//! changed since it was seen is not overwritten.
+
+use super::beside::{self, Terms};
+use super::import::ImportError;
+use super::{Exit, Failure, operator, rule, unix_seconds};
+use crate::app::{self, AppError, Missing};
+use crate::bank::beside::{self as file, Beside};
+use crate::bank::category::{Category, Node, Warning, counts, is_within, review, tree, upwards};
+use crate::bank::import::Mode;
+use crate::bank::{Entry, State};
+use crate::config::Config;
+use crate::dialog::CategoryBook;
+use crate::matching::text::normalize;
+use crate::store::sql::{Author, Bank, BankChange, Database};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+
+/// What to do with categories.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Args {
+    /// Show the tree: every category, set or only named by entries, with how many entries stand in and below it.
+    List {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what is set for one, and which default reply stands for it.
+    Show {
+        /// As entries name it: 开户/科创板
+        category: String,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set what is given and keep the rest; refused when somebody changed it since.
+    Put(Put),
+    /// Take its settings away; its entries stay.
+    Remove {
+        /// As entries name it.
+        category: String,
+        /// The revision at which you saw it.
+        #[arg(long, value_name = "N")]
+        made_from: Option<u64>,
+    },
+    /// Read settings from a file (.jsonl) into the database, all of it or nothing.
+    Import {
+        /// .jsonl
+        file: PathBuf,
+        /// append adds and updates; replace also takes away what the file lacks.
+        #[arg(long, default_value = "append", value_parser = rule::parse_mode)]
+        mode: Mode,
+        /// Only report what would happen, row by row.
+        #[arg(long)]
+        dry_run: bool,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write all settings to a file (.jsonl).
+    Export {
+        /// .jsonl
+        file: PathBuf,
+    },
+}
+
+/// `put`
+#[derive(Debug, Clone, clap::Args)]
+pub struct Put {
+    /// As entries name it: 开户/科创板
+    pub category: String,
+    /// For people, in place of the last part of its name; '' takes it away.
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Among its siblings, lower first.
+    #[arg(long, allow_negative_numbers = true)]
+    pub order: Option<i32>,
+    /// The default reply; '' takes it away.
+    #[arg(long, value_name = "TEXT")]
+    pub reply: Option<String>,
+    /// The revision at which you saw it: refused when somebody changed it since.
+    #[arg(long, value_name = "N")]
+    pub made_from: Option<u64>,
+}
+
+/// Does it and says what was done.
+pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
+    let config = app::configure(file, Missing::Leave)?.config;
+    let url = config.database_url.expose();
+    match args {
+        Args::List { json } => list(&bank(url).await?, json),
+        Args::Show { category, json } => return show(&bank(url).await?, &category, json),
+        Args::Put(put) => return set(&config, put).await,
+        Args::Remove { category, made_from } => return remove(&config, category, made_from).await,
+        Args::Import {
+            file,
+            mode,
+            dry_run,
+            json,
+        } => return import(&config, &file, (mode, dry_run), json).await,
+        Args::Export { file } => {
+            beside::export(&file, "categories", &beside::load(url, Database::categories).await?)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn bank(url: &str) -> Result<Bank, Failure> {
+    let database = Database::open_existing(url).await.map_err(AppError::from)?;
+    let bank = database.load_bank().await;
+    database.close().await;
+    Ok(bank.map_err(AppError::from)?)
+}
+
+/// Of the entries that followers may see, whenever and wherever.
+fn published(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
+    entries.iter().filter(|entry| entry.state == State::Published)
+}
+
+fn list(bank: &Bank, is_json: bool) {
+    let nodes = tree(&bank.categories, &counts(published(&bank.entries)));
+    if is_json {
+        say!("{}", serde_json::to_string_pretty(&nodes).unwrap_or_default());
+        return;
+    }
+    if nodes.is_empty() {
+        say!("no entry has a category, and none is set");
+    }
+    print(&nodes, &bank.categories, 0);
+    for warning in warnings(&bank.categories, &bank.entries) {
+        say!("warning: {warning}");
+    }
+}
+
+fn print(nodes: &[Node], settings: &[Category], depth: usize) {
+    for node in nodes {
+        let set = settings.iter().find(|set| set.category == node.category);
+        let title = match set.map_or("", |set| set.title.as_str()) {
+            "" => String::new(),
+            title => format!("  {title}"),
+        };
+        let reply = set
+            .filter(|set| !set.reply.is_empty())
+            .map_or("", |_| "  default reply");
+        let last = crate::bank::category::last_part(&node.category);
+        say!(
+            "{}{last}{title}  {} entries, {} with those below{reply}",
+            "  ".repeat(depth),
+            node.count,
+            node.total
+        );
+        print(&node.children, settings, depth + 1);
+    }
+}
+
+fn show(bank: &Bank, category: &str, is_json: bool) -> Result<Exit, Failure> {
+    let set = |node: &str| bank.categories.iter().find(|set| set.category == node);
+    let below = published(&bank.entries).filter(|entry| is_within(&entry.category, category));
+    let own = set(category);
+    let total = below.count();
+    if own.is_none() && total == 0 {
+        let text = format!("no entry stands in {category}, and nothing is set for it");
+        return Err(Failure::report(Exit::NoInput, text));
+    }
+    let shown = own.cloned().unwrap_or_else(|| Category::new(category));
+    let reply = upwards(category).filter_map(set).find(|set| !set.reply.is_empty());
+    if is_json {
+        let from = reply.map(|set| &set.category);
+        say!(
+            "{}",
+            json!({ "settings": own, "entries": total, "reply_of": from, "reply": reply.map(|set| &set.reply) })
+        );
+        return Ok(Exit::Ok);
+    }
+    say!("{}", file::to_line(&shown));
+    say!("entries  {total}, with those below");
+    match reply {
+        None => say!("reply    none, nor above it"),
+        Some(set) if set.category == category => say!("reply    its own"),
+        Some(set) => say!("reply    that of {}: {}", set.category, set.reply),
+    }
+    Ok(Exit::Ok)
+}
+
+async fn set(config: &Config, put: Put) -> Result<Exit, Failure> {
+    let database = opened(config).await?;
+    let done = async {
+        let (revision, existing) = database.categories().load().await.map_err(AppError::from)?;
+        let named = Category::new(put.category.trim());
+        let known = existing.iter().find(|set| set.category == named.category);
+        let before = known.cloned().unwrap_or(named);
+        let mut category = Category {
+            title: put.title.unwrap_or(before.title),
+            order: put.order.unwrap_or(before.order),
+            reply: put.reply.unwrap_or(before.reply),
+            ..before
+        };
+        category.tidy();
+        let invalid = |error| Failure::report(Exit::BadData, format!("nothing was written: {error}"));
+        category.validate().map_err(invalid)?;
+        let others = existing.iter().filter(|set| set.category != category.category);
+        if let Some(reason) = Category::too_many(others.chain([&category])) {
+            return Err(Failure::report(Exit::BadData, format!("nothing was written: {reason}")));
+        }
+        let change = BankChange {
+            put_categories: from_ref(&category),
+            made_from: Some(put.made_from.unwrap_or(revision)),
+            ..BankChange::default()
+        };
+        let revision = edit(&database, change).await?;
+        Ok((category.category, revision))
+    }
+    .await;
+    database.close().await;
+    let (category, revision) = done?;
+    app::announce_revision(config, revision).await;
+    say!("{category} is set; the bank is at revision {revision}");
+    Ok(Exit::Ok)
+}
+
+async fn remove(config: &Config, category: String, made_from: Option<u64>) -> Result<Exit, Failure> {
+    let database = opened(config).await?;
+    let done = async {
+        let (revision, existing) = database.categories().load().await.map_err(AppError::from)?;
+        if !existing.iter().any(|set| set.category == category) {
+            let text = format!("nothing is set for {category}");
+            return Err(Failure::report(Exit::NoInput, text));
+        }
+        let change = BankChange {
+            remove_categories: from_ref(&category),
+            made_from: Some(made_from.unwrap_or(revision)),
+            ..BankChange::default()
+        };
+        edit(&database, change).await
+    }
+    .await;
+    database.close().await;
+    let revision = done?;
+    app::announce_revision(config, revision).await;
+    say!("nothing is set for {category} any more; the bank is at revision {revision}");
+    Ok(Exit::Ok)
+}
+
+async fn opened(config: &Config) -> Result<Database, AppError> {
+    Ok(Database::open_existing(config.database_url.expose()).await?)
+}
+
+async fn edit(database: &Database, change: BankChange<'_>) -> Result<u64, Failure> {
+    let by = Author {
+        who: operator(),
+        source: "command line".to_owned(),
+    };
+    let done = database.edit(change, &by, unix_seconds(), normalize).await;
+    Ok(done.map_err(ImportError::from)?)
+}
+
+async fn import(config: &Config, file: &Path, (mode, dry_run): (Mode, bool), is_json: bool) -> Result<Exit, Failure> {
+    let text = beside::read(file)?;
+    let terms = Terms {
+        mode,
+        dry_run,
+        who: &operator(),
+        source: "import",
+    };
+    let database = Database::open(config.database_url.expose())
+        .await
+        .map_err(AppError::from)?;
+    let warn = async |categories: &[Category]| {
+        let (_, entries) = database.questions().load().await.map_err(ImportError::from)?;
+        Ok(warnings(categories, &entries))
+    };
+    let report = beside::import(&database.categories(), || file::read(&text), terms, warn).await;
+    database.close().await;
+    let report = report?;
+    if report.applied {
+        app::announce_revision(config, report.revision).await;
+    }
+    match is_json {
+        true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
+        false => say!("{report}"),
+    }
+    Ok(report.exit())
+}
+
+/// What of the settings does nothing, or not all that it seems to do.
+fn warnings(categories: &[Category], entries: &[Entry]) -> Vec<Warning> {
+    let mut warnings = review(categories, &counts(published(entries)));
+    warnings.extend(CategoryBook::new(categories.to_vec()).shared_names());
+    warnings
+}
