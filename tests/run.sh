@@ -18,6 +18,7 @@ make|make|building jemalloc
 redis-server|redis-server|the tests of the Redis store, each with a server of its own on a socket of its own
 /usr/sbin/mariadbd|mariadb-server|the tests on MySQL, on a server of their own in a temporary folder
 /usr/lib/postgresql/*/bin/initdb|postgresql|the tests on PostgreSQL, likewise
+strace|strace|the test that an edit waits for the disk
 systemd-analyze|systemd|the test of the unit files
 systemd-sysusers|systemd|the test of the file that makes the user wxfaq
 prlimit|util-linux|the test of a daemon without descriptors

@@ -44,4 +44,5 @@ mod overload;
 mod shared_redis;
 mod spread;
 mod crash;
+mod kills;
 mod systemd;

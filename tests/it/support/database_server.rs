@@ -6,7 +6,8 @@
 //! is closed, however this process ends.
 
 use super::daemon::{PATIENCE, free_port};
-use nix::unistd::User;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use std::ffi::OsStr;
@@ -39,9 +40,19 @@ pub enum Kind {
     Postgres,
 }
 
+/// Whether a server waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// As servers come, so that what it acknowledged outlives it.
+    Waited,
+    /// There is no time for it.
+    Ignored,
+}
+
 /// A running server; killed when dropped.
 pub struct DatabaseServer {
     kind: Kind,
+    disk: Disk,
     folder: TempDir,
     port: u16,
     process: Option<Child>,
@@ -62,8 +73,14 @@ pub async fn postgres() -> &'static DatabaseServer {
 impl DatabaseServer {
     /// With the user of the tests, and no database yet.
     pub async fn start(kind: Kind) -> Self {
+        Self::start_on(kind, Disk::Ignored).await
+    }
+
+    /// As [`DatabaseServer::start`].
+    pub async fn start_on(kind: Kind, disk: Disk) -> Self {
         let mut server = Self {
             kind,
+            disk,
             folder: tempfile::tempdir().unwrap(),
             port: free_port(),
             process: None,
@@ -131,8 +148,13 @@ impl DatabaseServer {
                     format!("--socket={}", self.socket()),
                     format!("--port={}", self.port),
                 ];
-                // No time for the disk, and set up by somebody who knew nothing of us.
-                arguments.extend(["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"].map(str::to_owned));
+                // Set up by somebody who knew nothing of us.
+                let flush = match self.disk {
+                    Disk::Waited => 1,
+                    Disk::Ignored => 0,
+                };
+                arguments.push(format!("--innodb-flush-log-at-trx-commit={flush}"));
+                arguments.push("--bind-address=127.0.0.1".to_owned());
                 arguments
                     .extend(["--innodb-log-file-size=8M", "--skip-name-resolve", "--sql-mode="].map(str::to_owned));
                 arguments.extend(
@@ -144,7 +166,10 @@ impl DatabaseServer {
             }
             Kind::Postgres => {
                 let mut arguments = vec!["-D".to_owned(), data, "-p".to_owned(), self.port.to_string()];
-                arguments.extend(["-h", "127.0.0.1", "-k", "", "-c", "fsync=off"].map(str::to_owned));
+                arguments.extend(["-h", "127.0.0.1", "-k", ""].map(str::to_owned));
+                if self.disk == Disk::Ignored {
+                    arguments.extend(["-c", "fsync=off"].map(str::to_owned));
+                }
                 arguments.extend(["-c", "default_transaction_isolation=serializable"].map(str::to_owned));
                 // Its children would live on after KILL.
                 ("postgres", "QUIT", arguments)
@@ -184,6 +209,30 @@ impl DatabaseServer {
             let _ = keeper.stdin.take().map(|mut pipe| pipe.write_all(b"keep\n"));
             let _ = keeper.wait();
         }
+    }
+
+    /// With SIGKILL, PostgreSQL's children with it; [`DatabaseServer::kill`] lets that one end by itself.
+    pub fn kill_all(&mut self) {
+        if self.kind == Kind::Postgres {
+            let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+            let postmaster: i32 = file.lines().next().unwrap().trim().parse().unwrap();
+            let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+            let children = std::fs::read_to_string(children).unwrap_or_default();
+            let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+            // The postmaster first, which would otherwise look after the others.
+            let all: Vec<i32> = [postmaster].into_iter().chain(children).collect();
+            for process in &all {
+                // One that has ended meanwhile is as good.
+                let _ = kill(Pid::from_raw(*process), Signal::SIGKILL);
+            }
+            // It does not start again beside one of its children.
+            let begin = Instant::now();
+            while all.iter().any(|process| is_running(*process)) {
+                assert!(begin.elapsed() < PATIENCE, "PostgreSQL lives on after SIGKILL");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.kill();
     }
 
     /// Runs statements as its administrator.
@@ -284,6 +333,13 @@ impl Drop for DatabaseServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether there is more of the process than its exit code.
+fn is_running(process: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    !state.is_empty() && !state.starts_with('Z')
 }
 
 /// Who PostgreSQL runs as where we are root, whom it refuses.
