@@ -33,6 +33,9 @@ const WAYS: [(&str, Way); 5] = [
     ("categories", categories),
 ];
 
+/// In a long run the daemon, too, is killed and started after so many rounds of a kind; in the gate at the end.
+const STARTS_EVERY: u64 = 4;
+
 fn arguments(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -120,6 +123,21 @@ struct Tally {
     /// Of those after: the process had said so.
     acknowledged: u32,
     slowest_start: Duration,
+}
+
+/// Moments around the one at which a command commits, wherever that is on this machine now.
+struct Aim(Duration);
+
+impl Aim {
+    /// Of four, one at any time before, three near.
+    fn shot(&self, dice: &mut Dice) -> Duration {
+        let near = dice.roll() < 0.75;
+        self.0.mul_f64(dice.roll() + if near { 0.5 } else { 0.0 })
+    }
+
+    fn learn(&mut self, is_there: bool) {
+        self.0 = self.0.mul_f64(if is_there { 0.92 } else { 1.08 });
+    }
 }
 
 /// A bank under attack.
@@ -210,18 +228,19 @@ impl Attack {
         self.tally.acknowledged += u32::from(acknowledged);
     }
 
-    /// Kills the command, at a moment within one and a half of `whole`, so that some have ended.
-    async fn round(&mut self, way: Way, whole: Duration) {
+    /// Kills the command at a random moment.
+    async fn round(&mut self, way: Way, aim: &mut Aim) {
         let before = self.bank().await;
         self.number += 1;
         let (arguments, changes) = way(self.daemon.folder.path(), &before, self.number);
         let mut process = self.start(&arguments);
         // No matter how long this is: whatever the moment, the outcome must be one of two.
-        std::thread::sleep(whole.mul_f64(self.dice.roll() * 1.5));
+        std::thread::sleep(aim.shot(&mut self.dice));
         process.kill().unwrap();
         let acknowledged = has_acknowledged(process);
         let is_there = self.settled(&before, changes, acknowledged).await;
         self.count(is_there, acknowledged);
+        aim.learn(is_there);
     }
 
     fn restart_daemon(mut self) -> Self {
@@ -265,14 +284,14 @@ async fn a_command_that_is_killed_has_done_all_or_nothing(place: TestDatabase) {
     let rounds = number_of("WXFAQ_KILL_ROUNDS");
     let mut attack = Attack::on(place.url());
     for (name, way) in WAYS {
-        let whole = attack.measured(way).await;
-        for _ in 0..rounds.unwrap_or(3) {
-            attack.round(way, whole).await;
-            if rounds.is_some() {
+        let mut aim = Aim(attack.measured(way).await);
+        for round in 1..=rounds.unwrap_or(3) {
+            attack.round(way, &mut aim).await;
+            if rounds.is_some() && round % STARTS_EVERY == 0 {
                 attack = attack.restart_daemon();
             }
         }
-        println!("{name}: {whole:?} each, {:?}", std::mem::take(&mut attack.tally));
+        println!("{name}: {:?}", std::mem::take(&mut attack.tally));
     }
     attack = attack.restart_daemon();
     println!("ready again after {:?}", attack.tally.slowest_start);
@@ -293,21 +312,22 @@ async fn outlives_its_server(kind: Kind) {
     let mut server = DatabaseServer::start_on(kind, Disk::Waited).await;
     let url = server.database().await;
     let mut attack = Attack::on(&url);
-    let whole = attack.measured(edit).await;
+    let mut aim = Aim(attack.measured(edit).await);
     for _ in 0..number_of("WXFAQ_KILL_ROUNDS").unwrap_or(3) {
         let before = attack.bank().await;
         attack.number += 1;
         let (arguments, changes) = edit(attack.daemon.folder.path(), &before, attack.number);
         let process = attack.start(&arguments);
-        std::thread::sleep(whole.mul_f64(0.3 + attack.dice.roll() * 0.8));
+        std::thread::sleep(aim.shot(&mut attack.dice));
         server.kill_all();
         let acknowledged = has_acknowledged(process);
         server.restart().await;
         let is_there = attack.settled(&before, changes, acknowledged).await;
         attack.count(is_there, acknowledged);
+        aim.learn(is_there);
     }
     attack = attack.restart_daemon();
-    println!("{kind:?} killed: {whole:?} each, {:?}", attack.tally);
+    println!("{kind:?} killed: {:?}", attack.tally);
 }
 
 /// What a power cut takes is what no `fsync` has been waited for; no kill shows that, for the kernel keeps what was written.
