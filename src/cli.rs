@@ -134,6 +134,9 @@ pub struct ImportArgs {
     /// an entry is found by what is like it.
     #[arg(long, value_name = "FILE", requires = "from_wechat")]
     pub entries: Option<PathBuf>,
+    /// The revision at which the file was exported: refused when somebody changed one of its entries since.
+    #[arg(long, value_name = "N", conflicts_with = "from_wechat")]
+    pub made_from: Option<u64>,
     /// Only report what would happen, row by row.
     #[arg(long)]
     pub dry_run: bool,
@@ -234,6 +237,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
     let terms = ImportTerms {
         mode: args.mode,
         dry_run: args.dry_run,
+        made_from: args.made_from,
         who: &who,
         normalise: &normalize,
         file_problem: &|answer| media::Shelf::of(&config).problem(answer),

@@ -228,6 +228,13 @@ mod tests {
         }
     }
 
+    fn walk(nodes: &[Node], shown: &mut Vec<String>) {
+        for node in nodes {
+            shown.push(format!("{} {} {} {}", node.category, node.name, node.count, node.total));
+            walk(&node.children, shown);
+        }
+    }
+
     #[test]
     fn the_tree_has_every_node_that_is_named_or_above_one_in_the_order_that_was_set() {
         let settings = [
@@ -243,12 +250,6 @@ mod tests {
         ];
         let counts = BTreeMap::from([("", 9), ("基金", 2), ("开户/科创板/新股", 3), ("开户/创业板", 1)]);
         let mut shown = Vec::new();
-        fn walk(nodes: &[Node], shown: &mut Vec<String>) {
-            for node in nodes {
-                shown.push(format!("{} {} {} {}", node.category, node.name, node.count, node.total));
-                walk(&node.children, shown);
-            }
-        }
         walk(&tree(&settings, &counts), &mut shown);
         assert_eq!(
             shown,
@@ -269,30 +270,27 @@ mod tests {
     #[test]
     fn what_breaks_a_limit_is_named_with_its_field() {
         let valid = || set("开户/科创板");
-        let field = |edit: &dyn Fn(&mut Category)| {
+        let check = |edit: &dyn Fn(&mut Category), expected: Option<&str>| {
             let mut edited = valid();
             edit(&mut edited);
             edited.tidy();
-            edited.validate().err().map(|error| error.field)
+            let shown = format!("{edited:?}");
+            assert_eq!(edited.validate().err().map(|error| error.field), expected, "{shown}");
         };
-        let cases: [(&dyn Fn(&mut Category), Option<&str>); 11] = [
-            (&|_| {}, None),
-            (
-                &|set| set.reply = "第一行\n第二行 <a href=\"https://example.com\">看</a>".to_owned(),
-                None,
-            ),
-            (&|set| set.reply = "字".repeat(MAX_REPLY_CHARS), None),
-            (&|set| set.reply = "字".repeat(MAX_REPLY_CHARS + 1), Some("reply")),
-            (&|set| set.reply = "\u{7}".to_owned(), Some("reply")),
-            (&|set| set.title = "字".repeat(MAX_TITLE_CHARS + 1), Some("title")),
-            (&|set| set.order = MAX_ORDER + 1, Some("order")),
-            (&|set| set.order = i32::MIN, Some("order")),
-            (&|set| set.category = " ".to_owned(), Some("category")),
-            (&|set| set.category = "a//b".to_owned(), Some("category")),
-            (&|set| set.category = "字".repeat(65), Some("category")),
-        ];
-        for (number, (edit, expected)) in cases.iter().enumerate() {
-            assert_eq!(field(*edit), *expected, "case {number}");
-        }
+        let chars = |count| "字".repeat(count);
+        check(&|_| {}, None);
+        check(
+            &|set| set.reply = "第一行\n第二行 <a href=\"https://example.com\">看</a>".to_owned(),
+            None,
+        );
+        check(&|set| set.reply = chars(MAX_REPLY_CHARS), None);
+        check(&|set| set.reply = chars(MAX_REPLY_CHARS + 1), Some("reply"));
+        check(&|set| set.reply = "\u{7}".to_owned(), Some("reply"));
+        check(&|set| set.title = chars(MAX_TITLE_CHARS + 1), Some("title"));
+        check(&|set| set.order = MAX_ORDER + 1, Some("order"));
+        check(&|set| set.order = i32::MIN, Some("order"));
+        check(&|set| set.category = " ".to_owned(), Some("category"));
+        check(&|set| set.category = "a//b".to_owned(), Some("category"));
+        check(&|set| set.category = chars(65), Some("category"));
     }
 }

@@ -8,7 +8,7 @@ use crate::app::AppError;
 use crate::bank::beside::{self, Beside, Row, Verdict, plan};
 use crate::bank::format::{RowError, decode};
 use crate::bank::import::Mode;
-use crate::store::sql::{ApplyError, Author, Database, Tabled, Things};
+use crate::store::sql::{Author, Database, Tabled, Things};
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -149,7 +149,7 @@ where
                 (report.applied, report.revision) = (true, revision);
                 return Ok(report);
             }
-            Err(ApplyError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(error) if error.is_passing() && attempt < ATTEMPTS => attempt += 1,
             Err(error) => return Err(ImportError::from(error).into()),
         }
     }

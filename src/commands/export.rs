@@ -4,6 +4,7 @@
 
 use super::Exit;
 use super::replacement::{Readers, Replacement};
+use crate::bank::Entry;
 use crate::bank::format::{Format, Layout};
 use crate::store::StoreError;
 use crate::store::sql::{Database, OpenError};
@@ -11,6 +12,8 @@ use serde::Serialize;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
 /// What was exported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,20 +84,72 @@ impl From<StoreError> for ExportError {
 pub async fn run(file: &Path, layout: Layout, database_url: &str) -> Result<ExportReport, ExportError> {
     let format = Format::of(file).ok_or_else(|| ExportError::UnknownFormat(file.to_owned()))?;
     let database = Database::open_existing(database_url).await?;
-    let (revision, entries) = database.questions().load().await?;
+    let done = write_pages(&database, format, layout, file).await;
     database.close().await;
-    if entries.is_empty() && file.exists() {
+    done
+}
+
+/// Entries in memory at a time, however large the bank is: pages that are read, that wait, and that are being written.
+const WAITING_PAGES: usize = 2;
+
+async fn write_pages(
+    database: &Database,
+    format: Format,
+    layout: Layout,
+    file: &Path,
+) -> Result<ExportReport, ExportError> {
+    let mut pages = database.questions().pages().await?;
+    let mut page = pages.next().await?;
+    if page.is_empty() && file.exists() {
         return Err(ExportError::Empty(file.to_owned()));
     }
-    let written = replace_file(file, |out| format.write(layout, &entries, out));
+    let (give, mut take) = mpsc::channel::<Vec<Entry>>(WAITING_PAGES);
+    // Told only when every page has been given: what ends before is no file.
+    let (finish, finished) = oneshot::channel::<()>();
+    let path = file.to_owned();
+    let writer = spawn_blocking(move || {
+        replace_file(&path, |out| {
+            let entries = std::iter::from_fn(|| take.blocking_recv()).flatten();
+            format.write(layout, entries, out)?;
+            let broken_off = |_| io::Error::new(io::ErrorKind::UnexpectedEof, "the bank could not be read to its end");
+            finished.blocking_recv().map_err(broken_off)
+        })
+    });
+    let mut entries = 0;
+    let mut read = Ok(());
+    while !page.is_empty() {
+        entries += page.len();
+        // Nobody takes it any more: the writer says why.
+        if give.send(page).await.is_err() {
+            break;
+        }
+        page = match pages.next().await {
+            Ok(page) => page,
+            Err(error) => {
+                read = Err(error);
+                break;
+            }
+        };
+    }
+    if read.is_ok() {
+        // As above.
+        let _ = finish.send(());
+    } else {
+        drop(finish);
+    }
+    drop(give);
+    let written = writer
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    read?;
     written.map_err(|source| ExportError::Write {
         file: file.to_owned(),
         source,
     })?;
     Ok(ExportReport {
         file: file.to_owned(),
-        entries: entries.len(),
-        revision,
+        entries,
+        revision: pages.revision,
     })
 }
 

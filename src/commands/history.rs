@@ -185,16 +185,17 @@ async fn states_at(
 
 /// Everything as it is.
 async fn current(database: &Database) -> Result<BTreeMap<Thing, String>, StoreError> {
-    fn line<T: Beside>(thing: &T) -> (Thing, String) {
-        let line = beside::to_line(thing);
-        (Thing::new(T::SUBJECT, thing.id().to_string()), line)
-    }
     let bank = database.load_bank().await?;
     let entry = |entry: &Entry| (Thing::new(Subject::Entry, entry.id.as_str()), format::to_line(entry));
     let text = |stored: StoredText| (stored.text.name.thing(), stored.text.body);
-    let beside = bank.rules.iter().map(line).chain(bank.categories.iter().map(line));
+    let beside = bank.rules.iter().map(line_of).chain(bank.categories.iter().map(line_of));
     let lines = bank.entries.iter().map(entry).chain(beside);
     Ok(lines.chain(bank.texts.into_iter().map(text)).collect())
+}
+
+fn line_of<T: Beside>(thing: &T) -> (Thing, String) {
+    let line = beside::to_line(thing);
+    (Thing::new(T::SUBJECT, thing.id().to_string()), line)
 }
 
 /// `wxfaq diff`

@@ -44,6 +44,7 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
         let terms = ImportTerms {
             mode: Mode::Append,
             dry_run: false,
+            made_from: None,
             who: "wxfaq",
             normalise: &normalize,
             file_problem: &|answer| media::Shelf::none().problem(answer),

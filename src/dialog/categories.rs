@@ -106,7 +106,9 @@ impl CategoryBook {
             }
         }
         names.remove("");
-        names.values_mut().for_each(|owners| owners.sort_unstable());
+        for owners in names.values_mut() {
+            owners.sort_unstable();
+        }
         book.names = names;
         book
     }

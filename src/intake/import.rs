@@ -9,9 +9,11 @@ use crate::bank::format::{Record, Row, RowError};
 use crate::bank::import::{Conventions, Mode, plan};
 use crate::bank::{Answer, EntryId};
 use crate::store::StoreError;
-use crate::store::sql::{ApplyError, Author, Questions};
+use crate::store::sql::{ApplyError, Author, BankChange, Questions};
 use sha2::{Digest, Sha256};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 /// How often the comparison is made anew because somebody edited the bank meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -25,6 +27,9 @@ pub struct ImportTerms<'a> {
     pub mode: Mode,
     /// Report only, write nothing.
     pub dry_run: bool,
+    /// The revision at which the file's entries were seen: what somebody changed since is not overwritten. `None`: the file
+    /// is the last word.
+    pub made_from: Option<u64>,
     /// Who imports, for the bank's history.
     pub who: &'a str,
     /// As in [`Conventions::normalise`].
@@ -74,23 +79,40 @@ pub async fn import(
     let mut attempt = 1;
     loop {
         let (revision, existing) = questions.load().await?;
-        let plan = plan(&existing, told_of(sheet, listener), terms.mode, conventions());
-        let mut report = ImportReport::new(sheet, &plan, terms, revision);
-        report.look_at_files(&plan.put, terms.file_problem);
+        let (plan, mut report) = aside(|| {
+            let plan = plan(&existing, told_of(sheet, listener), terms.mode, conventions());
+            let mut report = ImportReport::new(sheet, &plan, terms, revision);
+            report.look_at_files(&plan.put, terms.file_problem);
+            (plan, report)
+        });
         if terms.dry_run || !plan.is_applicable() {
             return Ok(report);
         }
         listener(Event::Writing);
         let now = unix_seconds();
-        match questions.apply(&plan.put, &plan.remove, &author, now, revision).await {
+        let change = BankChange {
+            put: &plan.put,
+            remove: &plan.remove,
+            made_from: terms.made_from,
+            ..BankChange::default()
+        };
+        match questions.change(change, &author, now, revision).await {
             Ok(revision) => {
                 report.applied = true;
                 report.revision = revision;
                 return Ok(report);
             }
-            Err(ApplyError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(error) if error.is_passing() && attempt < ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Does what takes a second with a large bank, where other tasks of the runtime go on meanwhile, if it has other threads.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -46,6 +46,14 @@ pub enum StoreError {
         /// Never holds a password or a personal identifier.
         reason: String,
     },
+    /// Somebody else was writing for longer than one waits; trying again helps.
+    #[error("{backend} is busy, another process is changing it; try again: {reason}")]
+    Busy {
+        /// As above.
+        backend: &'static str,
+        /// As above.
+        reason: String,
+    },
     /// What is stored is not what we wrote.
     #[error("{backend} holds something unreadable: {reason}")]
     Corrupt {

@@ -66,6 +66,8 @@ fn the_second_of_two_editors_is_told_and_overwrites_nothing() {
     bench.did(&["entry", "put", "second.jsonl", "--made-from", "3"], "revision 4");
     bench.did(&["entry", "disable", "a"], "a is disabled; the bank is at revision 5");
     bench.did(&["entry", "show", "a", "--json"], "\"revision\":5");
+    bench.refused(&["import", "first.jsonl", "--made-from", "2"], 65, "a by ");
+    bench.did(&["import", "first.jsonl", "--made-from", "5"], "revision 6");
     bench.write("broken.jsonl", "\n{\"id\":\"c\",\"question\":\" \",\"answer\":\"一\"}");
     bench.refused(&["entry", "put", "broken.jsonl"], 65, "row 2: question");
 }

@@ -47,6 +47,7 @@ impl Bench {
         let terms = ImportTerms {
             mode,
             dry_run,
+            made_from: None,
             who: "tester",
             normalise: &normalise,
             file_problem: &|answer| media::Shelf::none().problem(answer),

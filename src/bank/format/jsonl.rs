@@ -7,6 +7,7 @@ use crate::bank::{Answer, Channel, Entry, EntryId, State};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::{fmt, io};
 
 /// The rows of `text`, which has no byte order mark.
@@ -34,9 +35,9 @@ fn record(place: Place, line: &str) -> Result<Record, RowError> {
 }
 
 /// Writes one line an entry.
-pub fn write<'a>(entries: impl IntoIterator<Item = &'a Entry>, out: &mut dyn io::Write) -> io::Result<()> {
+pub fn write<E: Borrow<Entry>>(entries: impl IntoIterator<Item = E>, out: &mut dyn io::Write) -> io::Result<()> {
     for entry in entries {
-        writeln!(out, "{}", to_line(entry))?;
+        writeln!(out, "{}", to_line(entry.borrow()))?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::{Channel, Entry, EntryId};
 use content::{Content, content_of};
 use row::{COLUMNS, join_list};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -145,10 +145,10 @@ impl Format {
     ///
     /// # Errors
     /// Whatever `out` says, and a text too long for a cell of a workbook.
-    pub fn write<'a>(
+    pub fn write<E: Borrow<Entry>>(
         self,
         layout: Layout,
-        entries: impl IntoIterator<Item = &'a Entry>,
+        entries: impl IntoIterator<Item = E>,
         out: &mut dyn io::Write,
     ) -> io::Result<()> {
         let entries = entries.into_iter();
@@ -156,17 +156,22 @@ impl Format {
         match (self, layout) {
             (Self::Jsonl, _) => jsonl::write(entries, out),
             (_, Layout::Full) => {
-                let rows = entries.map(|entry| full.map(|column| cell_of(entry, column)));
+                let rows = entries.map(|entry| full.map(|column| own_cell_of(entry.borrow(), column)));
                 write_table(self, full.map(Column::name), rows, out)
             }
             (_, Layout::Simple) => {
                 let columns = [Column::Question, Column::Answer];
-                let rows = entries.filter(|entry| entry.answer.kind() == "text");
-                let rows = rows.map(|entry| columns.map(|column| cell_of(entry, column)));
+                let rows = entries.filter(|entry| entry.borrow().answer.kind() == "text");
+                let rows = rows.map(|entry| columns.map(|column| own_cell_of(entry.borrow(), column)));
                 write_table(self, columns.map(Column::chinese), rows, out)
             }
         }
     }
+}
+
+/// A cell that outlives its entry.
+fn own_cell_of(entry: &Entry, column: Column) -> Cow<'static, str> {
+    Cow::Owned(cell_of(entry, column).into_owned())
 }
 
 /// Writes a sheet: a header and rows of as many cells.

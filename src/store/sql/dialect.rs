@@ -107,7 +107,10 @@ impl Dialect {
             },
             // The text of MySQL's repeats the value, which may say who somebody is.
             Fault::Taken => self.unavailable("there is a row with that key already"),
-            Fault::Busy => self.unavailable(format!("it is busy, try again: {error}")),
+            Fault::Busy => StoreError::Busy {
+                backend: self.name(),
+                reason: error.to_string(),
+            },
             Fault::Full => self.unavailable(format!("it has no room left: {error}")),
             Fault::ReadOnly => self.unavailable(format!("it takes no changes: {error}")),
             Fault::Other => self.unavailable(error),

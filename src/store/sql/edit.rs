@@ -30,7 +30,7 @@ impl Database {
         loop {
             let revision = self.looked_through(change, normalise).await?;
             match self.change(change, by, now, revision).await {
-                Err(ApplyError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) if error.is_passing() && attempt < ATTEMPTS => attempt += 1,
                 done => return done,
             }
         }

@@ -29,7 +29,7 @@ pub struct Author {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// Somebody else changed the bank since it was read.
-    #[error("the bank has changed meanwhile: it is at revision {found}, not {expected}")]
+    #[error("the bank has changed meanwhile: it is at revision {found}, not {expected}; try again")]
     Conflict {
         /// The revision the change was made for.
         expected: u64,
@@ -48,6 +48,13 @@ pub enum ApplyError {
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
     Store(#[from] StoreError),
+}
+
+impl ApplyError {
+    /// Whether somebody else was just changing the bank, so that the same again may succeed.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::Store(StoreError::Busy { .. }))
+    }
 }
 
 /// The first of them, in one line.
@@ -157,7 +164,7 @@ impl Database {
     ///
     /// # Errors
     /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
-    /// process this very moment. [`ApplyError::Overtaken`] as [`BankChange::made_from`] says. [`StoreError::Unavailable`]
+    /// process this very moment. [`ApplyError::Overtaken`] as [`BankChange::made_from`] says. [`StoreError::Busy`]
     /// when another writer holds the lock for longer than 200 ms in SQLite, 5 seconds on a server.
     pub async fn change(
         &self,

@@ -29,7 +29,7 @@ pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOf
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author, BankChange};
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
-pub use questions::{Bank, Changes, Questions, StoredEntry};
+pub use questions::{Bank, Changes, Pages, Questions, StoredEntry};
 pub use revisions::Revisions;
 pub use sqlite::sqlite_url;
 pub use texts::{StoredText, Texts};

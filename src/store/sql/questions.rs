@@ -53,6 +53,34 @@ pub struct Bank {
     pub texts: Vec<StoredText>,
 }
 
+/// The bank in pieces, of one state of it whatever is written meanwhile.
+#[derive(Debug)]
+pub struct Pages {
+    /// The bank's.
+    pub revision: u64,
+    questions: Questions,
+    transaction: Transaction<'static, Any>,
+    /// The last id of the piece before.
+    after: String,
+}
+
+impl Pages {
+    /// The next entries by id, whatever their state; empty: there are no more.
+    ///
+    /// # Errors
+    /// As of [`Questions::load`].
+    pub async fn next(&mut self) -> Result<Vec<Entry>, StoreError> {
+        // Ids sort alike in every database: their columns compare bytes.
+        let select = format!("{SELECT} WHERE id > ? ORDER BY id LIMIT {BATCH}");
+        let query = sqlx::query(self.questions.database.dialect.sql(&select)).bind(self.after.clone());
+        let entries = sorted(self.questions.fetch(&mut self.transaction, query).await?);
+        if let Some(last) = entries.last() {
+            last.id.as_str().clone_into(&mut self.after);
+        }
+        Ok(entries)
+    }
+}
+
 impl Database {
     /// All of it, as it is together.
     ///
@@ -171,7 +199,29 @@ impl Questions {
             remove,
             ..BankChange::default()
         };
+        self.change(change, by, now, expected_revision).await
+    }
+
+    /// [`Database::change`] of their database.
+    pub async fn change(
+        &self,
+        change: BankChange<'_>,
+        by: &Author,
+        now: i64,
+        expected_revision: u64,
+    ) -> Result<u64, ApplyError> {
         self.database.change(change, by, now, expected_revision).await
+    }
+
+    /// The whole bank by id in pieces, for who cannot hold it.
+    pub async fn pages(&self) -> Result<Pages, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        Ok(Pages {
+            revision: self.database.bank_revision(&mut transaction).await?,
+            questions: self.clone(),
+            transaction,
+            after: String::new(),
+        })
     }
 
     /// The entry as it is stored, whatever its state; `None`: there is none.
