@@ -39,7 +39,7 @@ pub struct Logs {
 impl Logs {
     /// Begins to write logs to standard error.
     pub fn start(log: &Log) -> Result<Self, TelemetryError> {
-        let filter = EnvFilter::try_new(&log.level).map_err(|_| TelemetryError::Level(log.level.clone()))?;
+        let filter = filter(&log.level).ok_or_else(|| TelemetryError::Level(log.level.clone()))?;
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(QUEUED_LINES)
             .lossy(true)
@@ -65,6 +65,18 @@ impl Logs {
     pub fn dropped(&self) -> ErrorCounter {
         self.dropped.clone()
     }
+}
+
+/// What `level` lets through; `None`: it is no filter.
+///
+/// The Redis client reports every attempt to reach a node that is away; that the store is away is said once, by us. Who
+/// wants to see the attempts names `redis` in the level.
+fn filter(level: &str) -> Option<EnvFilter> {
+    let filter = EnvFilter::try_new(level).ok()?;
+    if level.contains("redis") {
+        return Some(filter);
+    }
+    Some(filter.add_directive("redis=off".parse().ok()?))
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
