@@ -11,6 +11,7 @@ mod keys;
 mod compaction;
 mod lag;
 mod publisher;
+mod redis_link;
 mod retention;
 pub mod sources;
 mod spread;
@@ -19,6 +20,7 @@ mod wechat;
 
 pub use first_day::{Secrets, SecretsError};
 pub use publisher::{Inputs, Publisher, first_snapshot};
+pub use redis_link::redis_link;
 pub use sources::Sources;
 pub use spread::{Spread, announce_revision};
 pub use wechat::{access_tokens, access_tokens_on, wechat_client};
@@ -37,7 +39,7 @@ use crate::store::memory::{
     Bounds, MemoryAccessTokens, MemoryConversations, MemoryMatchCache, MemoryOpenWork, monotonic,
 };
 use crate::store::open_work::OpenWork;
-use crate::store::redis::{RedisConversations, RedisMatchCache, RedisOpenWork, open as open_redis};
+use crate::store::redis::{RedisConversations, RedisMatchCache, RedisOpenWork};
 use crate::store::sql::{Database, OpenError};
 use crate::telemetry::{self, Logs, Metrics, TelemetryError};
 use crate::web::listener::{Limits, Socket, serve as listen};
@@ -208,7 +210,7 @@ impl Stores {
         let lifetimes = lifetimes(config);
         let memory = MemoryConversations::new(lifetimes, Bounds::default(), monotonic());
         let near = MemoryMatchCache::new(MATCH_LIFETIME, MATCH_BYTES);
-        let Some(url) = &config.redis.url else {
+        let Some(link) = redis_link(&config.redis)? else {
             return Ok(Self {
                 conversations: Arc::new(memory),
                 matches: Arc::new(near),
@@ -219,7 +221,6 @@ impl Stores {
             });
         };
         let deadline = config.redis.deadline;
-        let link = open_redis(url.expose(), &config.redis.prefix, deadline)?;
         let breaker = Breaker::new(
             "redis",
             link.clone(),
@@ -251,8 +252,9 @@ impl Stores {
 
 /// Forgets the conversations of `followers` in the configured Redis, if there is one.
 pub async fn forget_in_redis(config: &Config, followers: &[Follower]) -> Result<(), AppError> {
-    let Some(url) = &config.redis.url else { return Ok(()) };
-    let link = open_redis(url.expose(), &config.redis.prefix, config.redis.deadline)?;
+    let Some(link) = redis_link(&config.redis)? else {
+        return Ok(());
+    };
     let conversations = RedisConversations::new(link, lifetimes(config));
     for follower in followers {
         conversations.forget(follower).await?;

@@ -8,7 +8,9 @@ mod layers;
 mod reader;
 mod values;
 
-pub use values::{Account, Api, Listen, Log, Network, Paths, QueryLogSettings, Redis, ReplySettings, Secret, Server};
+pub use values::{
+    Account, Api, Listen, Log, Network, Paths, QueryLogSettings, Redis, RedisServers, ReplySettings, Secret, Server,
+};
 
 use crate::matching::Thresholds;
 use layers::{Layers, Origin};
@@ -298,6 +300,77 @@ mod tests {
         assert!(warns(load(ACCOUNT, &[]).unwrap()));
         let redis = format!("[redis]\nurls = [\"redis://localhost\"]\n{ACCOUNT}");
         assert!(!warns(load(&redis, &[]).unwrap()));
+    }
+
+    #[test]
+    fn redis_is_one_server_sentinels_or_a_cluster() {
+        let redis = |text: &str| load(&format!("[redis]\n{text}\n{ACCOUNT}"), &[]).map(|config| config.redis.servers);
+        let (one, two) = (r#"urls = ["redis://a"]"#, r#"urls = ["redis://a:1", "redis://b:2"]"#);
+        assert_eq!(redis("").unwrap(), None);
+        assert_eq!(redis(r#"mode = "cluster""#).unwrap(), None);
+        assert!(matches!(redis(one).unwrap(), Some(RedisServers::Standalone(_))));
+        let cluster = redis(&format!("mode = \"cluster\"\n{two}")).unwrap();
+        assert!(matches!(cluster, Some(RedisServers::Cluster(urls)) if urls.len() == 2));
+        let sentinel = |more: &str| redis(&format!("mode = \"sentinel\"\n{two}\n{more}"));
+        let Some(RedisServers::Sentinel {
+            sentinels,
+            primary,
+            user,
+            password,
+        }) = sentinel("sentinel_master = \"m\"\nuser = \"u\"\npassword = \"p\"").unwrap()
+        else {
+            panic!("no sentinels")
+        };
+        assert_eq!(
+            (sentinels.len(), primary.as_str(), user.as_str(), password.expose()),
+            (2, "m", "u", "p")
+        );
+
+        for (text, said) in [
+            (
+                two.to_owned(),
+                "redis.urls is not accepted; accepted: one address in mode standalone",
+            ),
+            (
+                format!("mode = \"sentinel\"\n{one}"),
+                "redis.sentinel_master is empty; accepted: the name",
+            ),
+            (
+                format!("{one}\nsentinel_master = \"m\""),
+                "redis.sentinel_master = \"m\" is not accepted; accepted: empty",
+            ),
+            (
+                format!("{one}\npassword = \"p\""),
+                "redis.password is not accepted; accepted: empty",
+            ),
+            (
+                format!("{one}\nuser = \"u\""),
+                "redis.user = \"u\" is not accepted; accepted: empty",
+            ),
+            (
+                r#"urls = ["http://a"]"#.to_owned(),
+                "redis.urls is not accepted; accepted: redis://",
+            ),
+            (
+                "mode = \"cluster\"\nurls = [\"unix:///a\"]".to_owned(),
+                "redis.urls is not accepted; accepted: a list of",
+            ),
+            (
+                format!("mode = \"cluster\"\n{one}\nprefix = \"{{a}}:\""),
+                "accepted: in mode cluster a text without",
+            ),
+            (
+                "mode = \"cluster\"\nurls = [\"redis://a/1\"]".to_owned(),
+                "accepted: in mode cluster addresses without",
+            ),
+            (
+                format!("mode = \"other\"\n{one}"),
+                "accepted: standalone | sentinel | cluster",
+            ),
+        ] {
+            let error = redis(&text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
     }
 
     #[test]

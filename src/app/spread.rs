@@ -3,10 +3,10 @@
 //! An announcement carries nothing but a sealed number and does nothing but wake [`Publisher::follow_bank`], which reads
 //! the database. Without Redis, or when one is lost, the look every `database.poll_ms` finds the change.
 
-use super::{AppError, Publisher};
+use super::{AppError, Publisher, redis_link};
 use crate::bot::Seals;
 use crate::config::Config;
-use crate::store::redis::{Link, open as open_redis};
+use crate::store::redis::Link;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,10 +33,9 @@ impl Spread {
     /// # Errors
     /// `redis.urls` cannot be read.
     pub fn of(config: &Config) -> Result<Option<Self>, AppError> {
-        let Some(url) = config.redis.url.as_ref().filter(|_| !config.install_key.is_empty()) else {
+        let Some(link) = redis_link(&config.redis)?.filter(|_| !config.install_key.is_empty()) else {
             return Ok(None);
         };
-        let link = open_redis(url.expose(), &config.redis.prefix, config.redis.deadline)?;
         Ok(Some(Self::new(link, Seals::new(config.install_key.expose()))))
     }
 

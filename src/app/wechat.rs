@@ -1,25 +1,23 @@
 //! Calls to WeChat, put together: an account's client, and where access tokens are kept.
 
-use super::AppError;
+use super::{AppError, redis_link};
 use crate::bot::{Clock, SealedAccessTokens, Seals, SystemClock};
 use crate::config::{Account, Config};
 use crate::store::access_tokens::AccessTokens;
 use crate::store::fallback::{Breaker, FallbackAccessTokens, Patience};
 use crate::store::memory::{MemoryAccessTokens, monotonic};
-use crate::store::redis::{Link, RedisAccessTokens, open as open_redis};
+use crate::store::redis::{Link, RedisAccessTokens};
 use crate::wechat_api::{ApiError, Client, ClientParts, Limits, Secret};
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 /// The access tokens of every instance on the configured Redis, or of this process alone.
 pub async fn access_tokens(config: &Config) -> Result<Arc<dyn AccessTokens>, AppError> {
-    let Some(url) = config.redis.url.as_ref().filter(|_| !config.install_key.is_empty()) else {
+    let Some(link) = redis_link(&config.redis)?.filter(|_| !config.install_key.is_empty()) else {
         return Ok(Arc::new(MemoryAccessTokens::new(monotonic())));
     };
-    let deadline = config.redis.deadline;
-    let link = open_redis(url.expose(), &config.redis.prefix, deadline)?;
     let patience = Patience {
-        deadline,
+        deadline: config.redis.deadline,
         ..Patience::default()
     };
     let breaker = Breaker::new("redis", link.clone(), patience);

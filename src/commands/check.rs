@@ -13,7 +13,7 @@ use crate::bank::duplicates::duplicates;
 use crate::bank::{Answer, Entry, Rule, TextKind};
 use crate::config::Config;
 use crate::matching::text::normalize;
-use crate::store::redis::RedisConversations;
+use crate::store::fallback::Upstream;
 use crate::store::sql::{Database, OpenError, StoredText};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -274,14 +274,15 @@ fn mute_accounts(config: &Config, rules: &[Rule]) -> Vec<Finding> {
 }
 
 async fn redis(config: &Config) -> Option<Finding> {
-    let url = config.redis.url.as_ref()?;
-    let lifetimes = app::lifetimes(config);
-    Some(
-        match RedisConversations::connect(url.expose(), &config.redis.prefix, lifetimes).await {
-            Ok(_) => good("redis", "reachable, takes writes"),
-            Err(error) => wrong("redis", error.to_string(), Exit::Unavailable),
-        },
-    )
+    let tried = match app::redis_link(&config.redis) {
+        Ok(None) => return None,
+        Ok(Some(link)) => link.probe().await,
+        Err(error) => Err(error),
+    };
+    Some(match tried {
+        Ok(()) => good("redis", "reachable, takes writes"),
+        Err(error) => wrong("redis", error.to_string(), Exit::Unavailable),
+    })
 }
 
 fn print(findings: &[Finding], json: bool) {

@@ -27,7 +27,7 @@ pub(super) const ACCOUNT_KEYS: [&str; 12] = [
 ];
 
 /// Keys, and account keys, that may also be given as `KEY_file`.
-const SECRET_KEYS: [&str; 8] = [
+const SECRET_KEYS: [&str; 9] = [
     "token",
     "encoding_aes_key",
     "app_secret",
@@ -35,6 +35,7 @@ const SECRET_KEYS: [&str; 8] = [
     "previous_encoding_aes_key",
     "database.url",
     "redis.urls",
+    "redis.password",
     "security.install_key",
 ];
 

@@ -4,7 +4,8 @@
 
 use super::layers::{Layers, Leaf, Origin, is_secret};
 use super::{
-    Account, Api, Config, Listen, Log, Network, Paths, QueryLogSettings, Redis, ReplySettings, Secret, Server,
+    Account, Api, Config, Listen, Log, Network, Paths, QueryLogSettings, Redis, RedisServers, ReplySettings, Secret,
+    Server,
 };
 use crate::dialog::{Habits, Handoff};
 use crate::matching::Thresholds;
@@ -29,8 +30,6 @@ pub(super) struct Reader {
 impl Reader {
     /// The whole configuration; where something is wrong, any value stands in its place.
     pub fn config(&mut self) -> Config {
-        self.choice("redis.mode", &["standalone"]);
-        self.text("redis.sentinel_master");
         self.warnings
             .extend(self.layers.secrets_in_environment().map(|(key, origin)| {
                 format!("{key} comes from {origin}, which other processes of this user can read; prefer {key}_file")
@@ -46,7 +45,7 @@ impl Reader {
         let plain = accounts
             .iter()
             .find(|account| account.credentials.mode() == Mode::Plain);
-        if let Some(account) = plain.filter(|_| redis.url.is_none()) {
+        if let Some(account) = plain.filter(|_| redis.servers.is_none()) {
             self.warnings.push(format!(
                 "account {}: mode is plain without Redis: for security.timestamp_window_seconds after a restart a captured \
                  address works once more, with any body; use safe, or Redis",
@@ -131,25 +130,76 @@ impl Reader {
     }
 
     fn redis(&mut self) -> Redis {
-        let urls = self.texts("redis.urls");
-        if urls.len() > 1 {
-            self.refuse("redis.urls", "one address in mode standalone");
-        }
-        let url = urls.into_iter().next();
-        let schemes = ["redis://", "redis+unix://", "unix://"];
-        if url
-            .as_ref()
-            .is_some_and(|url| !schemes.iter().any(|scheme| url.starts_with(scheme)))
-        {
-            self.refuse(
-                "redis.urls",
-                "redis://[user:password@]host:port/db or redis+unix:///path/to.sock",
-            );
-        }
         Redis {
-            url: url.map(Secret::new),
+            servers: self.redis_servers(),
             prefix: self.text("redis.prefix"),
             deadline: Duration::from_millis(self.integer("redis.deadline_ms", 1..=1_000)),
+        }
+    }
+
+    /// `None` when there are no addresses, or they do not fit the mode; that has been noted.
+    fn redis_servers(&mut self) -> Option<RedisServers> {
+        let mode = self.choice("redis.mode", &["standalone", "sentinel", "cluster"]);
+        let urls = self.texts("redis.urls");
+        let [primary, user, password] =
+            ["redis.sentinel_master", "redis.user", "redis.password"].map(|key| (key, self.text(key)));
+        if mode == "sentinel" {
+            if primary.1.is_empty() && !urls.is_empty() {
+                self.refuse(primary.0, "the name of the primary in the sentinels' configuration");
+            }
+        } else {
+            for (key, _) in [&primary, &user, &password].iter().filter(|(_, text)| !text.is_empty()) {
+                self.refuse(
+                    key,
+                    "empty, but in mode sentinel; user and password stand in redis.urls",
+                );
+            }
+        }
+        let unix = ["redis+unix://", "unix://"];
+        let fits = |url: &String| {
+            url.starts_with("redis://") || mode == "standalone" && unix.iter().any(|scheme| url.starts_with(scheme))
+        };
+        if !urls.iter().all(fits) {
+            let accepted = match mode.as_str() {
+                "standalone" => "redis://[user:password@]host:port/db or redis+unix:///path/to.sock",
+                _ => "a list of redis://[user:password@]host:port",
+            };
+            self.refuse("redis.urls", accepted);
+        }
+        if mode == "cluster" {
+            if urls.iter().any(|url| has_database(url)) {
+                self.refuse(
+                    "redis.urls",
+                    "in mode cluster addresses without a database, for a cluster has one",
+                );
+            }
+            if self.text("redis.prefix").contains(['{', '}']) {
+                self.refuse(
+                    "redis.prefix",
+                    "in mode cluster a text without { and }, which say what stays together",
+                );
+            }
+        }
+        let mut urls = urls.into_iter().map(Secret::new);
+        let first = urls.next()?;
+        let all = std::iter::once(first.clone()).chain(urls).collect::<Vec<_>>();
+        match mode.as_str() {
+            "sentinel" => Some(RedisServers::Sentinel {
+                sentinels: all,
+                primary: primary.1,
+                user: user.1,
+                password: Secret::new(password.1),
+            }),
+            "cluster" => Some(RedisServers::Cluster(all)),
+            _ => {
+                if all.len() > 1 {
+                    self.refuse(
+                        "redis.urls",
+                        "one address in mode standalone; several in mode sentinel or cluster",
+                    );
+                }
+                Some(RedisServers::Standalone(first))
+            }
         }
     }
 
@@ -484,6 +534,13 @@ impl Reader {
         }
         path
     }
+}
+
+/// Whether the address of a server names one of its databases.
+fn has_database(url: &str) -> bool {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.split_once('/').map_or("", |(_, path)| path);
+    !matches!(path.split('?').next(), None | Some("" | "0"))
 }
 
 /// 1–32 characters of `A-Z a-z 0-9 _ -`.

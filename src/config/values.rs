@@ -138,9 +138,26 @@ pub struct Account {
 #[expect(missing_docs, reason = "config/default.toml documents every key")]
 pub struct Redis {
     /// `None`: conversations live in this process.
-    pub url: Option<Secret>,
+    pub servers: Option<RedisServers>,
     pub prefix: String,
     pub deadline: Duration,
+}
+
+/// `urls` of `[redis]`, by `mode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "config/default.toml documents every key")]
+pub enum RedisServers {
+    /// The one server's address.
+    Standalone(Secret),
+    /// At least one sentinel's address.
+    Sentinel {
+        sentinels: Vec<Secret>,
+        primary: String,
+        user: String,
+        password: Secret,
+    },
+    /// At least one node's address.
+    Cluster(Vec<Secret>),
 }
 
 /// `[reply]`

@@ -24,6 +24,18 @@ pub struct Follower {
     pub pseudonym: String,
 }
 
+impl Follower {
+    /// What everything of theirs is filed under in the shared store, so that it stays in one place.
+    pub(super) fn tag(&self) -> String {
+        format!("{}:{}", self.account, self.pseudonym)
+    }
+}
+
+/// What a signature is filed under: not what its message says, which nobody vouches for.
+pub(super) fn signature_tag(account: &str, signature: &str) -> String {
+    format!("{account}:{signature}")
+}
+
 /// A message asking to be handled.
 #[derive(Debug, Clone)]
 pub struct Arrival {

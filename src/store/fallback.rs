@@ -18,7 +18,7 @@ pub use open_work::FallbackOpenWork;
 
 use super::StoreError;
 use super::conversations::{
-    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths,
+    Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths, signature_tag,
 };
 use super::match_cache::{MatchCache, MatchKey};
 use super::memory::{MemoryConversations, MemoryMatchCache, follower_digest};
@@ -90,7 +90,11 @@ impl FallbackConversations {
             && follower != *arriving
             && self.is_newer_here(&follower)
             && self.memory.session(&follower).is_none()
-            && self.breaker.call(USER, self.shared.forget(&follower)).await.is_err()
+            && self
+                .breaker
+                .call(USER, &follower.tag(), self.shared.forget(&follower))
+                .await
+                .is_err()
         {
             self.owe_forget(follower);
         }
@@ -107,7 +111,11 @@ impl FallbackConversations {
             // A failure leaves the claim to its lease; this instance has its answer all the same.
             let _ = self
                 .breaker
-                .call(USER, self.shared.finish(&turn, &record, SessionChange::Keep))
+                .call(
+                    USER,
+                    &turn.follower.tag(),
+                    self.shared.finish(&turn, &record, SessionChange::Keep),
+                )
                 .await;
             return Begun::Done(record);
         }
@@ -116,7 +124,10 @@ impl FallbackConversations {
         }
         if let Some(held) = self.memory.adopt(&turn, session.as_deref()) {
             // Begun here while the shared store was away, and not finished yet.
-            let _ = self.breaker.call(USER, self.shared.release(&turn)).await;
+            let _ = self
+                .breaker
+                .call(USER, &turn.follower.tag(), self.shared.release(&turn))
+                .await;
             return held;
         }
         Begun::Claimed { turn, session }
@@ -143,8 +154,9 @@ impl Conversations for FallbackConversations {
             return Ok(Begun::Refused);
         }
         // Side by side on one connection, what is owed costs the message nothing.
+        let tag = arrival.follower.tag();
         let (begun, ()) = tokio::join!(
-            self.breaker.call(USER, self.shared.begin(arrival)),
+            self.breaker.call(USER, &tag, self.shared.begin(arrival)),
             self.forget_one_owed(&arrival.follower)
         );
         let Ok(begun) = begun else {
@@ -187,7 +199,11 @@ impl Conversations for FallbackConversations {
         };
         match self
             .breaker
-            .call(USER, self.shared.finish(turn, record, session.clone()))
+            .call(
+                USER,
+                &turn.follower.tag(),
+                self.shared.finish(turn, record, session.clone()),
+            )
             .await
         {
             Ok(Finished::Stored) => {
@@ -210,7 +226,10 @@ impl Conversations for FallbackConversations {
 
     async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
         if !MemoryConversations::gave(turn)
-            && let Ok(false) = self.breaker.call(USER, self.shared.renew(turn)).await
+            && let Ok(false) = self
+                .breaker
+                .call(USER, &turn.follower.tag(), self.shared.renew(turn))
+                .await
         {
             return Ok(false);
         }
@@ -220,7 +239,10 @@ impl Conversations for FallbackConversations {
     async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
         if !MemoryConversations::gave(turn) {
             // Without an answer the lease ends it.
-            let _ = self.breaker.call(USER, self.shared.release(turn)).await;
+            let _ = self
+                .breaker
+                .call(USER, &turn.follower.tag(), self.shared.release(turn))
+                .await;
         }
         self.memory.release(turn).await
     }
@@ -228,7 +250,11 @@ impl Conversations for FallbackConversations {
     async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
         let shared = self
             .breaker
-            .call(USER, self.shared.note_signature(account, signature, fingerprint))
+            .call(
+                USER,
+                &signature_tag(account, signature),
+                self.shared.note_signature(account, signature, fingerprint),
+            )
             .await;
         // What the shared store refuses must not become the owner here.
         Ok(shared.unwrap_or(true) && self.memory.note_signature(account, signature, fingerprint).await?)
@@ -236,7 +262,12 @@ impl Conversations for FallbackConversations {
 
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
         self.memory.forget(follower).await?;
-        if self.breaker.call(USER, self.shared.forget(follower)).await.is_err() {
+        if self
+            .breaker
+            .call(USER, &follower.tag(), self.shared.forget(follower))
+            .await
+            .is_err()
+        {
             self.newer_here.insert(follower_digest(follower), ());
             self.owe_forget(follower.clone());
         } else {
@@ -270,7 +301,7 @@ impl MatchCache for TieredMatchCache {
         if let Some(value) = self.memory.get(key).await? {
             return Ok(Some(value));
         }
-        let Ok(Some(value)) = self.breaker.call(User::Matches, self.shared.get(key)).await else {
+        let Ok(Some(value)) = self.breaker.call(User::Matches, &key.tag(), self.shared.get(key)).await else {
             return Ok(None);
         };
         self.memory.put(key, &value).await?;
@@ -280,7 +311,10 @@ impl MatchCache for TieredMatchCache {
     async fn put(&self, key: &MatchKey, value: &[u8]) -> Result<(), StoreError> {
         self.memory.put(key, value).await?;
         // A loss costs another instance one search.
-        let _ = self.breaker.call(User::Matches, self.shared.put(key, value)).await;
+        let _ = self
+            .breaker
+            .call(User::Matches, &key.tag(), self.shared.put(key, value))
+            .await;
         Ok(())
     }
 }

@@ -23,6 +23,12 @@ pub struct MatchKey {
 }
 
 impl MatchKey {
+    /// What the shared store files the value under; each text is kept wherever it falls, for all of a snapshot's in one
+    /// place would be one server's work.
+    pub(super) fn tag(&self) -> String {
+        format!("{}:{}:{:032x}", self.account, self.snapshot, digest(&[&self.text]))
+    }
+
     /// Stands for the key where its text must not be seen.
     pub(super) fn digest(&self) -> u128 {
         digest(&[&self.account, &self.snapshot, &self.text])

@@ -9,6 +9,9 @@ pub const MOST_LISTED: usize = 10_000;
 /// The longest item, in bytes.
 pub const MAX_ITEM_BYTES: usize = 8 * 1024;
 
+/// What the list is filed under in the shared store.
+pub(super) const TAG: &str = "open-work";
+
 /// Items of work that is not done, shared by every instance on one back-end.
 ///
 /// An item is opaque, differs from every other, and is named by its bytes. **Bounded.** At most [`MOST_LISTED`]; one that

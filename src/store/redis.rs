@@ -1,25 +1,29 @@
 //! Conversations, cached matches and access tokens in Redis, shared by every instance.
 //!
 //! [`RedisConversations::begin`] is one round trip: the signature (`SET NX`, read back) and the claim (a script) travel
-//! in one write; [`RedisConversations::finish`] is one script. Claim, turn and session of a follower share a hash tag;
-//! signatures have one per account and signature, because nothing else in a replayed request can be believed. Works
-//! with Redis 5 and later. What is read back is checked and never trusted; every script echoes its token, so that a
+//! in one write, in a cluster side by side; [`RedisConversations::finish`] is one script. Claim, turn and session of a
+//! follower share a hash tag; signatures have one per account and signature, because nothing else in a replayed request
+//! can be believed. Works with Redis 5 and later. What is read back is checked and never trusted; every script echoes its token, so that a
 //! reply meant for another request is noticed. Deadlines and what to do without Redis are `fallback`'s.
 
 mod access_tokens;
 mod announcements;
 mod open_work;
 mod link;
+mod servers;
+mod shards;
+mod connection;
 
 pub use access_tokens::RedisAccessTokens;
 pub use announcements::Subscription;
 pub use link::Link;
 pub use open_work::{RedisOpenWork, WallClock};
+pub use servers::Servers;
 
 use super::StoreError;
 use super::conversations::{
     Arrival, Begun, Conversations, Finished, Follower, Lifetimes, SessionChange, Turn, check_lengths, digest,
-    fresh_token,
+    fresh_token, signature_tag,
 };
 use super::fallback::Upstream;
 use super::match_cache::{MAX_MATCH_BYTES, MatchCache, MatchKey};
@@ -51,21 +55,23 @@ static RENEW_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RENEW));
 static RELEASE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RELEASE));
 static FORGET_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(FORGET));
 
-/// Reads `url` and prepares a connection that everything kept here shares; connects to nothing yet. See
-/// [`Link::open`].
+/// Every script that is asked for by its hash.
+const SCRIPTS: &[&str] = &[
+    BEGIN,
+    FINISH,
+    RENEW,
+    RELEASE,
+    FORGET,
+    access_tokens::GET,
+    access_tokens::LOCK,
+    access_tokens::PUT,
+    access_tokens::EXPIRE,
+];
+
+/// Reads the `url` of one server and prepares a connection that everything kept here shares; connects to nothing yet.
+/// See [`Link::open`].
 pub fn open(url: &str, prefix: &str, deadline: Duration) -> Result<Arc<Link>, StoreError> {
-    const SCRIPTS: &[&str] = &[
-        BEGIN,
-        FINISH,
-        RENEW,
-        RELEASE,
-        FORGET,
-        access_tokens::GET,
-        access_tokens::LOCK,
-        access_tokens::PUT,
-        access_tokens::EXPIRE,
-    ];
-    Link::open(url, prefix, deadline, SCRIPTS).map(Arc::new)
+    Link::open(&Servers::Standalone(url.to_owned()), prefix, deadline).map(Arc::new)
 }
 
 /// [`Conversations`] of every instance on one Redis.
@@ -96,24 +102,24 @@ impl RedisConversations {
     }
 
     fn signature_key(&self, account: &str, signature: &str) -> String {
-        self.link.key(&format!("sig:{{{account}:{signature}}}"))
+        self.link.key(&format!("sig:{{{}}}", signature_tag(account, signature)))
     }
 
     fn turn_key(&self, follower: &Follower) -> String {
-        self.link.key(&format!("turn:{}", tag(follower)))
+        self.link.key(&format!("turn:{{{}}}", follower.tag()))
     }
 
     fn session_key(&self, follower: &Follower) -> String {
-        self.link.key(&format!("session:{}", tag(follower)))
+        self.link.key(&format!("session:{{{}}}", follower.tag()))
     }
 
     fn recent_key(&self, follower: &Follower) -> String {
-        self.link.key(&format!("recent:{}", tag(follower)))
+        self.link.key(&format!("recent:{{{}}}", follower.tag()))
     }
 
     /// What the claims of a follower's messages begin with.
     fn claim_prefix(&self, follower: &Follower) -> String {
-        self.link.key(&format!("claim:{}:", tag(follower)))
+        self.link.key(&format!("claim:{{{}}}:", follower.tag()))
     }
 
     /// An event's id may hold what a follower scanned, so the key holds its digest.
@@ -149,9 +155,7 @@ impl RedisConversations {
             Value::ServerError(error) if error.code() == "WRONGTYPE" => {}
             other => return Err(self.link.nonsense(other)),
         }
-        let mut replace = Pipeline::new();
-        replace.add_command(self.note_command(key, fingerprint));
-        self.link.run(&replace).await?;
+        self.link.run(&only(self.note_command(key, fingerprint))).await?;
         Ok(true)
     }
 
@@ -183,19 +187,34 @@ impl Conversations for RedisConversations {
         };
         let signature_key = self.signature_key(&arrival.follower.account, &arrival.signature);
         let mut owed = Owed::take(&self.owed_releases);
-        let mut commands = Pipeline::new();
+        let is_of_another = |turn: &Turn| turn.follower != arrival.follower;
+        let (mut parts, mut own) = (Vec::new(), Pipeline::new());
+        owed.turns.sort_by_key(|turn| !is_of_another(turn));
         for earlier in &owed.turns {
-            commands.add_command(self.release_command(earlier));
+            if is_of_another(earlier) {
+                parts.push(only(self.release_command(earlier)));
+            } else {
+                own.add_command(self.release_command(earlier));
+            }
         }
-        self.add_signature(&mut commands, &signature_key, &arrival.fingerprint);
+        let mut signature = Pipeline::new();
+        self.add_signature(&mut signature, &signature_key, &arrival.fingerprint);
         let mut begin = evalsha(&BEGIN_SCRIPT, 3);
         self.add_turn_keys(&mut begin, &turn);
         begin.arg(&turn.token).arg(self.lifetimes.lease.as_millis() as u64);
-        commands.add_command(begin);
+        own.add_command(begin);
+        parts.extend([signature, own]);
 
         owed.turns.push(turn.clone());
-        let replies = self.link.run(&commands).await?;
-        let [.., _, owner, begun] = replies.as_slice() else {
+        let mut answers = self.link.run_side_by_side(&parts).await?;
+        let [own, signature] = [answers.pop(), answers.pop()];
+        let mut released = answers.iter().map(Result::is_ok);
+        owed.turns.retain(|_| !released.next().unwrap_or(false));
+        let still_owed = owed.turns.iter().filter(|turn| is_of_another(turn)).count();
+        let (Some(own), Some(signature)) = (own.transpose()?, signature.transpose()?) else {
+            return Err(self.link.distrust("answers are missing"));
+        };
+        let ([.., begun], [.., owner]) = (own.as_slice(), signature.as_slice()) else {
             return Err(self.link.distrust("answers are missing"));
         };
         let begun = match self.link.parts(begun, &turn.token)?.as_slice() {
@@ -218,7 +237,7 @@ impl Conversations for RedisConversations {
         let is_ours = self
             .judge_signature(owner, &signature_key, &arrival.fingerprint)
             .await?;
-        owed.turns.clear();
+        owed.turns.truncate(still_owed);
         if is_ours {
             return Ok(begun);
         }
@@ -247,9 +266,7 @@ impl Conversations for RedisConversations {
             .arg(value)
             .arg(self.lifetimes.session.as_millis() as u64)
             .arg(self.claim_prefix(&turn.follower));
-        let mut commands = Pipeline::new();
-        commands.add_command(finish);
-        let replies = self.link.run(&commands).await?;
+        let replies = self.link.run(&only(finish)).await?;
         match self
             .link
             .parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?
@@ -269,9 +286,7 @@ impl Conversations for RedisConversations {
             .arg(self.turn_key(&turn.follower))
             .arg(&turn.token)
             .arg(self.lifetimes.lease.as_millis() as u64);
-        let mut commands = Pipeline::new();
-        commands.add_command(renew);
-        let replies = self.link.run(&commands).await?;
+        let replies = self.link.run(&only(renew)).await?;
         match self
             .link
             .parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?
@@ -288,9 +303,7 @@ impl Conversations for RedisConversations {
             list: &self.owed_releases,
             turns: vec![turn.clone()],
         };
-        let mut commands = Pipeline::new();
-        commands.add_command(self.release_command(turn));
-        let replies = self.link.run(&commands).await?;
+        let replies = self.link.run(&only(self.release_command(turn))).await?;
         self.link.parts(replies.first().unwrap_or(&Value::Nil), &turn.token)?;
         owed.turns.clear();
         Ok(())
@@ -307,7 +320,6 @@ impl Conversations for RedisConversations {
     }
 
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
-        let mut commands = Pipeline::new();
         let mark = fresh_token(TOKEN_MARK);
         let mut forget = evalsha(&FORGET_SCRIPT, 2);
         forget
@@ -315,8 +327,7 @@ impl Conversations for RedisConversations {
             .arg(self.recent_key(follower))
             .arg(&mark)
             .arg(self.claim_prefix(follower));
-        commands.add_command(forget);
-        let replies = self.link.run(&commands).await?;
+        let replies = self.link.run(&only(forget)).await?;
         let reply = replies.first().unwrap_or(&Value::Nil);
         self.link.parts(reply, &mark).map(drop)
     }
@@ -362,13 +373,7 @@ impl RedisMatchCache {
     }
 
     fn key(&self, key: &MatchKey) -> String {
-        let MatchKey {
-            account,
-            snapshot,
-            text,
-        } = key;
-        self.link
-            .key(&format!("match:{{{account}:{snapshot}}}:{:032x}", digest(&[text])))
+        self.link.key(&format!("match:{{{}}}", key.tag()))
     }
 }
 
@@ -413,13 +418,14 @@ impl MatchCache for RedisMatchCache {
     }
 }
 
-/// The hash tag that keeps a follower's keys in one slot.
-fn tag(follower: &Follower) -> String {
-    format!("{{{}:{}}}", follower.account, follower.pseudonym)
-}
-
 fn evalsha(script: &Script, keys: usize) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
     command.arg(script.get_hash()).arg(keys);
     command
+}
+
+fn only(command: Cmd) -> Pipeline {
+    let mut commands = Pipeline::new();
+    commands.add_command(command);
+    commands
 }

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_mins(10);
 const SHORT: Duration = Duration::from_millis(80);
 
 /// How some milliseconds pass: only Redis's own expiry needs real ones.
-type Wait<'w> = &'w dyn Fn();
+pub type Wait<'w> = &'w dyn Fn();
 
 fn redis(server: &RedisServer) -> RedisAccessTokens {
     let link = wxfaq::store::redis::open(server.url(), "test:", Duration::from_secs(20)).unwrap();
@@ -40,7 +40,7 @@ async fn locked(store: &dyn AccessTokens, appid: &str) -> RefreshLock {
 }
 
 /// Keeps `value` under a lock of its own.
-async fn keep(store: &dyn AccessTokens, appid: &str, value: &[u8]) -> KeptToken {
+pub async fn keep(store: &dyn AccessTokens, appid: &str, value: &[u8]) -> KeptToken {
     let lock = locked(store, appid).await;
     assert!(store.put(&lock, value, LONG).await.unwrap());
     let kept = store.get(appid).await.unwrap().unwrap();
@@ -48,7 +48,7 @@ async fn keep(store: &dyn AccessTokens, appid: &str, value: &[u8]) -> KeptToken 
     kept
 }
 
-async fn contract(store: &dyn AccessTokens, wait: Wait<'_>) {
+pub async fn contract(store: &dyn AccessTokens, wait: Wait<'_>) {
     assert_eq!(store.get("wx1").await.unwrap(), None);
     assert!(!store.expire("wx1", "none").await.unwrap());
 

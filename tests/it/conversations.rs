@@ -11,7 +11,7 @@ use wxfaq::store::conversations::{
 };
 use wxfaq::store::match_cache::{MAX_MATCH_BYTES, MatchCache, MatchKey};
 use wxfaq::store::memory::{Bounds, MemoryConversations, MemoryMatchCache};
-use wxfaq::store::redis::{RedisConversations, RedisMatchCache};
+use wxfaq::store::redis::{Link, RedisConversations, RedisMatchCache, Servers};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_mins(10);
@@ -59,17 +59,18 @@ impl BackEnd for Memory {
     }
 }
 
-struct Redis {
-    server: RedisServer,
+struct Redis<'s> {
+    servers: &'s Servers,
     stores: AtomicUsize,
     started: Instant,
 }
 
 #[async_trait]
-impl BackEnd for Redis {
+impl BackEnd for Redis<'_> {
     async fn open(&self, lifetimes: Lifetimes) -> Arc<dyn Conversations> {
         let prefix = format!("test{}:", self.stores.fetch_add(1, Ordering::SeqCst));
-        Arc::new(redis(self.server.url(), &prefix, lifetimes))
+        let link = Link::open(self.servers, &prefix, Duration::from_secs(20)).unwrap();
+        Arc::new(RedisConversations::new(Arc::new(link), lifetimes))
     }
     async fn wait(&self) {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -148,6 +149,16 @@ async fn eventually(back_end: &dyn BackEnd, what: &str, mut condition: impl Asyn
         back_end.wait().await;
     }
     panic!("never: {what}");
+}
+
+/// The contract, kept by the Redis that `servers` are.
+pub async fn conversations_contract_on(servers: &Servers) {
+    conversations_contract(&Redis {
+        servers,
+        stores: AtomicUsize::new(0),
+        started: Instant::now(),
+    })
+    .await;
 }
 
 async fn conversations_contract(back_end: &dyn BackEnd) {
@@ -540,12 +551,7 @@ async fn memory_keeps_the_conversations_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn redis_keeps_the_conversations_contract() {
     let server = RedisServer::start().await;
-    conversations_contract(&Redis {
-        server,
-        stores: AtomicUsize::new(0),
-        started: Instant::now(),
-    })
-    .await;
+    conversations_contract_on(&Servers::Standalone(server.url().to_owned())).await;
 }
 
 #[tokio::test]
@@ -746,7 +752,7 @@ fn urls_that_cannot_work_are_refused_without_showing_the_password() {
     }
 }
 
-async fn match_cache_contract(open: impl Fn(Duration) -> Box<dyn MatchCache>) {
+pub async fn match_cache_contract(open: impl Fn(Duration) -> Box<dyn MatchCache>) {
     let cache = open(LONG);
     let key = MatchKey {
         account: "demo".to_owned(),

@@ -42,6 +42,7 @@ mod ask_api;
 mod openapi;
 mod overload;
 mod shared_redis;
+mod redis_groups;
 mod spread;
 mod crash;
 mod kills;

@@ -13,7 +13,7 @@ use wxfaq::store::StoreError;
 use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
 use wxfaq::store::memory::MemoryOpenWork;
 use wxfaq::store::open_work::{MAX_ITEM_BYTES, MOST_LISTED, OpenWork};
-use wxfaq::store::redis::RedisOpenWork;
+use wxfaq::store::redis::{Link, RedisOpenWork};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -65,13 +65,18 @@ async fn memory_keeps_the_contract() {
 
 #[tokio::test]
 async fn redis_keeps_the_contract() {
-    let (server, hands) = (RedisServer::start().await, Hands::default());
-    keeps_the_contract(&listed_in(&server, &hands), &hands).await;
+    let server = RedisServer::start().await;
+    redis_contract(link_to(&server)).await;
 }
 
-fn listed_in(server: &RedisServer, hands: &Hands) -> RedisOpenWork {
-    let link = wxfaq::store::redis::open(server.url(), "test:", 20 * SECOND).unwrap();
-    RedisOpenWork::new(link, LIFETIME, hands.clock())
+/// The contract, kept by the Redis at the end of `link`.
+pub async fn redis_contract(link: Arc<Link>) {
+    let hands = Hands::default();
+    keeps_the_contract(&RedisOpenWork::new(link, LIFETIME, hands.clock()), &hands).await;
+}
+
+fn link_to(server: &RedisServer) -> Arc<Link> {
+    wxfaq::store::redis::open(server.url(), "test:", 20 * SECOND).unwrap()
 }
 
 /// Lets nothing be sent: whoever would begin to waits for ever.
@@ -120,7 +125,7 @@ async fn what_was_decided_and_not_sent_is_sent_by_another() {
 /// source is `asked` in the end.
 async fn owed(server: &RedisServer, store: Arc<dyn Conversations>, lives: Duration, asked: usize) {
     let hands = Hands::default();
-    let list = || Arc::new(listed_in(server, &hands)) as Arc<dyn OpenWork>;
+    let list = || Arc::new(RedisOpenWork::new(link_to(server), LIFETIME, hands.clock())) as Arc<dyn OpenWork>;
     let places = [(); 2].map(|()| (redis(server), Some(list())));
     let stage = Stage::on(ANSWER, Way::Send, 6 * SECOND, 60 * SECOND, places.into());
     let delivery = Arc::new(stage.message(QUESTION));

@@ -33,7 +33,7 @@ impl FallbackAccessTokens {
 #[async_trait]
 impl AccessTokens for FallbackAccessTokens {
     async fn get(&self, appid: &str) -> Result<Option<KeptToken>, StoreError> {
-        match self.breaker.call(USER, self.shared.get(appid)).await {
+        match self.breaker.call(USER, appid, self.shared.get(appid)).await {
             Ok(Some(kept)) => {
                 self.memory.keep(appid, &kept);
                 Ok(Some(kept))
@@ -44,7 +44,7 @@ impl AccessTokens for FallbackAccessTokens {
     }
 
     async fn lock(&self, appid: &str, lease: Duration) -> Result<Option<RefreshLock>, StoreError> {
-        match self.breaker.call(USER, self.shared.lock(appid, lease)).await {
+        match self.breaker.call(USER, appid, self.shared.lock(appid, lease)).await {
             Ok(lock) => Ok(lock),
             Err(_) => self.memory.lock(appid, lease).await,
         }
@@ -55,7 +55,10 @@ impl AccessTokens for FallbackAccessTokens {
         if MemoryAccessTokens::gave(lock) {
             return self.memory.put(lock, value, lifetime).await;
         }
-        let stored = self.breaker.call(USER, self.shared.put(lock, value, lifetime)).await;
+        let stored = self
+            .breaker
+            .call(USER, &lock.appid, self.shared.put(lock, value, lifetime))
+            .await;
         // Without an answer this instance at least has it; the others find the lock free when its lease ends.
         let stored = stored.unwrap_or(true);
         if stored {
@@ -74,13 +77,13 @@ impl AccessTokens for FallbackAccessTokens {
             return self.memory.unlock(lock).await;
         }
         // Without an answer the lease ends it.
-        let _ = self.breaker.call(USER, self.shared.unlock(lock)).await;
+        let _ = self.breaker.call(USER, &lock.appid, self.shared.unlock(lock)).await;
         Ok(())
     }
 
     async fn expire(&self, appid: &str, version: &str) -> Result<bool, StoreError> {
         let here = self.memory.expire(appid, version).await?;
-        let shared = self.breaker.call(USER, self.shared.expire(appid, version)).await;
+        let shared = self.breaker.call(USER, appid, self.shared.expire(appid, version)).await;
         Ok(shared.unwrap_or(here))
     }
 }

@@ -18,6 +18,8 @@ pub trait Upstream: Send + Sync {
     async fn probe(&self) -> Result<(), StoreError>;
     /// Whether there is a connection, dead or alive: without one the store is away for certain.
     fn is_connected(&self) -> bool;
+    /// The part of the store that keeps what is filed under `tag`; parts fail on their own.
+    fn part_of(&self, tag: &str) -> usize;
     /// Gives the connection up, so that the next probe makes a new one.
     fn disconnect(&self);
 }
@@ -59,7 +61,8 @@ pub enum Status {
 }
 
 /// Who calls. Failures are counted by user: a store that is full still reads, and what one user reads must not hide
-/// that the other cannot write.
+/// that the other cannot write. They are counted by part for the same reason, but one part away is the store away: most
+/// clusters then refuse everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum User {
@@ -70,6 +73,9 @@ pub enum User {
 }
 
 const USERS: usize = 4;
+
+/// No store has more; what lies beyond is counted together.
+const MOST_PARTS: usize = 1_024;
 
 /// Stands in front of one store; shared by everything that uses its connection.
 pub struct Breaker {
@@ -82,10 +88,21 @@ pub struct Breaker {
 
 struct State {
     status: Status,
-    /// By [`User`].
-    failures_in_a_row: [u32; USERS],
+    /// By part and [`User`].
+    failures_in_a_row: Vec<[u32; USERS]>,
     /// Runs while the store is away; ends with the breaker.
     prober: Option<JoinHandle<()>>,
+}
+
+impl State {
+    /// Of one user in one part, in a row.
+    fn failures(&mut self, part: usize, user: User) -> &mut u32 {
+        let part = part.min(MOST_PARTS - 1);
+        if self.failures_in_a_row.len() <= part {
+            self.failures_in_a_row.resize(part + 1, [0; USERS]);
+        }
+        &mut self.failures_in_a_row[part][user as usize]
+    }
 }
 
 impl Breaker {
@@ -94,7 +111,7 @@ impl Breaker {
         metrics::gauge!("wxfaq_store_up", "store" => store).set(1.0);
         let state = State {
             status: Status::Up,
-            failures_in_a_row: [0; USERS],
+            failures_in_a_row: Vec::new(),
             prober: None,
         };
         Arc::new(Self {
@@ -110,13 +127,14 @@ impl Breaker {
         self.lock().status
     }
 
-    /// Runs `call` of `user`, unless the store is away, for at most the deadline.
+    /// Runs `call` of `user`, about what is filed under `tag`, unless the store is away, for at most the deadline.
     ///
     /// # Errors
     /// What `call` says, or [`StoreError::Unavailable`]: no answer in time, or not even asked.
     pub async fn call<T>(
         self: &Arc<Self>,
         user: User,
+        tag: &str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         if self.status() != Status::Up {
@@ -126,8 +144,8 @@ impl Breaker {
             .await
             .unwrap_or_else(|_| Err(self.unavailable("no answer in time")));
         match &result {
-            Ok(_) => self.lock().failures_in_a_row[user as usize] = 0,
-            Err(failure) => self.count(user, failure),
+            Ok(_) => *self.lock().failures(self.upstream.part_of(tag), user) = 0,
+            Err(failure) => self.count(user, tag, failure),
         }
         result
     }
@@ -145,11 +163,12 @@ impl Breaker {
         metrics::counter!("wxfaq_store_failures_total", "store" => self.store).increment(1);
     }
 
-    fn count(self: &Arc<Self>, user: User, failure: &StoreError) {
+    fn count(self: &Arc<Self>, user: User, tag: &str, failure: &StoreError) {
         self.count_failure();
+        let part = self.upstream.part_of(tag);
         let failures_in_a_row = {
             let mut state = self.lock();
-            let failures = &mut state.failures_in_a_row[user as usize];
+            let failures = state.failures(part, user);
             *failures = failures.saturating_add(1);
             *failures
         };
@@ -180,7 +199,7 @@ impl Breaker {
     fn take_back(&self) {
         let Status::Away { since } = ({
             let mut state = self.lock();
-            state.failures_in_a_row = [0; USERS];
+            state.failures_in_a_row.clear();
             std::mem::replace(&mut state.status, Status::Up)
         }) else {
             return;
@@ -261,8 +280,14 @@ mod tests {
         fn is_connected(&self) -> bool {
             self.is_connected.load(Ordering::Relaxed)
         }
+        /// A number in the tag.
+        fn part_of(&self, tag: &str) -> usize {
+            tag.parse().unwrap_or(0)
+        }
         fn disconnect(&self) {}
     }
+
+    const TAG: &str = "demo:anna";
 
     fn failure() -> StoreError {
         StoreError::Unavailable {
@@ -288,7 +313,7 @@ mod tests {
     async fn fail(breaker: &Arc<Breaker>) {
         assert!(
             breaker
-                .call(User::Conversations, async { Err::<(), _>(failure()) })
+                .call(User::Conversations, TAG, async { Err::<(), _>(failure()) })
                 .await
                 .is_err()
         );
@@ -300,7 +325,7 @@ mod tests {
         for _ in 0..3 {
             fail(&breaker).await;
             fail(&breaker).await;
-            assert!(breaker.call(User::Conversations, async { Ok(()) }).await.is_ok());
+            assert!(breaker.call(User::Conversations, TAG, async { Ok(()) }).await.is_ok());
         }
         assert_eq!(breaker.status(), Status::Up);
         for _ in 0..3 {
@@ -313,8 +338,22 @@ mod tests {
     async fn what_one_user_reads_does_not_hide_that_another_cannot_write() {
         let (breaker, _) = breaker(true);
         for _ in 0..3 {
-            assert!(breaker.call(User::Matches, async { Ok(()) }).await.is_ok());
+            assert!(breaker.call(User::Matches, TAG, async { Ok(()) }).await.is_ok());
             fail(&breaker).await;
+        }
+        assert_ne!(breaker.status(), Status::Up);
+    }
+
+    #[tokio::test]
+    async fn one_part_that_works_does_not_hide_that_another_is_dead() {
+        let (breaker, _) = breaker(true);
+        for failed in 0..3 {
+            assert_eq!(breaker.status(), Status::Up, "{failed}");
+            for works in ["0", "2", "100000"] {
+                assert!(breaker.call(User::Conversations, works, async { Ok(()) }).await.is_ok());
+            }
+            let dead = async { Err::<(), _>(failure()) };
+            assert!(breaker.call(User::Conversations, "1", dead).await.is_err());
         }
         assert_ne!(breaker.status(), Status::Up);
     }
@@ -335,7 +374,7 @@ mod tests {
             asked.store(true, Ordering::Relaxed);
             Ok(())
         };
-        assert!(breaker.call(User::Conversations, call).await.is_err());
+        assert!(breaker.call(User::Conversations, TAG, call).await.is_err());
         assert!(!asked.into_inner());
     }
 
@@ -343,7 +382,11 @@ mod tests {
     async fn a_silent_store_is_a_failure_at_the_deadline() {
         let (breaker, _) = breaker(false);
         let result = breaker
-            .call(User::Conversations, std::future::pending::<Result<(), StoreError>>())
+            .call(
+                User::Conversations,
+                TAG,
+                std::future::pending::<Result<(), StoreError>>(),
+            )
             .await;
         assert!(result.is_err());
         assert_ne!(breaker.status(), Status::Up);

@@ -2,7 +2,7 @@
 
 use super::{Breaker, User};
 use crate::store::StoreError;
-use crate::store::open_work::OpenWork;
+use crate::store::open_work::{OpenWork, TAG};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +25,14 @@ impl FallbackOpenWork {
 #[async_trait]
 impl OpenWork for FallbackOpenWork {
     async fn list(&self, item: &[u8]) -> Result<(), StoreError> {
-        self.breaker.call(USER, self.shared.list(item)).await
+        self.breaker.call(USER, TAG, self.shared.list(item)).await
     }
 
     async fn strike(&self, item: &[u8]) -> Result<(), StoreError> {
-        self.breaker.call(USER, self.shared.strike(item)).await
+        self.breaker.call(USER, TAG, self.shared.strike(item)).await
     }
 
     async fn listed(&self, age: Duration, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.breaker.call(USER, self.shared.listed(age, most)).await
+        self.breaker.call(USER, TAG, self.shared.listed(age, most)).await
     }
 }

@@ -3,14 +3,14 @@
 //! Token and lock of an AppID share a hash tag. A token is its version and its value, a lock `L` and the version that
 //! will be; anything else under these names counts as absent. The value is what the caller made unreadable.
 
-use super::{Link, TOKEN_MARK, evalsha};
+use super::{Link, TOKEN_MARK, evalsha, only};
 use crate::store::StoreError;
 use crate::store::access_tokens::{
     AccessTokens, KeptToken, MAX_ACCESS_TOKEN_BYTES, RefreshLock, VERSION_BYTES, check_length,
 };
 use crate::store::conversations::fresh_token;
 use async_trait::async_trait;
-use redis::{Cmd, Pipeline, Script, Value};
+use redis::{Cmd, Script, Value};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -45,9 +45,7 @@ impl RedisAccessTokens {
 
     /// Runs one script; its reply without the echo of `mark`, which must be the script's first argument.
     async fn run(&self, script: Cmd, mark: &str) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut commands = Pipeline::new();
-        commands.add_command(script);
-        let replies = self.link.run(&commands).await?;
+        let replies = self.link.run(&only(script)).await?;
         let reply = replies.first().unwrap_or(&Value::Nil);
         let parts = self.link.parts(reply, mark)?;
         Ok(parts.into_iter().map(<[u8]>::to_vec).collect())

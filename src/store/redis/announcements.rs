@@ -97,15 +97,9 @@ impl Subscription {
 }
 
 fn silent() -> StoreError {
-    StoreError::Unavailable {
-        backend: "redis",
-        reason: "no answer in time".to_owned(),
-    }
+    link::no_use("no answer in time")
 }
 
 fn gone() -> StoreError {
-    StoreError::Unavailable {
-        backend: "redis",
-        reason: "the connection was closed".to_owned(),
-    }
+    link::no_use("the connection was closed")
 }

@@ -3,7 +3,7 @@
 use super::link::refusal;
 use super::{Link, Value};
 use crate::store::StoreError;
-use crate::store::open_work::{MAX_ITEM_BYTES, MOST_LISTED, OpenWork, check_item};
+use crate::store::open_work::{MAX_ITEM_BYTES, MOST_LISTED, OpenWork, TAG, check_item};
 use async_trait::async_trait;
 use redis::Pipeline;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl RedisOpenWork {
     }
 
     fn key(&self) -> String {
-        self.link.key("open-work")
+        self.link.key(&format!("{{{TAG}}}"))
     }
 
     /// Milliseconds since 1970, so long ago.

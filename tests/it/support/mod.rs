@@ -4,6 +4,7 @@ pub mod bot;
 pub mod vectors;
 pub mod redis_proxy;
 pub mod redis_server;
+pub mod redis_group;
 pub mod database_server;
 pub mod silent_proxy;
 pub mod database;

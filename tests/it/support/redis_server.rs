@@ -1,5 +1,6 @@
 //! A real redis-server of the test's own, on a Unix socket in a temporary folder, gone when the value is dropped.
 
+use super::daemon::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,9 @@ use tempfile::TempDir;
 
 /// How long starting may take on a busy machine before the test gives up.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Nothing on disk.
+pub const IN_MEMORY: &[&str] = &["--save", "", "--appendonly", "no"];
 
 pub struct RedisServer {
     folder: TempDir,
@@ -21,11 +25,16 @@ impl RedisServer {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock").display().to_string();
-        let arguments = ["--port", "0", "--unixsocket", &socket].map(str::to_owned).to_vec();
+        let arguments = [&["--port", "0", "--unixsocket", &socket], IN_MEMORY].concat();
+        Self::start_with(folder, &arguments, format!("unix://{socket}")).await
+    }
+
+    /// With the arguments given, which make it reachable under `url`.
+    pub async fn start_with(folder: TempDir, arguments: &[&str], url: String) -> Self {
         let mut server = Self {
             folder,
-            arguments,
-            url: format!("unix://{socket}"),
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+            url,
             process: None,
         };
         server.restart().await;
@@ -34,26 +43,10 @@ impl RedisServer {
 
     /// On a free port of the loopback address.
     pub async fn start_tcp() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let arguments = vec![
-            "--bind".to_owned(),
-            "127.0.0.1".to_owned(),
-            "--port".to_owned(),
-            port.to_string(),
-        ];
+        let port = free_port().to_string();
+        let arguments = [&["--bind", "127.0.0.1", "--port", &port], IN_MEMORY].concat();
         let url = format!("redis://127.0.0.1:{port}");
-        let mut server = Self {
-            folder: tempfile::tempdir().unwrap(),
-            arguments,
-            url,
-            process: None,
-        };
-        server.restart().await;
-        server
+        Self::start_with(tempfile::tempdir().unwrap(), &arguments, url).await
     }
 
     pub fn url(&self) -> &str {
@@ -70,8 +63,7 @@ impl RedisServer {
         self.kill();
         let child = Command::new("redis-server")
             .args(&self.arguments)
-            .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(self.folder.path())
+            .current_dir(self.folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -111,7 +103,8 @@ impl RedisServer {
         self.try_command(words).await.unwrap()
     }
 
-    async fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+    /// As [`RedisServer::command`], which may fail.
+    pub async fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url.as_str())?;
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(START_LIMIT))

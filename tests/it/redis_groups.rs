@@ -1,0 +1,282 @@
+//! Redis behind sentinels and Redis as a cluster, real processes: the ports' contracts, announcements, and a primary that
+//! is killed under traffic.
+
+use crate::support::daemon::{Daemon, INSTALL_KEY, Message, client, content};
+use crate::support::redis_group::RedisGroup;
+use crate::{access_tokens, conversations, open_work};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use wxfaq::bot::Seals;
+use wxfaq::store::fallback::Upstream;
+use wxfaq::store::redis::{Link, RedisAccessTokens, RedisMatchCache, Servers};
+use wxfaq::wechat::Mode;
+
+/// For one answer on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// WeChat's limit; not a measure of speed.
+const IN_TIME: Duration = Duration::from_millis(4_500);
+/// Messages under way at a time.
+const SENDERS: usize = 4;
+
+fn link(servers: &Servers, prefix: &str) -> Arc<Link> {
+    Arc::new(Link::open(servers, prefix, DEADLINE).unwrap())
+}
+
+async fn every_contract_holds(group: &RedisGroup) {
+    let servers = &group.place();
+    conversations::conversations_contract_on(servers).await;
+    let cache = link(servers, "matches:");
+    conversations::match_cache_contract(|lifetime| Box::new(RedisMatchCache::new(cache.clone(), lifetime))).await;
+    let tokens = RedisAccessTokens::new(link(servers, "tokens:"));
+    access_tokens::contract(&tokens, &|| std::thread::sleep(Duration::from_millis(5))).await;
+    open_work::redis_contract(link(servers, "work:")).await;
+    announcements_arrive(servers).await;
+    scripts_come_back(group).await;
+    link(servers, "").probe().await.unwrap();
+}
+
+/// Whichever server hears them, and whichever they are told.
+async fn announcements_arrive(servers: &Servers) {
+    let (ears, mouth) = (link(servers, "news:"), link(servers, "news:"));
+    for n in 0..6_u8 {
+        let mut subscription = ears.subscribe().await.unwrap();
+        mouth.announce(&[b'a' + n]).await.unwrap();
+        // An earlier one may be on its way between nodes yet.
+        while subscription.next().await.unwrap() != [b'a' + n] {}
+    }
+}
+
+/// A server that was told to forget them is given them again.
+async fn scripts_come_back(group: &RedisGroup) {
+    let tokens = RedisAccessTokens::new(link(&group.place(), "scripts:"));
+    access_tokens::keep(&tokens, "wx1", b"before").await;
+    for server in &group.servers {
+        server.command(&["SCRIPT", "FLUSH"]).await;
+    }
+    access_tokens::keep(&tokens, "wx1", b"after").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_primary_under_sentinels_keeps_every_contract() {
+    every_contract_holds(&RedisGroup::sentinels().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_keeps_every_contract() {
+    every_contract_holds(&RedisGroup::cluster().await).await;
+}
+
+/// How a primary goes.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Killed,
+    Hung,
+}
+
+/// What a follower got, who wrote once.
+struct Answered {
+    message: Message,
+    /// Counted from 0; even ones went to the first instance.
+    n: usize,
+    reply: String,
+}
+
+/// Two instances under traffic, each message from a follower of its own and to one of them.
+struct Traffic {
+    instances: [Daemon; 2],
+    sent: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    senders: JoinSet<Vec<Answered>>,
+}
+
+impl Traffic {
+    fn start(group: &RedisGroup) -> Self {
+        let section = format!("{}deadline_ms = 500", group.section());
+        let instances = [Daemon::start(&section), Daemon::start(&section)];
+        let (sent, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let ports = [instances[0].port, instances[1].port];
+        let mut senders = JoinSet::new();
+        for _ in 0..SENDERS {
+            let (sent, stop, client) = (sent.clone(), stop.clone(), client());
+            senders.spawn(async move {
+                let mut answered = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let n = sent.fetch_add(1, Ordering::Relaxed);
+                    let message = Message::text(&openid(n), "科创板开户要什么条件", Mode::Safe);
+                    let begin = Instant::now();
+                    let reply = message.deliver(&client, ports[n % 2]).await;
+                    assert!(content(&reply).contains("50万"), "{n}: {reply}");
+                    assert!(begin.elapsed() < IN_TIME, "{n}: {:?}", begin.elapsed());
+                    answered.push(Answered { message, n, reply });
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                answered
+            });
+        }
+        Self {
+            instances,
+            sent,
+            stop,
+            senders,
+        }
+    }
+
+    /// Waits until so many more messages have been sent, and that nothing has failed until then.
+    async fn go_on(&mut self, more: usize) {
+        let until = self.sent.load(Ordering::Relaxed) + more;
+        while self.sent.load(Ordering::Relaxed) < until {
+            if let Some(ended) = self.senders.try_join_next() {
+                ended.expect("a reply failed");
+                unreachable!("senders go on until they are told to stop");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until both instances say of Redis that it is away, or that it is up.
+    async fn until(&mut self, is_away: bool) {
+        let begin = Instant::now();
+        for n in 0..2 {
+            while self.says_away(n) != Some(is_away) {
+                let log = self.instances[n].log();
+                assert!(
+                    begin.elapsed() < Duration::from_secs(30),
+                    "away: {is_away}? instance {n}\n{log}"
+                );
+                self.go_on(1).await;
+            }
+        }
+    }
+
+    fn says_away(&self, n: usize) -> Option<bool> {
+        self.instances[n].ops("/readyz").map(|page| page.contains("degraded"))
+    }
+
+    async fn stop(&mut self) -> Vec<Answered> {
+        self.stop.store(true, Ordering::Relaxed);
+        let senders = std::mem::take(&mut self.senders);
+        senders.join_all().await.into_iter().flatten().collect()
+    }
+}
+
+/// What the repeats of messages got from the instance that had not answered them.
+#[derive(Debug, Default)]
+struct Repeats {
+    survived: usize,
+    survived_differing: usize,
+    lost: usize,
+    /// Answered and acknowledged by Redis before its primary failed, and forgotten with it.
+    lost_from_before: usize,
+    lost_differing: usize,
+    /// Not only in when it was made.
+    lost_saying_another_thing: usize,
+}
+
+/// Whose message has a record in Redis now, by pseudonym.
+async fn recorded(group: &RedisGroup) -> HashSet<String> {
+    const RECORDS: &str = "local found = {} \
+        for _, key in ipairs(redis.call('KEYS', 'wxfaq:claim:*')) do \
+            if redis.call('GETRANGE', key, 0, 0) == 'R' then table.insert(found, key) end \
+        end \
+        return found";
+    let mut found = HashSet::new();
+    for primary in group.primaries().await {
+        let keys = group.servers[primary].command(&["EVAL", RECORDS, "0"]).await;
+        let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+        let follower = |key: &String| key.split(['{', ':', '}']).nth(4).map(str::to_owned);
+        found.extend(keys.iter().filter_map(follower));
+    }
+    found
+}
+
+fn openid(n: usize) -> String {
+    format!("oTraffic{n}")
+}
+
+fn pseudonym(n: usize) -> String {
+    let seals = Seals::new(INSTALL_KEY);
+    seals.pseudonym("safe", &openid(n)).as_str().to_owned()
+}
+
+async fn a_primary_fails_under_traffic(mut group: RedisGroup, fault: Fault) {
+    let mut traffic = Traffic::start(&group);
+    traffic.until(false).await;
+    traffic.go_on(100).await;
+
+    let doomed = group.keeper_of(&format!("wxfaq:{{safe:{}}}", pseudonym(0))).await;
+    let (begin, before_fault) = (Instant::now(), traffic.sent.load(Ordering::Relaxed) - SENDERS);
+    match fault {
+        Fault::Killed => group.servers[doomed].kill(),
+        Fault::Hung => group.servers[doomed].hang(),
+    }
+    traffic.until(true).await;
+    let noticed = begin.elapsed();
+    traffic.until(false).await;
+    let back = begin.elapsed();
+    // What was written before may be lost; what is written now is not.
+    let before = traffic.sent.load(Ordering::Relaxed);
+    traffic.go_on(100).await;
+    let answered = traffic.stop().await;
+    group.servers[doomed].kill();
+
+    let (mut repeats, client, records) = (Repeats::default(), client(), recorded(&group).await);
+    for Answered { message, n, reply } in &answered {
+        let survived = records.contains(&pseudonym(*n));
+        let again = message.deliver(&client, traffic.instances[1 - n % 2].port).await;
+        let differs = usize::from(again != *reply);
+        if survived {
+            repeats.survived += 1;
+            repeats.survived_differing += differs;
+        } else {
+            repeats.lost += 1;
+            repeats.lost_from_before += usize::from(*n < before_fault);
+            repeats.lost_differing += differs;
+            repeats.lost_saying_another_thing += usize::from(content(&again) != content(reply));
+        }
+    }
+    eprintln!(
+        "{fault:?}, one of {} servers: {} answered, 0 failed; away after {noticed:?}, up after {back:?}; {repeats:?}",
+        group.servers.len(),
+        answered.len()
+    );
+    assert_eq!(repeats.survived_differing, 0, "{repeats:?}");
+    assert!(repeats.survived >= 100, "what came before and after: {repeats:?}");
+    for n in before + SENDERS..before + 100 {
+        assert!(records.contains(&pseudonym(n)), "{n} came when Redis was up");
+    }
+    assert_eq!(
+        repeats.lost_saying_another_thing, 0,
+        "the bank is the same: {repeats:?}"
+    );
+    for instance in &traffic.instances {
+        let log = instance.log();
+        let since = log.split_once("shared store is away").map_or("", |(_, since)| since);
+        let lines = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+        let each_way = [lines("shared store is away"), lines("shared store is back")];
+        assert_eq!(each_way, [1, 1], "{log}");
+        assert!(!since.contains("WARN") && !since.contains("ERROR"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sentinels_replace_a_killed_primary_and_no_reply_fails() {
+    a_primary_fails_under_traffic(RedisGroup::sentinels().await, Fault::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_replaces_a_killed_primary_and_no_reply_fails() {
+    a_primary_fails_under_traffic(RedisGroup::cluster().await, Fault::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sentinels_replace_a_hung_primary_and_no_reply_fails() {
+    a_primary_fails_under_traffic(RedisGroup::sentinels().await, Fault::Hung).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_replaces_a_hung_primary_and_no_reply_fails() {
+    a_primary_fails_under_traffic(RedisGroup::cluster().await, Fault::Hung).await;
+}
