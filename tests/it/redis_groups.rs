@@ -4,7 +4,7 @@
 use crate::support::daemon::{Daemon, INSTALL_KEY, Message, client, content};
 use crate::support::redis_group::RedisGroup;
 use crate::{access_tokens, conversations, open_work};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ async fn every_contract_holds(group: &RedisGroup) {
     open_work::redis_contract(link(servers, "work:")).await;
     announcements_arrive(servers).await;
     scripts_come_back(group).await;
-    link(servers, "").probe().await.unwrap();
+    a_planned_failover_is_followed(group).await;
 }
 
 /// Whichever server hears them, and whichever they are told.
@@ -59,6 +59,33 @@ async fn scripts_come_back(group: &RedisGroup) {
     access_tokens::keep(&tokens, "wx1", b"after").await;
 }
 
+/// The old primary lives on, and refuses writes.
+async fn a_planned_failover_is_followed(group: &RedisGroup) {
+    let link = link(&group.place(), "moved:");
+    link.probe().await.unwrap();
+    group.hand_over().await;
+    let (begin, mut refused) = (Instant::now(), 0);
+    while link.probe().await.is_err() {
+        refused += 1;
+        assert!(begin.elapsed() < DEADLINE, "the new primary is not found");
+    }
+    eprintln!("a planned failover: {refused} writes refused");
+}
+
+/// What the breaker counts failures by.
+async fn shards_are_told_apart(group: &RedisGroup) {
+    let link = link(&group.place(), "");
+    link.probe().await.unwrap();
+    let mut keepers = HashMap::new();
+    for n in 0..30 {
+        let tag = pseudonym(n);
+        let keeper = group.keeper_of(&format!("{{{tag}}}")).await;
+        assert_eq!(*keepers.entry(keeper).or_insert(link.part_of(&tag)), link.part_of(&tag));
+    }
+    let parts: HashSet<usize> = keepers.values().copied().collect();
+    assert_eq!((keepers.len(), parts.len()), (3, 3));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_primary_under_sentinels_keeps_every_contract() {
     every_contract_holds(&RedisGroup::sentinels().await).await;
@@ -66,7 +93,9 @@ async fn a_primary_under_sentinels_keeps_every_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cluster_keeps_every_contract() {
-    every_contract_holds(&RedisGroup::cluster().await).await;
+    let group = RedisGroup::cluster().await;
+    shards_are_told_apart(&group).await;
+    every_contract_holds(&group).await;
 }
 
 /// How a primary goes.
@@ -82,6 +111,7 @@ struct Answered {
     /// Counted from 0; even ones went to the first instance.
     n: usize,
     reply: String,
+    took: Duration,
 }
 
 /// Two instances under traffic, each message from a follower of its own and to one of them.
@@ -109,8 +139,14 @@ impl Traffic {
                     let begin = Instant::now();
                     let reply = message.deliver(&client, ports[n % 2]).await;
                     assert!(content(&reply).contains("50万"), "{n}: {reply}");
-                    assert!(begin.elapsed() < IN_TIME, "{n}: {:?}", begin.elapsed());
-                    answered.push(Answered { message, n, reply });
+                    let took = begin.elapsed();
+                    assert!(took < IN_TIME, "{n}: {took:?}");
+                    answered.push(Answered {
+                        message,
+                        n,
+                        reply,
+                        took,
+                    });
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 answered
@@ -223,7 +259,7 @@ async fn a_primary_fails_under_traffic(mut group: RedisGroup, fault: Fault) {
     group.servers[doomed].kill();
 
     let (mut repeats, client, records) = (Repeats::default(), client(), recorded(&group).await);
-    for Answered { message, n, reply } in &answered {
+    for Answered { message, n, reply, .. } in &answered {
         let survived = records.contains(&pseudonym(*n));
         let again = message.deliver(&client, traffic.instances[1 - n % 2].port).await;
         let differs = usize::from(again != *reply);
@@ -237,10 +273,16 @@ async fn a_primary_fails_under_traffic(mut group: RedisGroup, fault: Fault) {
             repeats.lost_saying_another_thing += usize::from(content(&again) != content(reply));
         }
     }
+    let mut took: Vec<Duration> = answered.iter().map(|one| one.took).collect();
+    took.sort();
     eprintln!(
-        "{fault:?}, one of {} servers: {} answered, 0 failed; away after {noticed:?}, up after {back:?}; {repeats:?}",
+        "{fault:?}, one of {} servers: {} answered, 0 failed, p50 {:?}, p99 {:?}, slowest {:?}; away after {noticed:?}, up \
+         after {back:?}; {repeats:?}",
         group.servers.len(),
-        answered.len()
+        answered.len(),
+        took[took.len() / 2],
+        took[took.len() * 99 / 100],
+        took[took.len() - 1],
     );
     assert_eq!(repeats.survived_differing, 0, "{repeats:?}");
     assert!(repeats.survived >= 100, "what came before and after: {repeats:?}");

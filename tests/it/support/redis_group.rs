@@ -123,6 +123,25 @@ impl RedisGroup {
         panic!("nobody keeps {key}");
     }
 
+    /// Lets a replica take its primary's place, which goes on as its replica.
+    pub async fn hand_over(&self) {
+        let (heir, predecessor) = match self.sentinels.first() {
+            Some(sentinel) => {
+                sentinel.command(&["SENTINEL", "FAILOVER", PRIMARY]).await;
+                (0, 1)
+            }
+            None => {
+                self.servers[3].command(&["CLUSTER", "FAILOVER"]).await;
+                (3, 0)
+            }
+        };
+        until("the replica has taken over", async || {
+            let primaries = self.primaries().await;
+            primaries.contains(&heir) && !primaries.contains(&predecessor)
+        })
+        .await;
+    }
+
     /// The servers that run and take writes.
     pub async fn primaries(&self) -> Vec<usize> {
         let mut primaries = Vec::new();
