@@ -295,11 +295,13 @@ async fn a_primary_fails_under_traffic(mut group: RedisGroup, fault: Fault) {
     );
     for instance in &traffic.instances {
         let log = instance.log();
-        let since = log.split_once("shared store is away").map_or("", |(_, since)| since);
         let lines = |what: &str| log.lines().filter(|line| line.contains(what)).count();
-        let each_way = [lines("shared store is away"), lines("shared store is back")];
-        assert_eq!(each_way, [1, 1], "{log}");
-        assert!(!since.contains("WARN") && !since.contains("ERROR"), "{log}");
+        let (away, back) = (lines("shared store is away"), lines("shared store is back"));
+        // A starved machine may make it more than one absence; each is said once each way, and nothing beside.
+        assert!(away >= 1 && away == back, "{log}");
+        let since = log.find("shared store is away").map_or("", |at| &log[at..]);
+        let loud = since.matches(" WARN ").count() + since.matches(" ERROR ").count();
+        assert_eq!(loud, away - 1, "{log}");
     }
 }
 
