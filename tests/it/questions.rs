@@ -482,7 +482,7 @@ async fn categories_share_revision_history_and_changes(file: TestDatabase) {
         "by name"
     );
     assert_eq!(
-        apply(&[a.clone()], &["absent".to_owned()], 1).await.unwrap(),
+        apply(from_ref(&a), &["absent".to_owned()], 1).await.unwrap(),
         1,
         "nothing changed"
     );
@@ -507,7 +507,7 @@ async fn categories_share_revision_history_and_changes(file: TestDatabase) {
         refused.contains("category/开户 by editor (test) in revision 1: made"),
         "{refused}"
     );
-    let twice = apply(&[b.clone()], &["开户".to_owned()], 2).await;
+    let twice = apply(from_ref(&b), &["开户".to_owned()], 2).await;
     assert!(matches!(twice, Err(ApplyError::Repeated(repeated)) if repeated == "category/开户"));
 
     assert_eq!(apply(&[], from_ref(&path), 2).await.unwrap(), 3);
