@@ -1,6 +1,6 @@
 //! What is kept beside the entries, as a file: JSONL, one thing a line; and what importing one would do to what is there.
 //!
-//! Rules and the settings of categories are [`Beside`]. [`read`] and [`write`] turn them into lines and back, [`plan`]
+//! Rules and the settings of categories are [`Beside`]. [`read`] and [`write()`] turn them into lines and back, [`plan`]
 //! compares a file with what is there. As for the bank, one row that cannot be taken keeps the whole file out.
 
 use super::EntryError;

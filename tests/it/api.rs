@@ -169,8 +169,14 @@ fn a_trace_is_shown_to_keys_that_may_see_it() {
         "--json",
     ];
     let mut printed: Value = serde_json::from_slice(&run(daemon.folder.path(), &asked).stdout).unwrap();
-    // No rule answers a search.
-    assert_eq!(printed.as_object_mut().unwrap().remove("rule"), Some(Value::Null));
+    // Neither a rule nor a category speaks in a search.
+    for what in ["rule", "category"] {
+        assert_eq!(
+            printed.as_object_mut().unwrap().remove(what),
+            Some(Value::Null),
+            "{what}"
+        );
+    }
     let said = get(&daemon, &format!("{SEARCH}&trace=1&top=5"), Some(&key)).body;
     assert!(said["trace"] == printed, "the API's trace differs from the command's");
     assert_eq!(get(&daemon, &format!("{SEARCH}&trace=yes"), Some(&key)).status, 400);
