@@ -42,6 +42,7 @@ use crate::store::query_log::QueryRow;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
 use flood::Floods;
+use late::PassedOver;
 use log_queue::LogQueue;
 use matches::{Lookup, Sought};
 use queries::Queries;
@@ -125,6 +126,7 @@ pub struct Bot {
     late: Late,
     erasures: Option<Arc<dyn Erasures>>,
     open_work: Option<Arc<dyn OpenWork>>,
+    passed_over: PassedOver,
     deliveries: ArcSwap<Deliveries>,
     turns: Turns,
     floods: Floods,
@@ -198,6 +200,7 @@ impl Bot {
             late: parts.late,
             erasures: parts.erasures,
             open_work: parts.open_work,
+            passed_over: PassedOver::default(),
             deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),
             floods: Floods::new(parts.per_minute),

@@ -6,11 +6,21 @@ use crate::store::conversations::{Finished, SessionChange, Turn};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// Who must know of a claim while the shared store may be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Whoever can be told; at worst this instance alone.
+    Any,
+    /// Every instance, or there is none.
+    All,
+}
+
 /// A claim that is given back unless it is finished, whatever happens.
 pub(super) struct Held {
     bot: Arc<Bot>,
     pub since: Instant,
     turn: Option<Turn>,
+    reach: Reach,
 }
 
 impl Held {
@@ -19,7 +29,19 @@ impl Held {
             bot: bot.clone(),
             since: Instant::now(),
             turn: Some(turn),
+            reach: Reach::Any,
         }
+    }
+
+    /// The claim ends before those of `reach`.
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
+    }
+
+    /// Names the claim and no other.
+    pub fn token(&self) -> &str {
+        self.turn.as_ref().map_or("", |turn| &turn.token)
     }
 
     pub fn session_version(&self) -> u64 {
@@ -44,13 +66,24 @@ impl Held {
     /// Ends the claim with a record; `None`: the store could not be asked.
     pub async fn finish(mut self, record: &[u8], session: SessionChange) -> Option<Finished> {
         let turn = self.turn.as_ref()?;
-        match self.renewed(self.bot.conversations.finish(turn, record, session)).await {
+        let conversations = &self.bot.conversations;
+        let finished = match self.reach {
+            Reach::Any => self.renewed(conversations.finish(turn, record, session)).await,
+            Reach::All => self.renewed(conversations.finish_for_all(turn, record, session)).await,
+        };
+        match finished {
             Ok(finished) => {
                 self.turn = None;
                 Some(finished)
             }
             Err(error) => {
-                report(&error, "record and session are not kept");
+                match self.reach {
+                    Reach::Any => report(&error, "record and session are not kept"),
+                    // Whoever wants it known to all asks again.
+                    Reach::All => {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "an end is not known to all")
+                    }
+                }
                 None
             }
         }

@@ -11,15 +11,17 @@ mod state;
 mod windows;
 mod sweep;
 
+use deliver::Left;
 use sweep::Listed;
+pub(super) use sweep::PassedOver;
 
 pub(super) use state::{LateState, MOST_QUESTION_BYTES, Remembered};
 
 use super::answers::Way;
-use super::held::{Held, report};
+use super::held::{Held, Reach, report};
 use super::seals::{hex, short};
 use super::{Bot, Snapshot};
-use crate::bank::Channel;
+use crate::bank::{Answer as BankAnswer, Channel};
 use crate::dialog::late::{FileAnswer, Finding};
 use crate::matching::Scope;
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, SessionChange, Turn};
@@ -51,6 +53,8 @@ pub(super) struct Errand {
     pub started: Instant,
     /// Where it stands on the list of open work.
     pub listed: Option<Listed>,
+    /// Who must know what becomes of the answer.
+    pub reach: Reach,
 }
 
 /// What came of waiting for a finding.
@@ -108,7 +112,8 @@ impl Errand {
                 Ok(Begun::Claimed { turn, .. }) => return drop(self.begin(turn)),
                 Ok(Begun::Done(record)) => {
                     return if let Some(finding) = read(&record) {
-                        self.deliver(finding).await;
+                        // What is left to do comes with the next message.
+                        let _ = self.deliver(finding).await;
                     };
                 }
                 Ok(Begun::Busy | Begun::Occupied) if Instant::now() < until => tokio::time::sleep(LOOK).await,
@@ -144,18 +149,22 @@ impl Errand {
         let finding = held.renewed(self.ask()).await;
         let record = serde_json::to_vec(&finding).unwrap_or_default();
         let was_awaited = handing.send(finding.clone()).is_ok();
+        // Should it be known here alone, no more than the work is done twice: what counts is decided later.
         match held.finish(&record, SessionChange::Keep).await {
             _ if was_awaited => self.strike().await,
             // Whoever has taken the work over brings it.
-            Some(Finished::Superseded(_)) => tracing::debug!(follower = self.name(), "a late answer was taken over"),
+            Some(Finished::Superseded(Some(_))) => {
+                tracing::debug!(follower = self.name(), "a late answer was taken over")
+            }
             _ => self.settle(finding).await,
         }
     }
 
-    /// Brings `finding` to the follower; then the work is done.
+    /// Brings `finding` to the follower; then the work is done, unless nobody can say so.
     async fn settle(&self, finding: Finding) {
-        self.deliver(finding).await;
-        self.strike().await;
+        if let Left::Nothing = self.deliver(finding).await {
+            self.strike().await;
+        }
     }
 
     async fn ask(&self) -> Finding {
@@ -186,17 +195,21 @@ impl Errand {
 
     /// Gives WeChat the answer's file. What is told afterwards says whether it was possible.
     async fn give(&self, file: &FileAnswer) -> Finding {
-        if let Some(answer) = file.answer()
-            && let Some((kind, path)) = answer.file()
-        {
-            let fetching = self
-                .bot
-                .media
-                .fetch(&self.follower.account, kind, path, &self.bot.tasks);
-            // An error is reported where it happens.
-            let _ = tokio::time::timeout(self.bot.late.work, fetching).await;
+        if let Some(answer) = file.answer() {
+            self.fetch(&answer).await;
         }
         Finding::File(file.clone())
+    }
+
+    /// Whether WeChat has the answer's file, once it was given it.
+    async fn fetch(&self, answer: &BankAnswer) -> bool {
+        let Some((kind, path)) = answer.file() else {
+            return false;
+        };
+        let (account, media) = (&self.follower.account, &self.bot.media);
+        let fetching = media.fetch(account, kind, path, &self.bot.tasks);
+        // An error is reported where it happens.
+        matches!(tokio::time::timeout(self.bot.late.work, fetching).await, Ok(Ok(_)))
     }
 
     fn scope(&self) -> Scope<'_> {

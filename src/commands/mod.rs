@@ -75,7 +75,7 @@ impl Exit {
 impl From<&StoreError> for Exit {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::Busy { .. } => Self::Unavailable,
+            StoreError::Unavailable { .. } | StoreError::Busy { .. } | StoreError::Away { .. } => Self::Unavailable,
             StoreError::Corrupt { .. } => Self::BadData,
         }
     }

@@ -135,11 +135,23 @@ pub trait Conversations: Send + Sync {
     /// Claims `arrival` for the caller, or says why not.
     async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError>;
 
+    /// As [`Conversations::begin`], but an error where no other instance could know of the claim: for what must not be
+    /// done by two that cannot see each other.
+    async fn begin_for_all(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
+        self.begin(arrival).await
+    }
+
     /// Keeps the reply record and the session, and gives the turn back.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] also when the record or the session is longer than [`MAX_VALUE_BYTES`].
     async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError>;
+
+    /// As [`Conversations::finish`], but an error where no other instance could know of the end. Then nobody can say
+    /// whether the turn has ended: whoever begins again is told.
+    async fn finish_for_all(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
+        self.finish(turn, record, session).await
+    }
 
     /// Holds the turn for one more lease from now; `false`, and nothing changes: it is finished or lost.
     async fn renew(&self, turn: &Turn) -> Result<bool, StoreError>;

@@ -150,6 +150,13 @@ impl FallbackConversations {
 #[async_trait]
 impl Conversations for FallbackConversations {
     async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
+        match self.begin_for_all(arrival).await {
+            Err(_) => self.memory.begin(arrival).await,
+            begun => begun,
+        }
+    }
+
+    async fn begin_for_all(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
         if self.memory.contradicts(arrival) {
             return Ok(Begun::Refused);
         }
@@ -159,9 +166,7 @@ impl Conversations for FallbackConversations {
             self.breaker.call(USER, &tag, self.shared.begin(arrival)),
             self.forget_one_owed(&arrival.follower)
         );
-        let Ok(begun) = begun else {
-            return self.memory.begin(arrival).await;
-        };
+        let begun = begun?;
         if begun != Begun::Refused {
             let Arrival {
                 follower,
@@ -189,6 +194,13 @@ impl Conversations for FallbackConversations {
         if MemoryConversations::gave(turn) {
             return self.finish_here(turn, record, session).await;
         }
+        match self.finish_for_all(turn, record, session.clone()).await {
+            Err(_) => self.finish_here(turn, record, session).await,
+            finished => finished,
+        }
+    }
+
+    async fn finish_for_all(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
         let was_newer_here = self.is_newer_here(&turn.follower);
         let session = match session {
             SessionChange::Keep if was_newer_here => self
@@ -204,23 +216,22 @@ impl Conversations for FallbackConversations {
                 &turn.follower.tag(),
                 self.shared.finish(turn, record, session.clone()),
             )
-            .await
+            .await?
         {
-            Ok(Finished::Stored) => {
+            Finished::Stored => {
                 self.memory.finish(turn, record, session).await?;
                 if was_newer_here {
                     self.newer_here.invalidate(&follower_digest(&turn.follower));
                 }
                 Ok(Finished::Stored)
             }
-            Ok(Finished::Superseded(theirs)) => {
+            Finished::Superseded(theirs) => {
                 self.memory.release(turn).await?;
                 if let Some(record) = &theirs {
                     self.memory.keep_record(&turn.follower, &turn.message, record);
                 }
                 Ok(Finished::Superseded(theirs))
             }
-            Err(_) => self.finish_here(turn, record, session).await,
         }
     }
 

@@ -38,7 +38,7 @@ fn log_dropped(log: &'static str, rows: usize) {
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The back-end refused, hung, is full, or is known to be away.
+    /// The back-end refused, hung, or is full. What it was asked it may have done all the same, or may do yet.
     #[error("{backend} is unavailable: {reason}")]
     Unavailable {
         /// `redis`, `sqlite`, …
@@ -53,6 +53,12 @@ pub enum StoreError {
         backend: &'static str,
         /// As above.
         reason: String,
+    },
+    /// The back-end is known to be away; it was not even asked.
+    #[error("{backend} is unavailable: known to be away")]
+    Away {
+        /// As above.
+        backend: &'static str,
     },
     /// What is stored is not what we wrote.
     #[error("{backend} holds something unreadable: {reason}")]

@@ -40,7 +40,7 @@ pub const ANYTHING: &str = "好";
 pub const SEARCHING: &str = "正在查找，回复任意内容查看答案。";
 const APOLOGY: &str = "抱歉，这个问题查了很久也没有结果。";
 
-const LIFETIMES: Lifetimes = Lifetimes {
+pub const LIFETIMES: Lifetimes = Lifetimes {
     lease: SECOND,
     signature: Duration::from_secs(615),
     record: Duration::from_secs(30),

@@ -23,6 +23,7 @@ mod matching;
 mod dialog;
 mod rules;
 mod late;
+mod late_absence;
 mod flood;
 mod open_work;
 mod slow_pages;

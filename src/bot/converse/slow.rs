@@ -5,6 +5,7 @@
 
 use super::Page;
 use crate::bank::Channel;
+use crate::bot::held::Reach;
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::{Bot, Snapshot};
 use crate::dialog::late::{Finding, moves_on, searching, tell};
@@ -100,6 +101,7 @@ impl Bot {
             channel: Channel::Api,
             started: page.started,
             listed: None,
+            reach: Reach::Any,
         };
         let until: Instant = page.started + self.deadline * 3 / 4;
         match errand.pursue(until).await {

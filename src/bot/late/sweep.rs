@@ -6,17 +6,24 @@
 use super::{Errand, read};
 use crate::bank::Channel;
 use crate::bot::Bot;
-use crate::bot::held::report;
+use crate::bot::held::{Reach, report};
 use crate::dialog::late::FileAnswer;
+use crate::store::StoreError;
 use crate::store::conversations::{Begun, Follower};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What items are encrypted for.
 const PURPOSE: &str = "open work";
 /// Items looked at in one sweep.
 const MOST: usize = 1_000;
+/// So long finished work is tried to be taken off the list: as long as it would stay there.
+const STRIKING: Duration = Duration::from_secs(600);
+/// Between two attempts.
+const LOOK_BACK: Duration = Duration::from_secs(1);
 
 /// An item of the list: what it takes to do the work from its beginning. Only ever kept encrypted.
 #[derive(Serialize, Deserialize)]
@@ -32,10 +39,32 @@ struct Item {
 
 /// The item that stands on the list for an errand.
 #[derive(Clone)]
-pub(in crate::bot) struct Listed(Arc<[u8]>);
+pub(in crate::bot) struct Listed {
+    item: Arc<[u8]>,
+    pub(super) by: By,
+}
+
+/// Who has listed it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Us,
+    /// Another instance, or this one under another errand.
+    Others,
+}
+
+/// Items this instance has looked at and cannot do anything for; the oldest first, bounded.
+#[derive(Default)]
+pub(in crate::bot) struct PassedOver(Mutex<VecDeque<Arc<[u8]>>>);
+
+impl PassedOver {
+    fn items(&self) -> MutexGuard<'_, VecDeque<Arc<[u8]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Errand {
     /// Lists the work, unless it is listed, if its answer is to be sent: any other comes with the follower's next message.
+    /// From then on others may know of it.
     pub(super) async fn list(&mut self) {
         let Some(open) = self.bot.open_work.clone() else { return };
         if self.listed.is_some() || self.way.api().is_none() {
@@ -51,20 +80,45 @@ impl Errand {
         let item = serde_json::to_vec(&item).unwrap_or_default();
         let item: Arc<[u8]> = self.bot.seals.encrypt(&[PURPOSE], &item).into();
         match open.list(&item).await {
-            Ok(()) => self.listed = Some(Listed(item)),
-            Err(error) => report(
-                &error,
-                "work is not listed: should this instance die, the follower has to write again",
-            ),
+            Ok(()) => self.listed = Some(Listed { item, by: By::Us }),
+            Err(error) => {
+                match error {
+                    // Nobody else hears of it.
+                    StoreError::Away { .. } => self.reach = Reach::Any,
+                    // It may be listed all the same.
+                    _ => self.listed = Some(Listed { item, by: By::Us }),
+                }
+                report(
+                    &error,
+                    "work is not listed: should this instance die, the follower has to write again",
+                );
+            }
         }
     }
 
-    /// Takes the work off the list: it is done, or nobody wants it.
+    /// Takes the work off the list: it is done, or nobody wants it. A store that is away is waited for, as long as items
+    /// are kept.
     pub(super) async fn strike(&self) {
-        if let (Some(open), Some(Listed(item))) = (&self.bot.open_work, &self.listed)
-            && let Err(error) = open.strike(item).await
-        {
-            report(&error, "finished work stays listed until it expires");
+        let (Some(open), Some(Listed { item, .. })) = (&self.bot.open_work, &self.listed) else {
+            return;
+        };
+        let until = Instant::now() + STRIKING;
+        while let Err(error) = open.strike(item).await {
+            if Instant::now() >= until || self.bot.tasks.is_closed() {
+                return report(&error, "finished work stays listed until it expires");
+            }
+            tokio::time::sleep(LOOK_BACK).await;
+        }
+    }
+
+    /// The work is left to who has listed it, and is not looked at again.
+    pub(super) fn pass_over(&self) {
+        if let Some(Listed { item, .. }) = &self.listed {
+            let mut items = self.bot.passed_over.items();
+            items.push_back(item.clone());
+            if items.len() > MOST {
+                items.pop_front();
+            }
         }
     }
 
@@ -85,7 +139,11 @@ impl Errand {
             file: item.file,
             channel: Channel::Wechat,
             started: Instant::now(),
-            listed: Some(Listed(encrypted.into())),
+            listed: Some(Listed {
+                item: encrypted.into(),
+                by: By::Others,
+            }),
+            reach: Reach::All,
         })
     }
 
@@ -124,6 +182,9 @@ impl Bot {
             Err(error) => return tracing::debug!(%error, "open work is not looked through"),
         };
         for item in items {
+            if self.passed_over.items().iter().any(|known| **known == *item) {
+                continue;
+            }
             match Errand::of_item(self, &item) {
                 Some(errand) => drop(self.tasks.spawn(errand.take_over())),
                 // Another install key, or nobody's.

@@ -4,6 +4,7 @@
 
 use super::{Decided, LAST_DELIVERY, LAST_DELIVERY_FROM, Work};
 use crate::bank::{Answer as BankAnswer, Channel};
+use crate::bot::held::Reach;
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
 use crate::dialog::late::{FileAnswer, acknowledged, moves_on, searching, tell};
@@ -180,6 +181,12 @@ impl Work {
             channel: Channel::Wechat,
             started: self.started,
             listed: None,
+            // Nobody but the follower's next message brings what is not sent.
+            reach: if self.way.api().is_some() {
+                Reach::All
+            } else {
+                Reach::Any
+            },
         }
     }
 

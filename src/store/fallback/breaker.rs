@@ -130,7 +130,7 @@ impl Breaker {
     /// Runs `call` of `user`, about what is filed under `tag`, unless the store is away, for at most the deadline.
     ///
     /// # Errors
-    /// What `call` says, or [`StoreError::Unavailable`]: no answer in time, or not even asked.
+    /// What `call` says, [`StoreError::Unavailable`]: no answer in time, or [`StoreError::Away`]: not even asked.
     pub async fn call<T>(
         self: &Arc<Self>,
         user: User,
@@ -138,7 +138,7 @@ impl Breaker {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         if self.status() != Status::Up {
-            return Err(self.unavailable("known to be away"));
+            return Err(StoreError::Away { backend: self.store });
         }
         let result = tokio::time::timeout(self.patience.deadline, call)
             .await
