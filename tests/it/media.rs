@@ -1,6 +1,7 @@
 //! Answers that name a file: uploaded to WeChat when they are needed, once, and again before WeChat forgets them.
 
-use crate::late::{ACCOUNT, SEARCHING, delivery, memory};
+use crate::late::{ACCOUNT, Place, SEARCHING, delivery, memory};
+use crate::open_work::Stuck;
 use crate::support::bot::{TokioClock, parts};
 use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use crate::support::fake_wechat::{APP_SECRET, APPID, FakeWechat, NOON};
@@ -20,7 +21,7 @@ use wxfaq::bot::{
 use wxfaq::dialog::MediaIds;
 use wxfaq::fake_wechat::Failure;
 use wxfaq::store::access_tokens::AccessTokens;
-use wxfaq::store::memory::{MemoryAccessTokens, monotonic};
+use wxfaq::store::memory::{MemoryAccessTokens, MemoryOpenWork, monotonic};
 use wxfaq::store::redis::RedisAccessTokens;
 use wxfaq::wechat::Reply;
 use wxfaq::wechat_api::{ApiError, MediaFile, Message, Refusal, Typing, Uploaded, WechatApi};
@@ -97,12 +98,22 @@ fn uploads(kept: Arc<dyn AccessTokens>, folder: &Path, api: Arc<dyn WechatApi>) 
 }
 
 fn bot(media: Arc<Uploads>, delivery: LateDelivery, clock: Arc<dyn Clock>) -> Arc<Bot> {
+    bot_at((memory(), None), media, delivery, clock)
+}
+
+fn bot_at(
+    (conversations, open_work): Place,
+    media: Arc<Uploads>,
+    delivery: LateDelivery,
+    clock: Arc<dyn Clock>,
+) -> Arc<Bot> {
     let answer = BankAnswer::parse("image", &format!(r#"{{"file":"{FILE}"}}"#)).unwrap();
     let map = Entry::new(EntryId::parse("map").unwrap(), QUESTION.into(), answer);
     Bot::new(Parts {
         media,
         deliveries: Deliveries::new([(ACCOUNT.to_owned(), delivery)]),
-        ..parts(vec![map], memory(), clock)
+        open_work,
+        ..parts(vec![map], conversations, clock)
     })
 }
 
@@ -223,6 +234,134 @@ async fn a_late_file_that_wechat_does_not_take_waits_for_the_next_message() {
         !write(&bot, &clock, "oUnsent", "好").await.1.starts_with("image"),
         "once"
     );
+}
+
+/// What is known of a file is looked at again after ten seconds.
+const LONG: Duration = Duration::from_secs(14);
+
+#[tokio::test(start_paused = true)]
+async fn a_late_file_is_shown_however_late_the_follower_writes() {
+    for refusals in [vec![], vec![45_015]] {
+        let (folder, clock) = (folder(), TokioClock::starting(NOON));
+        let api = Slow::taking(Duration::from_secs(6));
+        let (delivery, first) = if refusals.is_empty() {
+            (LateDelivery::Placeholder, SEARCHING)
+        } else {
+            (LateDelivery::Send(api.clone()), "nothing")
+        };
+        api.refusals.lock().unwrap().extend(refusals);
+        let bot = bot(uploads(kept(), folder.path(), api.clone()), delivery, clock.clone());
+        assert_eq!(write(&bot, &clock, "oPatient", QUESTION).await.1, first);
+        settle(&bot).await;
+        sleep(LONG).await;
+        assert_eq!(write(&bot, &clock, "oPatient", "好了吗").await.1, "image M1");
+        assert!(
+            !write(&bot, &clock, "oPatient", "好").await.1.starts_with("image"),
+            "once"
+        );
+        assert_eq!(api.uploads(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_file_is_shown_by_an_instance_that_has_not_uploaded_it() {
+    // What the follower writes to the other comes while the file is uploaded, or later.
+    for pause in [1, 14] {
+        let (folder, clock, kept) = (folder(), TokioClock::starting(NOON), kept());
+        let api = Slow::taking(Duration::from_secs(6));
+        let conversations = memory();
+        let instances = [(); 2].map(|()| {
+            let media = uploads(kept.clone(), folder.path(), api.clone());
+            bot_at(
+                (conversations.clone(), None),
+                media,
+                LateDelivery::Placeholder,
+                clock.clone(),
+            )
+        });
+        assert_eq!(write(&instances[0], &clock, "oRoams", QUESTION).await.1, SEARCHING);
+        sleep(Duration::from_secs(pause)).await;
+        assert_eq!(
+            write(&instances[1], &clock, "oRoams", "好了吗").await.1,
+            "image M1",
+            "after {pause} s"
+        );
+        assert_eq!(api.uploads(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_file_is_sent_by_who_takes_finished_work_over() {
+    let (folder, clock, kept) = (folder(), TokioClock::starting(NOON), kept());
+    let api = Slow::taking(Duration::from_secs(6));
+    let (conversations, open) = (memory(), Arc::new(MemoryOpenWork::new(LONG * 10, tokio_clock())));
+    let instance = |conversations| {
+        let media = uploads(kept.clone(), folder.path(), api.clone());
+        let place: Place = (conversations, Some(open.clone()));
+        bot_at(place, media, LateDelivery::Send(api.clone()), clock.clone())
+    };
+    // It finishes the work and gets no further.
+    let stuck = instance(Arc::new(Stuck(conversations.clone(), "late:")));
+    let living = instance(conversations);
+    assert_eq!(write(&stuck, &clock, "oOwed", QUESTION).await.1, "nothing");
+    sleep(LONG).await;
+    living.sweep().await;
+    settle(&living).await;
+    let media_id = "M1".to_owned();
+    assert_eq!(*api.sent.lock().unwrap(), [Message::Image { media_id }]);
+}
+
+/// Time as tokio's tests have it.
+fn tokio_clock() -> Arc<dyn Fn() -> Duration + Send + Sync> {
+    let begun = Instant::now();
+    Arc::new(move || begun.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_upload_is_waited_for_and_not_repeated() {
+    let (folder, api) = (folder(), Slow::taking(Duration::from_secs(50)));
+    let kept: Arc<dyn AccessTokens> = Arc::new(MemoryAccessTokens::new(tokio_clock()));
+    let tasks = tokio_util::task::TaskTracker::new();
+    let instances = [(); 2].map(|()| uploads(kept.clone(), folder.path(), api.clone()));
+    let fetches = instances
+        .iter()
+        .map(|media| media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks));
+    for fetched in futures_util::future::join_all(fetches).await {
+        assert_eq!(fetched.unwrap(), "M1");
+    }
+    assert_eq!(api.uploads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_whose_instance_died_is_begun_again_within_the_time_of_late_work() {
+    let (folder, api) = (folder(), Slow::taking(Duration::from_secs(3)));
+    let kept: Arc<dyn AccessTokens> = Arc::new(MemoryAccessTokens::new(tokio_clock()));
+    let tasks = tokio_util::task::TaskTracker::new();
+    let fetch = async |media: Arc<Uploads>| {
+        let fetched = media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks).await;
+        fetched.unwrap()
+    };
+    // Its tasks end where they are: nothing is given back.
+    let dead = api.clone();
+    let (path, store) = (folder.path().to_owned(), kept.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let tasks = tokio_util::task::TaskTracker::new();
+            let media = uploads(store, &path, dead);
+            let fetch = media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks);
+            assert!(timeout(Duration::from_millis(500), fetch).await.is_err());
+        });
+        runtime.shutdown_background();
+    })
+    .join()
+    .unwrap();
+    let late_work = Duration::from_secs(60);
+    let fetched = timeout(late_work, fetch(uploads(kept, folder.path(), api.clone()))).await;
+    assert_eq!(fetched.unwrap(), "M1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,13 +79,13 @@ fn link_to(server: &RedisServer) -> Arc<Link> {
     wxfaq::store::redis::open(server.url(), "test:", 20 * SECOND).unwrap()
 }
 
-/// Lets nothing be sent: whoever would begin to waits for ever.
-struct Stuck(Arc<dyn Conversations>);
+/// Lets no turn of the kind be taken whose messages begin so: whoever would take one waits for ever.
+pub struct Stuck(pub Arc<dyn Conversations>, pub &'static str);
 
 #[async_trait]
 impl Conversations for Stuck {
     async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
-        if arrival.message.starts_with("send:") {
+        if arrival.message.starts_with(self.1) {
             std::future::pending::<()>().await;
         }
         self.0.begin(arrival).await
@@ -117,7 +117,7 @@ async fn what_a_dead_instance_owed_is_brought_by_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_decided_and_not_sent_is_sent_by_another() {
     let server = RedisServer::start().await;
-    let store = Arc::new(Stuck(redis(&server)));
+    let store = Arc::new(Stuck(redis(&server), "send:"));
     owed(&server, store, 8 * SECOND, 1).await;
 }
 

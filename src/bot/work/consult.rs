@@ -7,7 +7,7 @@ use crate::bank::{Answer as BankAnswer, Channel};
 use crate::bot::held::Reach;
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
-use crate::dialog::late::{FileAnswer, acknowledged, moves_on, searching, tell};
+use crate::dialog::late::{FileAnswer, Finding, acknowledged, moves_on, searching, tell};
 use crate::dialog::{self, Desk, Outcome, Session, Told};
 use crate::matching::Matches;
 use crate::wechat::Inbound;
@@ -32,13 +32,20 @@ impl Work {
         let ready = if self.is_event() { None } else { late.take_ready() };
         let mut decided = match ready {
             Some((entry, finding)) => {
-                let outcome = tell(&finding, &entry.question, session, desk);
+                let told = self.told(&finding, &entry.question, &session, desk).await;
+                let (outcome, spent) = match told {
+                    Some(outcome) => (told_late(outcome).fitting(&self.inbound), Some(entry.key)),
+                    None => {
+                        late.put_back(&entry.key, &entry.question, finding);
+                        (searching(session, desk), None)
+                    }
+                };
                 Decided {
-                    outcome: told_late(outcome).fitting(&self.inbound),
+                    outcome,
                     late,
                     asked: None,
                     is_single: true,
-                    spent: Some(entry.key),
+                    spent,
                     create_time: lookup.scope.now,
                     found: None,
                 }
@@ -146,7 +153,12 @@ impl Work {
         };
         match errand.pursue(until).await {
             Pursued::Found(finding) => {
-                let outcome = tell(&finding, &errand.question, session, desk).fitting(&self.inbound);
+                let Some(outcome) = self.told(&finding, &errand.question, &session, desk).await else {
+                    decided.outcome = self.searching(session, desk);
+                    decided.late.add(&errand.key, &errand.question, errand.file.clone());
+                    return decided;
+                };
+                let outcome = outcome.fitting(&self.inbound);
                 decided.late.take_pending(&errand.key);
                 decided.is_single = true;
                 decided.spent = Some(errand.key);
@@ -159,6 +171,23 @@ impl Work {
             Pursued::Failed => {}
         }
         decided
+    }
+
+    /// Tells what was found; WeChat is given the file first that it lacks. `None`: that takes longer than the message has.
+    async fn told(&self, finding: &Finding, question: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
+        let outcome = tell(finding, question, session.clone(), desk);
+        let Some((kind, file)) = outcome.lacks.as_deref().and_then(BankAnswer::file) else {
+            return Some(outcome);
+        };
+        self.is_slow.store(true, Ordering::Relaxed);
+        let account = &self.arrival.follower.account;
+        let fetching = self.bot.media.fetch(account, kind, file, &self.bot.tasks);
+        match tokio::time::timeout_at(self.started + self.bot.deadline * 3 / 4, fetching).await {
+            Ok(Ok(_)) => Some(tell(finding, question, session.clone(), desk)),
+            // The reply says that the file is not to be had.
+            Ok(Err(_)) => Some(outcome),
+            Err(_) => None,
+        }
     }
 
     /// What the follower is told while the answer is looked for.
