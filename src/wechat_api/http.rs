@@ -6,7 +6,7 @@
 use super::error::{ApiError, scrubbed};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, Response, Url};
 use serde::Serialize;
 use serde_json::Value;
 use std::error::Error;
@@ -32,7 +32,7 @@ const HOST_KEPT: Duration = Duration::from_secs(300);
 pub struct Limits {
     /// For a connection to one host, TLS included.
     pub connect: Duration,
-    /// Without a byte of the answer.
+    /// Without a byte of the answer; an upload has its own limit alone.
     pub read: Duration,
     /// For one exchange.
     pub exchange: Duration,
@@ -159,6 +159,8 @@ fn without_controls(value: &mut Value) {
 /// A client of WeChat's hosts, or of one that stands in for them.
 pub(super) struct Http {
     client: Client,
+    /// Without [`Limits::read`], which begins to count before a file has left.
+    uploader: Client,
     /// At least one.
     hosts: Vec<Url>,
     /// The one that answered last while an earlier one did not, and until when it is asked first.
@@ -184,19 +186,24 @@ impl Http {
         let hosts = names.map(host).collect::<Result<Vec<_>, _>>()?;
         // An error means that there is a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = Client::builder()
-            .connect_timeout(limits.connect)
-            .read_timeout(limits.read)
-            .redirect(Policy::none())
-            .pool_max_idle_per_host(limits.exchanges);
-        if hosts.iter().all(is_loopback) {
-            client = client.no_proxy();
-        }
-        let client = client
-            .build()
-            .map_err(|error| ApiError::Unreachable { reason: reason(error) })?;
+        let client = || {
+            let client = Client::builder()
+                .connect_timeout(limits.connect)
+                .redirect(Policy::none())
+                .pool_max_idle_per_host(limits.exchanges);
+            if hosts.iter().all(is_loopback) {
+                client.no_proxy()
+            } else {
+                client
+            }
+        };
+        let built = |client: ClientBuilder| {
+            let built = client.build();
+            built.map_err(|error| ApiError::Unreachable { reason: reason(error) })
+        };
         Ok(Self {
-            client,
+            client: built(client().read_timeout(limits.read))?,
+            uploader: built(client())?,
             hosts,
             preferred: Mutex::default(),
             limits,
@@ -236,12 +243,12 @@ impl Http {
             query.extend_pairs(access_token.map(|access_token| ("access_token", access_token)));
             query.extend_pairs(&request.query);
         }
-        let limit = if request.is_upload() {
-            self.limits.upload
+        let (client, limit) = if request.is_upload() {
+            (&self.uploader, self.limits.upload)
         } else {
-            self.limits.exchange
+            (&self.client, self.limits.exchange)
         };
-        let mut sent = self.client.request(request.method.clone(), url).timeout(limit);
+        let mut sent = client.request(request.method.clone(), url).timeout(limit);
         if let Some((kind, body)) = &request.body {
             sent = sent.header("content-type", kind).body(body.clone());
         }

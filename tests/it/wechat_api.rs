@@ -375,15 +375,25 @@ async fn a_token_that_is_given_out_again_is_not_asked_for_again_and_again() {
     let wechat = with_follower().await;
     let client = wechat.client();
     let refused = Failure::Code(40_001, "invalid credential".to_owned());
-    wechat.fake.fail(SEND, &refused, 10);
+    wechat.fake.fail(SEND, &refused, 11);
     for _ in 0..10 {
         assert_eq!(
             send(&client, "好").await.unwrap_err().remedy(),
             Some(Remedy::RefreshToken)
         );
     }
-    assert_eq!((wechat.fake.calls(SEND), wechat.fake.calls(TOKEN)), (10, 2));
+    assert_eq!((wechat.fake.calls(SEND), wechat.fake.calls(TOKEN)), (11, 2));
     send(&client, "好").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_given_out_again_is_tried_once_more() {
+    let wechat = with_follower().await;
+    let client = wechat.client();
+    // One of WeChat's machines has not heard of it yet.
+    wechat.fake.refuse(SEND, 40_001, "invalid credential");
+    send(&client, "好").await.unwrap();
+    assert_eq!((wechat.fake.calls(SEND), wechat.fake.calls(TOKEN)), (2, 2));
 }
 
 #[tokio::test]
@@ -578,6 +588,46 @@ where
         }
     });
     base
+}
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_any_other_answer() {
+    let wechat = FakeWechat::start().await;
+    let base = server(|mut stream| async move {
+        let (mut request, mut part) = (Vec::new(), vec![0; 64 * 1024]);
+        // A slow line: the file arrives in pieces, and WeChat looks at it when it is whole.
+        while !request.ends_with(b"--\r\n") {
+            let length = stream.read(&mut part).await.unwrap();
+            request.extend_from_slice(&part[..length]);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answer = r#"{"type":"image","media_id":"SLOW","created_at":1}"#;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+        stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+    })
+    .await;
+    let parts = wechat.parts();
+    let lock = parts
+        .access_tokens
+        .lock(APPID, Duration::from_secs(60))
+        .await
+        .unwrap()
+        .unwrap();
+    let life = Duration::from_secs(7_000);
+    assert!(parts.access_tokens.put(&lock, b"a-token", life).await.unwrap());
+    let limits = Limits {
+        read: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let client = Client::new(ClientParts {
+        api_base: base,
+        limits,
+        ..parts
+    })
+    .unwrap();
+    let file = MediaFile::new(MediaType::Image, "a.png", vec![7; 4 << 20]).unwrap();
+    assert_eq!(client.upload(file).await.unwrap().media_id, "SLOW");
 }
 
 #[tokio::test]
