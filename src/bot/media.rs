@@ -12,7 +12,7 @@ pub use files::FileProblem;
 use crate::bank::media::MediaType;
 use crate::dialog::MediaIds;
 use crate::store::StoreError;
-use crate::store::access_tokens::{AccessTokens, Awaited, KeptToken, RefreshLock, unlock, wait_for};
+use crate::store::access_tokens::{AccessTokens, Awaited, KeptToken, Pace, RefreshLock, hold, unlock, wait_for};
 use crate::wechat_api::{ApiError, MediaFile, Remedy, WechatApi};
 use files::Looked;
 use futures_util::FutureExt;
@@ -32,10 +32,14 @@ const AHEAD: Duration = Duration::from_secs(6 * 3_600);
 const LOOKED: Duration = Duration::from_secs(10);
 /// After a failure the file is not tried again for so long.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Longer than an upload with everything that belongs to it.
-const LEASE: Duration = Duration::from_secs(120);
-/// Between two looks whether another instance has uploaded it.
-const POLL: Duration = Duration::from_millis(100);
+const PACE: Pace = Pace {
+    // Whoever uploads holds it for longer; who has died, no longer than that.
+    lease: Duration::from_secs(5),
+    // Between two looks whether another instance has uploaded it.
+    pause: Duration::from_millis(100),
+    // Longer than two uploads with everything that belongs to them.
+    patience: Duration::from_secs(240),
+};
 
 /// Why WeChat does not have a file.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -282,7 +286,7 @@ impl Uploads {
         let (folder, uploader) = self.means(&wanted.account)?;
         let hash = self.hash(&folder, wanted).await?;
         let name = wanted.name(&uploader.appid, &hash);
-        let media_id = match wait_for(&*self.kept, &name, (LEASE, POLL), |_| true).await {
+        let media_id = match wait_for(&*self.kept, &name, PACE, |_| true).await {
             Ok(Awaited::Kept(kept)) => {
                 if kept.left < AHEAD {
                     tasks.spawn(self.clone().renew(wanted.clone(), name.clone(), kept.version.clone()));
@@ -303,7 +307,7 @@ impl Uploads {
         let Ok((folder, uploader)) = self.means(&wanted.account) else {
             return;
         };
-        let renewed = match wait_for(&*self.kept, &name, (LEASE, POLL), |kept| kept.version != old).await {
+        let renewed = match wait_for(&*self.kept, &name, PACE, |kept| kept.version != old).await {
             Ok(Awaited::Ours(lock)) => self.upload_under(&lock, &wanted, &folder, &uploader).await,
             Ok(Awaited::Kept(kept)) => read(kept),
             Ok(Awaited::TooLong) => return,
@@ -320,11 +324,11 @@ impl Uploads {
         folder: &Path,
         uploader: &Uploader,
     ) -> Result<String, MediaError> {
-        let uploaded = match self.bytes(folder, wanted).await {
-            Ok(bytes) => upload(&*uploader.api, wanted, bytes).await,
-            Err(error) => Err(error),
+        let uploading = async {
+            let bytes = self.bytes(folder, wanted).await?;
+            upload(&*uploader.api, wanted, bytes).await
         };
-        let media_id = match uploaded {
+        let media_id = match hold(&*self.kept, lock, PACE.lease, uploading).await {
             Ok(media_id) => media_id,
             Err(error) => {
                 unlock(&*self.kept, lock).await;

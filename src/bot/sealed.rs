@@ -154,6 +154,10 @@ impl AccessTokens for SealedAccessTokens {
         self.store.put(lock, &value, lifetime).await
     }
 
+    async fn renew(&self, lock: &RefreshLock, lease: Duration) -> Result<bool, StoreError> {
+        self.store.renew(lock, lease).await
+    }
+
     async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError> {
         self.store.unlock(lock).await
     }

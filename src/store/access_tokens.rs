@@ -59,6 +59,9 @@ pub trait AccessTokens: Send + Sync {
     /// [`StoreError::Unavailable`] also when the value is longer than [`MAX_ACCESS_TOKEN_BYTES`].
     async fn put(&self, lock: &RefreshLock, value: &[u8], lifetime: Duration) -> Result<bool, StoreError>;
 
+    /// Holds the lock for `lease` from now, also when its own has ended and nobody has taken it; `false`: somebody has.
+    async fn renew(&self, lock: &RefreshLock, lease: Duration) -> Result<bool, StoreError>;
+
     /// Gives the lock back without a token. Not holding it is not an error.
     async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError>;
 
@@ -72,20 +75,31 @@ pub enum Awaited {
     Kept(KeptToken),
     /// The caller is to make it, and to put it or to unlock.
     Ours(RefreshLock),
-    /// Others have held the lock for two leases.
+    /// Others have held the lock for too long.
     TooLong,
+}
+
+/// How a value is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Of the lock under which it is made.
+    pub lease: Duration,
+    /// Between two looks.
+    pub pause: Duration,
+    /// Others may hold the lock for so long, one after another.
+    pub patience: Duration,
 }
 
 /// Waits for a value under `name` that `is_wanted`, or for the lock under which to make it.
 pub async fn wait_for(
     kept: &dyn AccessTokens,
     name: &str,
-    (lease, pause): (Duration, Duration),
+    pace: Pace,
     is_wanted: impl Fn(&KeptToken) -> bool + Send,
 ) -> Result<Awaited, StoreError> {
     let begin = Instant::now();
     loop {
-        let lock = kept.lock(name, lease).await?;
+        let lock = kept.lock(name, pace.lease).await?;
         // Somebody else may have been faster.
         match (lock, kept.get(name).await?.filter(&is_wanted)) {
             (lock, Some(value)) => {
@@ -95,8 +109,24 @@ pub async fn wait_for(
                 return Ok(Awaited::Kept(value));
             }
             (Some(lock), None) => return Ok(Awaited::Ours(lock)),
-            (None, None) if begin.elapsed() > 2 * lease => return Ok(Awaited::TooLong),
-            (None, None) => tokio::time::sleep(pause).await,
+            (None, None) if begin.elapsed() > pace.patience => return Ok(Awaited::TooLong),
+            (None, None) => tokio::time::sleep(pace.pause).await,
+        }
+    }
+}
+
+/// Does `work` under `lock`, which is renewed whenever a third of its `lease` has passed.
+pub async fn hold<T>(kept: &dyn AccessTokens, lock: &RefreshLock, lease: Duration, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        if let Ok(done) = tokio::time::timeout(lease / 3, work.as_mut()).await {
+            return done;
+        }
+        if let Err(error) = kept.renew(lock, lease).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a refresh lock is not renewed"
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ use super::error::{ApiError, Refusal, Remedy};
 use super::http::{Http, Limits, Request};
 use super::secret::Secret;
 use crate::store::StoreError;
-use crate::store::access_tokens::{AccessTokens, Awaited, KeptToken, RefreshLock, unlock, wait_for};
+use crate::store::access_tokens::{AccessTokens, Awaited, KeptToken, Pace, RefreshLock, unlock, wait_for};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use serde::{Deserialize, Serialize};
@@ -247,7 +247,12 @@ impl Inner {
 
     /// Waits for the lock, or for somebody else's token of another version than `old`.
     async fn refresh(&self, old: Option<String>) -> Result<AccessToken, ApiError> {
-        let pace = (self.parts.limits.refresh_lease, self.parts.limits.refresh_poll);
+        let lease = self.parts.limits.refresh_lease;
+        let pace = Pace {
+            lease,
+            pause: self.parts.limits.refresh_poll,
+            patience: 2 * lease,
+        };
         let is_other = |kept: &KeptToken| Some(&kept.version) != old.as_ref() && read(kept.clone()).is_some();
         let awaited = wait_for(&*self.parts.kept, &self.parts.appid, pace, is_other).await;
         let too_long = || ApiError::NoAccessToken {

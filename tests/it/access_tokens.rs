@@ -79,6 +79,16 @@ pub async fn contract(store: &dyn AccessTokens, wait: Wait<'_>) {
     assert!(!store.put(&given_back, b"late", LONG).await.unwrap());
     assert_eq!(store.get("wx1").await.unwrap(), None, "put without the lock");
 
+    let renewed = store.lock("wx1", SHORT).await.unwrap().unwrap();
+    assert!(store.renew(&renewed, LONG).await.unwrap());
+    // Longer than the first lease.
+    (0..20).for_each(|_| wait());
+    assert_eq!(store.lock("wx1", LONG).await.unwrap(), None, "it is still held");
+    store.unlock(&renewed).await.unwrap();
+    let after = locked(store, "wx1").await;
+    assert!(!store.renew(&renewed, LONG).await.unwrap(), "somebody else has it");
+    store.unlock(&after).await.unwrap();
+
     let slow = store.lock("wx1", SHORT).await.unwrap().unwrap();
     let begin = Instant::now();
     let heir = loop {

@@ -72,6 +72,13 @@ impl AccessTokens for FallbackAccessTokens {
         Ok(stored)
     }
 
+    async fn renew(&self, lock: &RefreshLock, lease: Duration) -> Result<bool, StoreError> {
+        if MemoryAccessTokens::gave(lock) {
+            return self.memory.renew(lock, lease).await;
+        }
+        self.breaker.call(USER, self.shared.renew(lock, lease)).await
+    }
+
     async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError> {
         if MemoryAccessTokens::gave(lock) {
             return self.memory.unlock(lock).await;

@@ -113,6 +113,16 @@ impl AccessTokens for MemoryAccessTokens {
         Ok(true)
     }
 
+    async fn renew(&self, lock: &RefreshLock, lease: Duration) -> Result<bool, StoreError> {
+        let (mut state, now) = self.lock_state();
+        let holder = state.locks.get(key(&lock.appid), now);
+        let is_free = holder.is_none_or(|version| *version == lock.version);
+        if is_free {
+            state.locks.put(key(&lock.appid), lock.version.clone(), 0, now, lease);
+        }
+        Ok(is_free)
+    }
+
     async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError> {
         let (mut state, now) = self.lock_state();
         if state.locks.get(key(&lock.appid), now) == Some(&lock.version) {

@@ -91,14 +91,11 @@ impl AccessTokens for RedisAccessTokens {
     }
 
     async fn lock(&self, appid: &str, lease: Duration) -> Result<Option<RefreshLock>, StoreError> {
-        let version = fresh_token(TOKEN_MARK);
-        let mut lock = evalsha(&LOCK_SCRIPT, 1);
-        lock.arg(self.lock_key(appid)).arg(&version).arg(millis(lease));
-        let is_ours = self.ask(lock, &version, [b"locked", b"held"]).await?;
-        Ok(is_ours.then(|| RefreshLock {
+        let lock = RefreshLock {
             appid: appid.to_owned(),
-            version,
-        }))
+            version: fresh_token(TOKEN_MARK),
+        };
+        Ok(self.renew(&lock, lease).await?.then_some(lock))
     }
 
     async fn put(&self, lock: &RefreshLock, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
@@ -110,6 +107,14 @@ impl AccessTokens for RedisAccessTokens {
             .arg(value)
             .arg(millis(lifetime));
         self.ask(put, &lock.version, [b"stored", b"lost"]).await
+    }
+
+    async fn renew(&self, lock: &RefreshLock, lease: Duration) -> Result<bool, StoreError> {
+        let mut take = evalsha(&LOCK_SCRIPT, 1);
+        take.arg(self.lock_key(&lock.appid))
+            .arg(&lock.version)
+            .arg(millis(lease));
+        self.ask(take, &lock.version, [b"locked", b"held"]).await
     }
 
     async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError> {
