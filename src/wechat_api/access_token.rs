@@ -127,10 +127,11 @@ impl AccessTokenSource {
         }
     }
 
-    /// Another token than `refused`, which WeChat said `refusal` about.
+    /// Another token than `refused`, which WeChat said `refusal` about; the same once more when WeChat gives it out
+    /// again, since not all of its machines hear of a token at the same moment.
     ///
     /// # Errors
-    /// `refusal` itself when WeChat gives out the same token again.
+    /// `refusal` itself when that has been tried a moment ago.
     pub async fn instead_of(&self, refused: &AccessToken, refusal: &Refusal) -> Result<AccessToken, ApiError> {
         if self.inner.is_hopeless(&refused.version) {
             return Err(ApiError::Refused(refusal.clone()));
@@ -145,8 +146,7 @@ impl AccessTokenSource {
         let token = self.current().await?;
         if token.expose() == refused.expose() {
             let until = Instant::now() + self.inner.parts.limits.refresh_pause;
-            self.inner.state().hopeless = Some((token.version, until));
-            return Err(ApiError::Refused(refusal.clone()));
+            self.inner.state().hopeless = Some((token.version.clone(), until));
         }
         Ok(token)
     }
