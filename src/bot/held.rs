@@ -81,7 +81,7 @@ impl Held {
                     Reach::Any => report(&error, "record and session are not kept"),
                     // Whoever wants it known to all asks again.
                     Reach::All => {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "an end is not known to all")
+                        tracing::debug!(error = &error as &dyn std::error::Error, "an end is not known to all");
                     }
                 }
                 None

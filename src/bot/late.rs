@@ -154,7 +154,7 @@ impl Errand {
             _ if was_awaited => self.strike().await,
             // Whoever has taken the work over brings it.
             Some(Finished::Superseded(Some(_))) => {
-                tracing::debug!(follower = self.name(), "a late answer was taken over")
+                tracing::debug!(follower = self.name(), "a late answer was taken over");
             }
             _ => self.settle(finding).await,
         }

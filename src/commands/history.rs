@@ -188,7 +188,11 @@ async fn current(database: &Database) -> Result<BTreeMap<Thing, String>, StoreEr
     let bank = database.load_bank().await?;
     let entry = |entry: &Entry| (Thing::new(Subject::Entry, entry.id.as_str()), format::to_line(entry));
     let text = |stored: StoredText| (stored.text.name.thing(), stored.text.body);
-    let beside = bank.rules.iter().map(line_of).chain(bank.categories.iter().map(line_of));
+    let beside = bank
+        .rules
+        .iter()
+        .map(line_of)
+        .chain(bank.categories.iter().map(line_of));
     let lines = bank.entries.iter().map(entry).chain(beside);
     Ok(lines.chain(bank.texts.into_iter().map(text)).collect())
 }

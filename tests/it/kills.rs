@@ -51,7 +51,7 @@ fn import(folder: &Path, _: &Bank, number: u64) -> (Vec<String>, usize) {
 
 fn edit(folder: &Path, bank: &Bank, number: u64) -> (Vec<String>, usize) {
     let entries = bank.entries.iter().take(20).cloned().map(|mut entry| {
-        entry.tags = vec![format!("{number}")];
+        entry.tags = [format!("{number}")].into();
         format::to_line(&entry) + "\n"
     });
     fs::write(folder.join("edit.jsonl"), entries.collect::<String>()).unwrap();

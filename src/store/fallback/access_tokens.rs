@@ -76,7 +76,9 @@ impl AccessTokens for FallbackAccessTokens {
         if MemoryAccessTokens::gave(lock) {
             return self.memory.renew(lock, lease).await;
         }
-        self.breaker.call(USER, self.shared.renew(lock, lease)).await
+        self.breaker
+            .call(USER, &lock.appid, self.shared.renew(lock, lease))
+            .await
     }
 
     async fn unlock(&self, lock: &RefreshLock) -> Result<(), StoreError> {
