@@ -15,11 +15,12 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
-use ledger::Ledger;
+use ledger::{Ledger, Ledgers};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Unix seconds now.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -45,8 +46,8 @@ pub enum Failure {
 /// Whose calls are taken, and what is known of followers beforehand.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// AppID and AppSecret; `None`: any.
-    pub account: Option<(String, String)>,
+    /// Each an AppID with its AppSecret; empty: any.
+    pub accounts: Vec<(String, String)>,
     /// Whether a follower never heard of may be written to as if they had just written.
     pub welcomes_strangers: bool,
 }
@@ -59,20 +60,27 @@ pub struct Fake {
 }
 
 struct Inner {
-    ledger: Ledger,
+    ledgers: Ledgers,
     /// By path, first come first.
     failures: BTreeMap<String, VecDeque<Failure>>,
     /// Calls by path, failed ones too.
     calls: BTreeMap<String, u64>,
+    /// How long answers take, by path.
+    pauses: BTreeMap<String, Duration>,
 }
 
 impl Fake {
     /// Nothing has happened yet.
     pub fn new(settings: Settings, clock: Clock) -> Arc<Self> {
+        let mut ledgers = Ledgers::default();
+        for (appid, _) in &settings.accounts {
+            ledgers.of(appid);
+        }
         let inner = Inner {
-            ledger: Ledger::default(),
+            ledgers,
             failures: BTreeMap::new(),
             calls: BTreeMap::new(),
+            pauses: BTreeMap::new(),
         };
         Arc::new(Self {
             clock,
@@ -94,6 +102,11 @@ impl Fake {
         self.fail(path, &Failure::Code(code, errmsg.to_owned()), 1);
     }
 
+    /// From now on the answers of `path` take so long.
+    pub fn slow_down(&self, path: &str, pause: Duration) {
+        self.lock().pauses.insert(path.to_owned(), pause);
+    }
+
     /// Failures that were ordered and have not happened are off.
     pub fn relent(&self) {
         self.lock().failures.clear();
@@ -101,28 +114,39 @@ impl Fake {
 
     /// Every access token dies, as when somebody forces a new one.
     pub fn invalidate_tokens(&self) {
-        self.lock().ledger.invalidate_tokens();
+        self.lock().ledgers.all().for_each(Ledger::invalidate_tokens);
     }
 
     /// No upload is known any more.
     pub fn forget_media(&self) {
-        self.lock().ledger.forget_media();
+        self.lock().ledgers.all().for_each(Ledger::forget_media);
     }
 
-    /// The follower does something that lets the account write to them, or leaves.
+    /// The follower does something that lets every account known so far write to them, or leaves them all.
     pub fn contact(&self, openid: &str, contact: Contact) {
         let now = (self.clock)();
-        self.lock().ledger.contact(openid, contact, now);
+        let mut inner = self.lock();
+        inner
+            .ledgers
+            .all()
+            .for_each(|ledger| ledger.contact(openid, contact, now));
     }
 
-    /// How often an API may be called in a day.
+    /// As [`Fake::contact`], with one account.
+    pub fn contact_with(&self, appid: &str, openid: &str, contact: Contact) {
+        let now = (self.clock)();
+        self.lock().ledgers.of(appid).contact(openid, contact, now);
+    }
+
+    /// How often each account known so far may call an API in a day.
     pub fn limit(&self, path: &str, daily: u64) {
-        self.lock().ledger.limit(path, daily);
+        let mut inner = self.lock();
+        inner.ledgers.all().for_each(|ledger| ledger.limit(path, daily));
     }
 
     /// Everything that was sent to followers, the oldest first.
     pub fn sent(&self) -> Vec<Sent> {
-        self.lock().ledger.sent().cloned().collect()
+        self.lock().ledgers.sent()
     }
 
     /// How often `path` was called.
@@ -142,7 +166,7 @@ impl Fake {
         if let Some(failure) = inner.failures.get_mut(asked.path).and_then(VecDeque::pop_front) {
             return Answer::of_failure(failure);
         }
-        answers::answer(asked, &mut inner.ledger, &self.settings, now)
+        answers::answer(asked, &mut inner.ledgers, &self.settings, now)
     }
 
     /// What the operator asks for under `/fake/`.
@@ -216,6 +240,8 @@ async fn handle(
         content_type: content_type.unwrap_or_default(),
         body: &body,
     };
+    let pause = fake.lock().pauses.get(asked.path).copied();
+    tokio::time::sleep(pause.unwrap_or_default()).await;
     let answer = if asked.path.starts_with("/fake/") {
         fake.operate(&asked)
     } else {

@@ -33,7 +33,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone()).map_err(unavailable)?;
     let settings = Settings {
-        account: None,
+        accounts: Vec::new(),
         welcomes_strangers: true,
     };
     let fake = Fake::new(settings, Arc::new(|| SystemClock.now()));

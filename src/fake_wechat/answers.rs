@@ -1,6 +1,6 @@
 //! What each API answers.
 
-use super::ledger::{Contact, Ledger, Sent, TokenKind, TokenState};
+use super::ledger::{Contact, Ledger, Ledgers, Sent, TokenKind, TokenState};
 use super::{Failure, Settings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -55,11 +55,11 @@ impl Answer {
 type Refused = i64;
 
 /// What WeChat would say.
-pub(super) fn answer(asked: &Asked<'_>, ledger: &mut Ledger, settings: &Settings, now: i64) -> Answer {
+pub(super) fn answer(asked: &Asked<'_>, ledgers: &mut Ledgers, settings: &Settings, now: i64) -> Answer {
     let answered = match (asked.method, asked.path) {
-        ("POST", "/cgi-bin/stable_token") => stable_token(asked, ledger, settings, now),
-        ("GET", "/cgi-bin/token") => classic_token(asked, ledger, settings, now),
-        _ => check_token(asked, ledger, now).and_then(|()| call(asked, ledger, settings, now)),
+        ("POST", "/cgi-bin/stable_token") => stable_token(asked, ledgers, settings, now),
+        ("GET", "/cgi-bin/token") => classic_token(asked, ledgers, settings, now),
+        _ => caller(asked, ledgers, now).and_then(|ledger| call(asked, ledger, settings, now)),
     };
     match answered {
         Ok(value) => Answer::Json(value),
@@ -86,43 +86,47 @@ fn words(code: Refused) -> &'static str {
 }
 
 fn check_account(settings: &Settings, appid: &str, secret: &str) -> Result<(), Refused> {
-    match &settings.account {
-        _ if appid.is_empty() || secret.is_empty() => Err(41_002),
-        Some((known, _)) if known != appid => Err(40_013),
+    if appid.is_empty() || secret.is_empty() {
+        return Err(41_002);
+    }
+    match settings.accounts.iter().find(|(known, _)| known == appid) {
+        None if !settings.accounts.is_empty() => Err(40_013),
         Some((_, known)) if known != secret => Err(40_125),
         _ => Ok(()),
     }
 }
 
-fn stable_token(asked: &Asked<'_>, ledger: &mut Ledger, settings: &Settings, now: i64) -> Result<Value, Refused> {
+fn stable_token(asked: &Asked<'_>, ledgers: &mut Ledgers, settings: &Settings, now: i64) -> Result<Value, Refused> {
     let body = body(asked)?;
     let text = |name: &str| body[name].as_str().unwrap_or_default();
     if text("grant_type") != "client_credential" {
         return Err(40_002);
     }
     check_account(settings, text("appid"), text("secret"))?;
+    let ledger = ledgers.of(text("appid"));
     count(asked.path, ledger, now)?;
     let is_forced = body["force_refresh"] == json!(true);
-    let (access_token, expires_in) = ledger.token(TokenKind::Stable, text("appid"), is_forced, now);
+    let (access_token, expires_in) = ledger.token(TokenKind::Stable, is_forced, now);
     Ok(json!({ "access_token": access_token, "expires_in": expires_in }))
 }
 
-fn classic_token(asked: &Asked<'_>, ledger: &mut Ledger, settings: &Settings, now: i64) -> Result<Value, Refused> {
+fn classic_token(asked: &Asked<'_>, ledgers: &mut Ledgers, settings: &Settings, now: i64) -> Result<Value, Refused> {
     let appid = asked.parameter("appid");
     check_account(settings, appid, asked.parameter("secret"))?;
+    let ledger = ledgers.of(appid);
     count(asked.path, ledger, now)?;
-    let (access_token, expires_in) = ledger.token(TokenKind::Classic, appid, false, now);
+    let (access_token, expires_in) = ledger.token(TokenKind::Classic, false, now);
     Ok(json!({ "access_token": access_token, "expires_in": expires_in }))
 }
 
-fn check_token(asked: &Asked<'_>, ledger: &Ledger, now: i64) -> Result<(), Refused> {
+/// The account that calls, by its token.
+fn caller<'a>(asked: &Asked<'_>, ledgers: &'a mut Ledgers, now: i64) -> Result<&'a mut Ledger, Refused> {
     match asked.parameter("access_token") {
         "" => Err(41_001),
-        token => match ledger.token_state(token, now) {
-            TokenState::Good => Ok(()),
-            TokenState::Unknown => Err(40_001),
-            TokenState::Expired => Err(42_001),
-        },
+        token => ledgers.of_token(token, now).map_err(|state| match state {
+            TokenState::Expired => 42_001,
+            TokenState::Unknown | TokenState::Good => 40_001,
+        }),
     }
 }
 
@@ -243,6 +247,7 @@ fn send(body: &Value, ledger: &mut Ledger, settings: &Settings, now: i64) -> Res
     greet(openid, ledger, settings, now);
     ledger.take_message(openid, now)?;
     ledger.note_sent(Sent {
+        appid: ledger.appid.clone(),
         at: now,
         openid: openid.to_owned(),
         kind: (*kind).to_owned(),
@@ -287,6 +292,7 @@ fn template(body: &Value, ledger: &mut Ledger, now: i64) -> Result<Value, Refuse
         return Err(47_003);
     }
     ledger.note_sent(Sent {
+        appid: ledger.appid.clone(),
         at: now,
         openid: openid.to_owned(),
         kind: "template".to_owned(),

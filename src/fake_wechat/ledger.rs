@@ -1,4 +1,5 @@
-//! What WeChat keeps count of: access tokens, daily quotas, and who may be written to how often.
+//! What WeChat keeps count of, for each account apart: access tokens, daily quotas, who may be written to how often,
+//! uploads, menus. [`Ledgers`] finds the account by its AppID or by a token of its.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -64,6 +65,8 @@ impl Contact {
 /// A message that reached a follower.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sent {
+    /// Of the account that sent it.
+    pub appid: String,
     /// Unix seconds.
     pub at: i64,
     /// Of the follower.
@@ -103,11 +106,54 @@ pub(super) enum TokenKind {
     Classic,
 }
 
-/// Everything that is counted.
+/// The accounts', by AppID.
+#[derive(Default)]
+pub(super) struct Ledgers(BTreeMap<String, Ledger>);
+
+/// What one account keeps of serial numbers: tokens and uploads of all differ.
+const SERIALS: u64 = 100_000;
+
+impl Ledgers {
+    /// Opens that of a new account.
+    pub fn of(&mut self, appid: &str) -> &mut Ledger {
+        let first = SERIALS * self.0.len() as u64;
+        self.0.entry(appid.to_owned()).or_insert_with(|| Ledger {
+            appid: appid.to_owned(),
+            serial: first,
+            ..Ledger::default()
+        })
+    }
+
+    /// The account that has this token.
+    pub fn of_token(&mut self, value: &str, now: i64) -> Result<&mut Ledger, TokenState> {
+        for ledger in self.0.values_mut() {
+            match ledger.token_state(value, now) {
+                TokenState::Good => return Ok(ledger),
+                TokenState::Expired => return Err(TokenState::Expired),
+                TokenState::Unknown => {}
+            }
+        }
+        Err(TokenState::Unknown)
+    }
+
+    pub fn all(&mut self) -> impl Iterator<Item = &mut Ledger> {
+        self.0.values_mut()
+    }
+
+    /// Of all accounts, the oldest first.
+    pub fn sent(&self) -> Vec<Sent> {
+        let mut sent: Vec<Sent> = self.0.values().flat_map(|ledger| ledger.sent.iter().cloned()).collect();
+        sent.sort_by_key(|sent| sent.at);
+        sent
+    }
+}
+
+/// Everything that is counted of one account.
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// By kind and AppID, the newest last; at most two each.
-    tokens: BTreeMap<(TokenKind, String), Vec<Token>>,
+    pub appid: String,
+    /// By kind, the newest last; at most two each.
+    tokens: BTreeMap<TokenKind, Vec<Token>>,
     serial: u64,
     limits: BTreeMap<String, u64>,
     /// By path, in the day of [`Ledger::day`].
@@ -131,10 +177,10 @@ pub(super) enum TokenState {
 
 impl Ledger {
     /// A token and the seconds it has left: the stable one there is, unless it is about to end, or a new one.
-    pub fn token(&mut self, kind: TokenKind, appid: &str, is_forced: bool, now: i64) -> (String, i64) {
+    pub fn token(&mut self, kind: TokenKind, is_forced: bool, now: i64) -> (String, i64) {
         self.serial += 1;
         let value = format!("{:_<136}", format!("FAKE_ACCESS_TOKEN_{kind:?}_{}", self.serial));
-        let tokens = self.tokens.entry((kind, appid.to_owned())).or_default();
+        let tokens = self.tokens.entry(kind).or_default();
         if let Some(token) = tokens.last()
             && kind == TokenKind::Stable
             && !is_forced
@@ -265,10 +311,6 @@ impl Ledger {
         self.sent.push_back(sent);
     }
 
-    pub fn sent(&self) -> impl Iterator<Item = &Sent> {
-        self.sent.iter()
-    }
-
     /// Shows or hides typing; else the code that says why not.
     pub fn type_to(&mut self, openid: &str, is_shown: bool, now: i64) -> Result<(), i64> {
         let follower = self.followers.get_mut(openid).ok_or(45_080)?;
@@ -352,19 +394,16 @@ mod tests {
     #[test]
     fn a_stable_token_is_the_same_until_five_minutes_before_its_end() {
         let mut ledger = Ledger::default();
-        let (first, left) = ledger.token(TokenKind::Stable, "wx", false, 0);
+        let (first, left) = ledger.token(TokenKind::Stable, false, 0);
         assert_eq!(left, 7_200);
-        assert_eq!(
-            ledger.token(TokenKind::Stable, "wx", false, 6_899),
-            (first.clone(), 301)
-        );
-        let (second, _) = ledger.token(TokenKind::Stable, "wx", false, 6_900);
+        assert_eq!(ledger.token(TokenKind::Stable, false, 6_899), (first.clone(), 301));
+        let (second, _) = ledger.token(TokenKind::Stable, false, 6_900);
         assert_ne!(first, second);
         assert!(matches!(ledger.token_state(&first, 7_199), TokenState::Good));
         assert!(matches!(ledger.token_state(&first, 7_200), TokenState::Expired));
-        let (third, _) = ledger.token(TokenKind::Stable, "wx", true, 7_000);
+        let (third, _) = ledger.token(TokenKind::Stable, true, 7_000);
         assert!(matches!(ledger.token_state(&second, 7_000), TokenState::Unknown));
-        let (_, _) = ledger.token(TokenKind::Classic, "wx", false, 7_000);
+        let (_, _) = ledger.token(TokenKind::Classic, false, 7_000);
         assert!(
             matches!(ledger.token_state(&third, 7_000), TokenState::Good),
             "the kinds are apart"

@@ -24,6 +24,7 @@ mod dialog;
 mod rules;
 mod late;
 mod late_absence;
+mod accounts_apart;
 mod flood;
 mod open_work;
 mod slow_pages;

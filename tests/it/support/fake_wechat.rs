@@ -10,8 +10,10 @@ use wxfaq::store::access_tokens::AccessTokens;
 use wxfaq::store::memory::MemoryAccessTokens;
 use wxfaq::wechat_api::{Client, ClientParts, Limits, Secret};
 
-/// The only account the fake knows.
+/// The account of most tests.
 pub const APPID: &str = "wx0fa4e00000000001";
+/// The only other one the fake knows.
+pub const OTHER_APPID: &str = "wx0fa4e00000000002";
 /// Must never be seen anywhere.
 pub const APP_SECRET: &str = "CanarySecret0123456789abcdef0123";
 /// 2026-11-23 12:00:00 in Beijing.
@@ -26,12 +28,14 @@ pub struct FakeWechat {
 }
 
 impl FakeWechat {
-    /// Knows [`APPID`] with [`APP_SECRET`] only, and no follower.
+    /// Knows [`APPID`] and [`OTHER_APPID`] with [`APP_SECRET`] only, and no follower.
     pub async fn start() -> Self {
         let now = Arc::new(AtomicI64::new(NOON));
         let read = now.clone();
         let settings = Settings {
-            account: Some((APPID.to_owned(), APP_SECRET.to_owned())),
+            accounts: [APPID, OTHER_APPID]
+                .map(|appid| (appid.to_owned(), APP_SECRET.to_owned()))
+                .into(),
             welcomes_strangers: false,
         };
         let fake = Fake::new(settings, Arc::new(move || read.load(Ordering::SeqCst)));
