@@ -202,7 +202,8 @@ struct Stores {
     access_tokens: Arc<dyn AccessTokens>,
     open_work: Arc<dyn OpenWork>,
     redis: Option<Arc<Breaker>>,
-    spread: Option<Spread>,
+    /// With the conversations whose copies it looks after.
+    spread: Option<(Spread, Arc<FallbackConversations>)>,
 }
 
 impl Stores {
@@ -235,17 +236,19 @@ impl Stores {
         let shared = Arc::new(RedisConversations::new(link.clone(), lifetimes));
         let shared = Arc::new(SealedConversations::new(shared, seals.clone()));
         let access_tokens = access_tokens_on(link.clone(), breaker.clone(), seals);
-        let spread = Some(Spread::new(link.clone(), seals.clone()));
+        let spread = Spread::new(link.clone(), seals.clone());
         let open_work = RedisOpenWork::new(link.clone(), OPEN_WORK_LIFETIME, Arc::new(sweeping::wall_clock));
         let far = Arc::new(RedisMatchCache::new(link, MATCH_LIFETIME));
         let far = Arc::new(SealedMatches::new(far, seals.clone()));
+        let conversations = FallbackConversations::new(shared, memory, breaker.clone(), lifetimes);
+        let conversations = Arc::new(conversations.announcing(Arc::new(spread.clone())));
         Ok(Self {
-            conversations: Arc::new(FallbackConversations::new(shared, memory, breaker.clone(), lifetimes)),
+            conversations: conversations.clone(),
             matches: Arc::new(TieredMatchCache::new(near, far, breaker.clone())),
             access_tokens,
             open_work: Arc::new(FallbackOpenWork::new(Arc::new(open_work), breaker.clone())),
             redis: Some(breaker),
-            spread,
+            spread: Some((spread, conversations)),
         })
     }
 }
@@ -328,10 +331,10 @@ pub async fn serve(setup: Setup, database: &Database, logs: &Logs, mut inherited
     background.spawn(keep_running("api keys", async move || {
         keys::follow(api_keys.clone(), holder.clone(), poll).await;
     }));
-    if let Some(spread) = stores.spread {
+    if let Some((spread, conversations)) = stores.spread {
         let woken = publisher.clone();
         background.spawn(keep_running("announcements", async move || {
-            spread.clone().follow(woken.clone()).await;
+            spread.clone().follow(woken.clone(), conversations.clone()).await;
         }));
     }
     let (erasing, eraser) = (erasures.clone(), bot.clone());

@@ -1,17 +1,24 @@
-//! How instances hear of a change of the bank at once: its revision, announced over Redis.
+//! How instances hear of a change of the bank at once, its revision, and of who has left: announced over Redis.
 //!
-//! An announcement carries nothing but a sealed number and does nothing but wake [`Publisher::follow_bank`], which reads
-//! the database. Without Redis, or when one is lost, the look every `database.poll_ms` finds the change.
+//! An announcement is sealed. A revision is a number and does nothing but wake [`Publisher::follow_bank`], which reads the
+//! database; without Redis, or when one is lost, the look every `database.poll_ms` finds the change. Who has left is a
+//! digest of the pseudonym, for instances that keep a copy of the session; what may have been missed, while nobody
+//! listened, is made good by giving up all copies.
 
 use super::{AppError, Publisher, redis_link};
 use crate::bot::Seals;
 use crate::config::Config;
+use crate::store::StoreError;
+use crate::store::fallback::{FallbackConversations, Farewells};
 use crate::store::redis::Link;
+use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What the seal of an announcement is bound to.
 const CONTEXT: &[&str] = &["bank revision"];
+/// And of a farewell.
+const LEFT: &[&str] = &["follower left"];
 /// Between two attempts to listen.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,21 +60,39 @@ impl Spread {
         std::str::from_utf8(payload).ok()?.parse().ok()
     }
 
+    /// The digest of who has left; `None`: it was not sealed by us.
+    fn farewell(&self, message: &[u8]) -> Option<u128> {
+        let payload = self.seals.open(LEFT, message)?;
+        Some(u128::from_be_bytes(payload.try_into().ok()?))
+    }
+
     /// Wakes `publisher` when it is behind an announced revision; runs until dropped. How Redis is, its breaker says.
-    pub(super) async fn follow(self, publisher: Arc<Publisher>) {
+    /// Copies in `conversations` go with those who have left.
+    pub(super) async fn follow(self, publisher: Arc<Publisher>, conversations: Arc<FallbackConversations>) {
         loop {
             if let Ok(mut subscription) = self.link.subscribe().await {
                 // What was announced before is not heard again.
                 publisher.look();
+                conversations.distrust_copies();
                 while let Ok(message) = subscription.next().await {
-                    match self.revision(&message) {
-                        Some(revision) => publisher.hear(revision),
-                        None => metrics::counter!("wxfaq_announcements_refused_total").increment(1),
+                    match (self.revision(&message), self.farewell(&message)) {
+                        (Some(revision), _) => publisher.hear(revision),
+                        (None, Some(follower)) => conversations.forget_copy(follower),
+                        (None, None) => metrics::counter!("wxfaq_announcements_refused_total").increment(1),
                     }
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+#[async_trait]
+impl Farewells for Spread {
+    async fn announce(&self, follower: u128) -> Result<(), StoreError> {
+        self.link
+            .announce(&self.seals.seal(LEFT, &follower.to_be_bytes()))
+            .await
     }
 }
 

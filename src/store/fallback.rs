@@ -35,6 +35,14 @@ pub struct FallbackConversations {
     newer_here: moka::sync::Cache<u128, ()>,
     /// Followers the shared store has yet to forget, since it was away when they left. Bounded by [`MAX_OWED`].
     owed_forgets: Mutex<VecDeque<Follower>>,
+    farewells: Option<Arc<dyn Farewells>>,
+}
+
+/// Tells every instance that a follower is to be forgotten, so that their copies of the session go at once.
+#[async_trait]
+pub trait Farewells: Send + Sync {
+    /// `follower`: as [`FallbackConversations::forget_copy`] takes it. That nobody hears it is no error.
+    async fn announce(&self, follower: u128) -> Result<(), StoreError>;
 }
 
 const USER: User = User::Conversations;
@@ -62,6 +70,36 @@ impl FallbackConversations {
             breaker,
             newer_here,
             owed_forgets: Mutex::default(),
+            farewells: None,
+        }
+    }
+
+    /// Whoever is forgotten in the shared store is announced through `farewells`.
+    #[must_use]
+    pub fn announcing(self, farewells: Arc<dyn Farewells>) -> Self {
+        Self {
+            farewells: Some(farewells),
+            ..self
+        }
+    }
+
+    /// Another instance has forgotten this follower.
+    pub fn forget_copy(&self, follower: u128) {
+        self.newer_here.invalidate(&follower);
+        self.memory.forget_digest(follower);
+    }
+
+    /// Somebody may have been forgotten unheard: copies of sessions go, but for those that are newer than the shared.
+    pub fn distrust_copies(&self) {
+        self.memory
+            .forget_sessions(|follower| !self.newer_here.contains_key(&follower));
+    }
+
+    async fn announce(&self, follower: &Follower) {
+        if let Some(farewells) = &self.farewells {
+            // Unheard, a copy goes with its lifetime.
+            let announcing = farewells.announce(follower_digest(follower));
+            let _ = self.breaker.call(USER, announcing).await;
         }
     }
 
@@ -90,13 +128,11 @@ impl FallbackConversations {
             && follower != *arriving
             && self.is_newer_here(&follower)
             && self.memory.session(&follower).is_none()
-            && self
-                .breaker
-                .call(USER, &follower.tag(), self.shared.forget(&follower))
-                .await
-                .is_err()
         {
-            self.owe_forget(follower);
+            match self.breaker.call(USER, &follower.tag(), self.shared.forget(&follower)).await {
+                Ok(()) => self.announce(&follower).await,
+                Err(_) => self.owe_forget(follower),
+            }
         }
     }
 
@@ -219,9 +255,13 @@ impl Conversations for FallbackConversations {
             .await?
         {
             Finished::Stored => {
+                let is_gone = session == SessionChange::Delete;
                 self.memory.finish(turn, record, session).await?;
                 if was_newer_here {
                     self.newer_here.invalidate(&follower_digest(&turn.follower));
+                }
+                if is_gone {
+                    self.announce(&turn.follower).await;
                 }
                 Ok(Finished::Stored)
             }
@@ -283,6 +323,7 @@ impl Conversations for FallbackConversations {
             self.owe_forget(follower.clone());
         } else {
             self.newer_here.invalidate(&follower_digest(follower));
+            self.announce(follower).await;
         }
         Ok(())
     }

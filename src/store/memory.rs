@@ -188,6 +188,24 @@ impl MemoryConversations {
         None
     }
 
+    /// As [`Conversations::forget`], of the follower with this digest.
+    pub(super) fn forget_digest(&self, follower: u128) {
+        let (mut state, now) = self.lock();
+        let follower = follower.into();
+        state.sessions.remove(follower);
+        state.empty_records(follower, None, now, &self.lifetimes);
+    }
+
+    /// Removes the sessions of followers whose digest is `wanted`; looks at every one.
+    pub(super) fn forget_sessions(&self, wanted: impl Fn(u128) -> bool) {
+        let (mut state, _) = self.lock();
+        for follower in state.sessions.keys_of(|_| true) {
+            if wanted(follower.into()) {
+                state.sessions.remove(follower);
+            }
+        }
+    }
+
     /// Copies a record another back-end holds, whoever made it.
     pub(super) fn keep_record(&self, follower: &Follower, message: &str, record: &[u8]) {
         let (mut state, now) = self.lock();
@@ -298,10 +316,7 @@ impl Conversations for MemoryConversations {
     }
 
     async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
-        let (mut state, now) = self.lock();
-        let follower = follower_key(follower);
-        state.sessions.remove(follower);
-        state.empty_records(follower, None, now, &self.lifetimes);
+        self.forget_digest(follower_digest(follower));
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! A follower who leaves is erased, and an operator can ask for it, with the real binary.
 
-use crate::support::daemon::{BINARY, Daemon, INSTALL_KEY, KEY, run, simulate};
+use crate::support::daemon::{BINARY, Daemon, INSTALL_KEY, KEY, configuration, free_port, run, simulate};
+use crate::support::fake_wechat::{APP_SECRET, APPID, FakeWechat};
 use crate::support::redis_server::RedisServer;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use wxfaq::bot::Seals;
+use wxfaq::fake_wechat::Contact;
 use wxfaq::store::sql::{Database, Erasure, sqlite_url};
 
 const OPENID: &str = "oCanaryOpenid000000000000001";
@@ -83,6 +85,57 @@ fn hold(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
+/// Everything Redis holds, names and values.
+async fn dump(redis: &RedisServer) -> Vec<u8> {
+    let mut dumped = Vec::new();
+    for key in redis.keys().await {
+        dumped.extend_from_slice(key.as_bytes());
+        if let redis::Value::BulkString(value) = redis.command(&["DUMP", &key]).await {
+            dumped.extend(value);
+        }
+    }
+    dumped
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_file_that_is_uploaded_and_sent_gives_nothing_away() {
+    let (redis, wechat) = (RedisServer::start().await, FakeWechat::start().await);
+    redis.command(&["CONFIG", "SET", "rdbcompression", "no"]).await;
+    wechat.fake.contact(OPENID, Contact::Message);
+    // Longer than a reply waits.
+    wechat.fake.slow_down("/cgi-bin/media/upload", Duration::from_secs(5));
+    let (folder, port, ops_port) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+    let settings = format!(
+        "[redis]\nurls = [{:?}]\ndeadline_ms = 500\n[paths]\nmedia = \"media\"\n[log]\nlevel = \"trace\"\n[[account]]\nid = \
+         \"calls\"\nappid = \"{APPID}\"\ntoken = \"TokenOfTestsCalls\"\nmode = \"plain\"\napp_secret = \
+         \"{APP_SECRET}\"\napi_base = \"{}\"\ncustomer_service = true\n",
+        redis.url(),
+        wechat.base
+    );
+    let root = folder.path();
+    std::fs::write(root.join("wxfaq.toml"), configuration(port, ops_port, &settings)).unwrap();
+    std::fs::create_dir(root.join("media")).unwrap();
+    std::fs::write(root.join("media/a.png"), b"\x89PNG").unwrap();
+    let bank = r#"{"id":"map","question":"网点地图","kind":"image","answer":{"file":"a.png"}}"#;
+    std::fs::write(root.join("bank.jsonl"), bank).unwrap();
+    let imported = run(root, &["--config", "wxfaq.toml", "import", "bank.jsonl"]);
+    assert!(imported.status.success(), "{imported:?}");
+    let daemon = Daemon::start_in(folder, port, ops_port);
+    simulate(&daemon, &["--account", "calls", "--openid", OPENID, "网点地图"]);
+    let while_late = dump(&redis).await;
+    assert!(hold(&while_late, "open-work"), "it is listed");
+    daemon.wait_until("it is sent", || !wechat.fake.sent().is_empty());
+    assert_eq!(wechat.fake.sent()[0].kind, "image");
+    let (afterwards, log) = (dump(&redis).await, daemon.log());
+    for secret in [OPENID, APP_SECRET, "FAKE_ACCESS_TOKEN", INSTALL_KEY, "TokenOfTests"] {
+        assert!(
+            !hold(&while_late, secret) && !hold(&afterwards, secret),
+            "{secret} in Redis"
+        );
+        assert!(!hold(log.as_bytes(), secret), "{secret} in the log");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_and_no_redis_holds_an_openid_or_a_secret_whatever_is_sent() {
     let redis = RedisServer::start().await;
@@ -122,13 +175,7 @@ async fn no_log_and_no_redis_holds_an_openid_or_a_secret_whatever_is_sent() {
                 say(&[&format!("问题{n}")]);
             }
         }
-        let mut dumped = Vec::new();
-        for key in redis.keys().await {
-            dumped.extend_from_slice(key.as_bytes());
-            if let redis::Value::BulkString(value) = redis.command(&["DUMP", &key]).await {
-                dumped.extend(value);
-            }
-        }
+        let dumped = dump(&redis).await;
         assert!(hold(&dumped, "session:") && dumped.len() > 10_000, "{}", dumped.len());
         let log = daemon.log();
         assert!(log.contains("limited"), "{log}");
@@ -144,6 +191,31 @@ async fn no_log_and_no_redis_holds_an_openid_or_a_secret_whatever_is_sent() {
         }
         assert!(!hold(daemon.log().as_bytes(), OPENID));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_is_forgotten_by_every_instance_at_once() {
+    let mut redis = RedisServer::start().await;
+    let settings = format!("[redis]\nurls = [{:?}]\ndeadline_ms = 500", redis.url());
+    let (one, other) = (Daemon::start(&settings), Daemon::start(&settings));
+    let begun = std::time::Instant::now();
+    let until = async |command: &[&str], holds: &dyn Fn(&str) -> bool| {
+        while !holds(&format!("{:?}", redis.command(command).await)) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{command:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until(&["PUBSUB", "NUMSUB", "wxfaq:bank"], &|said| said.contains("int(2)")).await;
+    let say = |daemon: &Daemon, words: &[&str]| {
+        simulate(daemon, &[&["--account", "safe", "--openid", OPENID], words].concat())
+    };
+    assert!(say(&other, &["基金赎回"]).contains("1. "));
+    say(&one, &["--event", "unsubscribe"]);
+    until(&["INFO", "commandstats"], &|said| said.contains("cmdstat_publish")).await;
+    redis.kill();
+    // It has no copy of what both knew.
+    let chosen = say(&other, &["2"]);
+    assert!(chosen.contains("没有可以选择的列表"), "{chosen}");
 }
 
 #[test]

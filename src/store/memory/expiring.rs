@@ -16,6 +16,12 @@ impl From<u128> for Key {
     }
 }
 
+impl From<Key> for u128 {
+    fn from(Key([high, low]): Key) -> Self {
+        Self::from(high) << 64 | Self::from(low)
+    }
+}
+
 /// A map whose entries expire, and whose oldest entries make room.
 pub(super) struct Expiring<V> {
     /// Names the items in the metric that counts what was dropped.

@@ -1,4 +1,4 @@
-//! What instances tell one another over pub/sub: that the bank has come to a revision.
+//! What instances tell one another over pub/sub: that the bank has come to a revision, that a follower has left.
 //!
 //! [`Link::announce`] sends, [`Link::subscribe`] listens over a connection of its own, which can hold up nobody. A
 //! message is a hint and no more: it may be lost, repeated or forged, and whoever hears it checks whose it is.
