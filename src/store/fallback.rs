@@ -99,7 +99,7 @@ impl FallbackConversations {
         if let Some(farewells) = &self.farewells {
             // Unheard, a copy goes with its lifetime.
             let announcing = farewells.announce(follower_digest(follower));
-            let _ = self.breaker.call(USER, announcing).await;
+            let _ = self.breaker.call(USER, &follower.tag(), announcing).await;
         }
     }
 

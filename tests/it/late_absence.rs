@@ -5,6 +5,7 @@ use crate::late::{ANSWER, LIFETIMES, Place, QUESTION, Stage, Way, memory_store};
 use crate::support::bot::INSTALL_KEY;
 use crate::support::redis_server::RedisServer;
 use crate::support::silent_proxy::SilentProxy;
+use crate::wechat_api::Captured;
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -112,4 +113,17 @@ async fn an_answer_is_sent_once_though_redis_is_cut_off_from_who_works() {
         proxy.swallow(false);
     };
     tokio::join!(all_told_once(&server, [&through, server.url()]), cutting);
+}
+
+#[tokio::test]
+async fn that_redis_is_away_is_one_line_in_the_log() {
+    let captured = Captured::default();
+    let _guard = captured.begin();
+    let nowhere = place("unix:///nonexistent/redis.sock", 0);
+    let stage = Stage::on(ANSWER, Way::Send, SECOND, SECOND, vec![nowhere]);
+    for _ in 0..5 {
+        stage.bots[0].sweep().await;
+    }
+    let log = captured.text();
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
 }

@@ -36,7 +36,7 @@ async fn send(client: &Client, text: &str) -> Result<(), ApiError> {
 
 /// Logs of one test, as an operator would read them.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -49,7 +49,7 @@ impl Write for Captured {
 
 impl Captured {
     /// Everything this thread logs until the guard is dropped, down to traces of every crate.
-    fn begin(&self) -> tracing::subscriber::DefaultGuard {
+    pub fn begin(&self) -> tracing::subscriber::DefaultGuard {
         let target = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -58,7 +58,7 @@ impl Captured {
         tracing::subscriber::set_default(subscriber)
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
