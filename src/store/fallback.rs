@@ -129,7 +129,11 @@ impl FallbackConversations {
             && self.is_newer_here(&follower)
             && self.memory.session(&follower).is_none()
         {
-            match self.breaker.call(USER, &follower.tag(), self.shared.forget(&follower)).await {
+            match self
+                .breaker
+                .call(USER, &follower.tag(), self.shared.forget(&follower))
+                .await
+            {
                 Ok(()) => self.announce(&follower).await,
                 Err(_) => self.owe_forget(follower),
             }

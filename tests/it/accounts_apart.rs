@@ -15,7 +15,7 @@ use wxfaq::matching::Scope;
 use wxfaq::wechat::Reply;
 use wxfaq::wechat_api::{ApiError, Client, ClientParts, Menus, Message, WechatApi};
 
-/// Their ids in the configuration, and their AppIDs.
+/// Their ids in the configuration, and the AppID of each.
 const ACCOUNTS: [(&str, &str); 2] = [("one", APPID), ("other", OTHER_APPID)];
 const OPENID: &str = "oFollowerOfBoth";
 const SEND: &str = "/cgi-bin/message/custom/send";
@@ -146,9 +146,9 @@ async fn each_account_shows_its_own_upload_of_the_same_file() {
     let message = |n: usize| Message::Image {
         media_id: shown[n].clone(),
     };
-    for n in 0..2 {
-        clients[n].send(OPENID, &message(n)).await.unwrap();
-        let crossed = clients[n].send(OPENID, &message(1 - n)).await.unwrap_err();
+    for (n, client) in clients.iter().enumerate() {
+        client.send(OPENID, &message(n)).await.unwrap();
+        let crossed = client.send(OPENID, &message(1 - n)).await.unwrap_err();
         assert_eq!(crossed.refusal().map(|refusal| refusal.code), Some(40_007));
     }
 }

@@ -639,11 +639,11 @@ fn a_refusal_that_would_echo_gives_way_to_the_next() {
 
 #[test]
 fn who_asks_a_rule_for_a_human_may_still_judge_the_answer_before() {
+    const EVENING: i64 = FRIDAY_TEN + 12 * 3_600;
     let rules = r#"{"id":"human","trigger":{"keywords":[{"equals":"人工"}]},"replies":[{"kind":"handoff"}]}
 {"id":"hours","trigger":{"keywords":[{"contains":"营业"}]},"replies":["九点到五点。"]}
 {"id":"news","trigger":{"click":["NEWS"]},"replies":["今日要闻。"]}
 {"id":"off","trigger":"off_hours","replies":["下班了。"],"window":{"hours":["09:00-17:30"],"outside":true}}"#;
-    const EVENING: i64 = FRIDAY_TEN + 12 * 3_600;
     let judged = |now: i64, between: &[Inbound]| {
         let mut talk = Talk::new(rules);
         talk.habits.feedback = true;
