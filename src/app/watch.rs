@@ -2,7 +2,8 @@
 //!
 //! Folders are watched, not files, because editors write a new file and rename it, and the folders above them as well,
 //! because a deployment may swap a whole folder; changes that come together are one. Every reload comes after watches
-//! made anew: a watch stays with the folder it was made for, wherever that is moved to.
+//! made anew: a watch stays with the folder it was made for, wherever that is moved to. So does the first, for what
+//! changed between the start and the first watch.
 
 use super::Publisher;
 use notify::RecursiveMode;
@@ -17,7 +18,6 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Runs until dropped.
 pub async fn files(publisher: Arc<Publisher>) {
-    let mut is_due = false;
     loop {
         let folders = publisher.folders().await;
         let (changed, mut changes) = mpsc::channel(1);
@@ -44,14 +44,13 @@ pub async fn files(publisher: Arc<Publisher>) {
                 tracing::warn!(folder = %folder.display(), %error, "folder is not watched; SIGHUP reloads it");
             }
         }
-        if is_due {
+        if !folders.is_empty() {
             publisher.reload_files().await;
         }
         tokio::select! {
             Some(()) = changes.recv() => {}
             () = publisher.moved.notified() => {}
         }
-        is_due = true;
     }
 }
 

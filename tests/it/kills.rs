@@ -8,6 +8,7 @@
 use crate::support::daemon::{BINARY, Daemon, PATIENCE};
 use crate::support::database::{TestDatabase, on_every_database};
 use crate::support::database_server::{DatabaseServer, Disk, Kind};
+use sqlx::Connection;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -330,9 +331,15 @@ async fn outlives_its_server(kind: Kind) {
     println!("{kind:?} killed: {:?}", attack.tally);
 }
 
+/// Where the control of the test below writes.
+const CONTROL: &str = "WXFAQ_CONTROL_DATABASE";
+
 /// What a power cut takes is what no `fsync` has been waited for; no kill shows that, for the kernel keeps what was written.
-#[test]
-fn an_edit_on_sqlite_is_acknowledged_after_its_log_is_on_the_disk() {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_on_sqlite_is_acknowledged_after_its_log_is_on_the_disk() {
+    if let Ok(path) = std::env::var(CONTROL) {
+        return writes_without_waiting(Path::new(&path)).await;
+    }
     let daemon = Daemon::start("");
     let folder = daemon.folder.path();
     fs::write(
@@ -342,25 +349,18 @@ fn an_edit_on_sqlite_is_acknowledged_after_its_log_is_on_the_disk() {
     .unwrap();
     let edit = [BINARY, "--config", "wxfaq.toml", "entry", "put", "new.jsonl"];
     assert_eq!(judge(&traced(folder, &edit, &[])), Ok(()));
-    // The same look at a program that does not wait, so that it is known to see the difference.
+    // The same look at a program that does not wait, so that it is known to see the difference: this test as a process.
     let test = std::env::current_exe().unwrap();
-    let name = "kills::what_does_not_wait_for_the_disk";
-    let control = [test.to_str().unwrap(), "--exact", "--ignored", "--nocapture", name];
+    let name = "kills::an_edit_on_sqlite_is_acknowledged_after_its_log_is_on_the_disk";
+    let control = [test.to_str().unwrap(), "--exact", "--nocapture", name];
     let found = folder.join("data/wxfaq.db");
-    let database = found.to_str().unwrap();
-    let seen = judge(&traced(folder, &control, &[("WXFAQ_CONTROL_DATABASE", database)]));
+    let seen = judge(&traced(folder, &control, &[(CONTROL, found.to_str().unwrap())]));
     assert_eq!(seen, Err("acknowledged before the log is on the disk"));
 }
 
-#[tokio::test]
-#[ignore = "is run, under strace, by the test before"]
-async fn what_does_not_wait_for_the_disk() {
-    use sqlx::Connection;
-    let Ok(path) = std::env::var("WXFAQ_CONTROL_DATABASE") else {
-        return;
-    };
+async fn writes_without_waiting(path: &Path) {
     sqlx::any::install_default_drivers();
-    let url = wxfaq::store::sql::sqlite_url(Path::new(&path));
+    let url = wxfaq::store::sql::sqlite_url(path);
     let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
     for statement in [
         "PRAGMA synchronous = NORMAL",
