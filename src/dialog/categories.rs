@@ -114,15 +114,17 @@ impl CategoryBook {
     }
 
     /// The category that has this name, or this name as a title, or one whose path ends in it; `None`: none that has a
-    /// default reply, or several with equal right.
-    pub fn named(&self, text: &str) -> Option<&str> {
+    /// default reply and `is_seen`, or several with equal right.
+    pub fn named(&self, text: &str, is_seen: impl Fn(&str) -> bool) -> Option<&str> {
         if self.names.is_empty() {
             return None;
         }
-        match self.names.get(&normalize(text))?.as_slice() {
-            [(_, only)] => Some(only),
-            [(first, category), (second, _), ..] if first < second => Some(category),
-            _ => None,
+        let owners = self.names.get(&normalize(text))?.iter();
+        let mut owners = owners.filter(|(_, category)| is_seen(category));
+        let (first, category) = owners.next()?;
+        match owners.next() {
+            Some((second, _)) if second == first => None,
+            _ => Some(category),
         }
     }
 
@@ -130,7 +132,7 @@ impl CategoryBook {
     pub fn shared_names(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for (name, owners) in &self.names {
-            if self.named(name).is_some() {
+            if self.named(name, |_| true).is_some() {
                 continue;
             }
             let all: Vec<&str> = owners.iter().map(|(_, owner)| owner.as_str()).collect();
@@ -197,11 +199,7 @@ pub fn topic<'a>(text: &str, matches: &'a Matches, desk: Desk<'a>) -> Option<Top
     if context::is_answered(matches, desk) {
         return None;
     }
-    let named = desk
-        .categories
-        .named(text)
-        .filter(|named| !entries(named, desk).is_empty());
-    match named {
+    match desk.categories.named(text, is_seen(desk)) {
         Some(named) => desk.categories.topic(named, Why::Name),
         None => of_matches(matches, desk),
     }
@@ -209,7 +207,7 @@ pub fn topic<'a>(text: &str, matches: &'a Matches, desk: Desk<'a>) -> Option<Top
 
 /// What is said to a category's name; `None`: it is none, the bank answers it, or the follower may see nothing of it.
 pub(super) fn named(text: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
-    let named = desk.categories.named(text)?;
+    let named = desk.categories.named(text, is_seen(desk))?;
     let find = |text: &str| desk.index.search(text, desk.scope, MAX_OFFER);
     let own = find(text);
     if context::is_answered(&own, desk) {
@@ -230,11 +228,17 @@ pub(super) fn named(text: &str, session: &Session, desk: Desk<'_>) -> Option<Out
     let session = Session {
         offer,
         answered: session.answered.clone(),
+        moved_on: true,
         ..Session::default()
     };
     let mut outcome = Say { desk }.list_under(topic.reply, session, desk.max_suggestions);
     outcome.feedback = feedback;
     Some(outcome)
+}
+
+/// Whether the follower may see something of a category.
+fn is_seen(desk: Desk<'_>) -> impl Fn(&str) -> bool {
+    move |category| !entries(category, desk).is_empty()
 }
 
 /// The entries in a category and below it that the follower may see: by priority, then by how often they are asked for, as

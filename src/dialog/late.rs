@@ -78,12 +78,21 @@ pub fn tell(finding: &Finding, question: &str, session: Session, desk: Desk<'_>)
             rules::refusal(text, &session, desk).unwrap_or_else(|| say.text(text, Session::default(), Told::Sourced))
         }
         Finding::Nothing => conclude(&desk.index.search(question, desk.scope, MAX_OFFER), session, desk),
-        Finding::Cut => say.apology(session),
+        Finding::Cut => say.apology(after_else(session)),
         Finding::File(kept) => {
+            let session = after_else(session);
             let answer = kept.answer();
             let told = answer.and_then(|answer| say.rich(&answer, session.clone(), Told::Late));
             told.unwrap_or_else(|| say.apology(session))
         }
+    }
+}
+
+/// The session after something that is no answer of the bank's.
+fn after_else(session: Session) -> Session {
+    Session {
+        moved_on: true,
+        ..session
     }
 }
 

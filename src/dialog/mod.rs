@@ -4,6 +4,8 @@
 //! the matches into a reply. Both are pure: session in, [`Outcome`] with reply and next session out. The words come from
 //! [`templates`]. What a follower wrote never becomes part of a template, a link or a list.
 
+mod desk;
+mod outcome;
 pub mod choice;
 pub mod wish;
 pub mod context;
@@ -17,22 +19,22 @@ pub mod session;
 pub mod templates;
 
 pub use categories::{CategoryBook, Topic, topic};
+pub use desk::{Desk, Habits, Handoff, MediaIds, NoMedia};
+pub use outcome::{Feedback, Given, Outcome, Told};
 pub use rules::{RuleBook, sensitive_in};
 pub use session::{Answered, Session};
 pub use templates::{TemplateError, Templates};
 pub use wish::Verdict;
 
 use crate::bank::category::is_within;
-use crate::bank::media::MediaType;
 use crate::bank::rule::MessageKind;
-use crate::bank::{Answer, Channel, Entry, EntryId, RuleId};
+use crate::bank::{Entry, EntryId};
 use crate::matching::text::plain;
-use crate::matching::{Decision, Index, Matches, Scope, Score, Thresholds};
+use crate::matching::{Decision, Matches, Score};
 use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
 use link::Tap;
 use say::Say;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Most candidates one list can page through.
@@ -45,103 +47,6 @@ const SMALL_TALK: &str = "闲聊";
 const CLEAR_PART: usize = 4;
 /// What a human is asked for with, when a line of ours is tapped.
 const HUMAN_WORD: &str = "人工";
-
-/// What a conversation is held with; one per message.
-#[derive(Clone, Copy)]
-pub struct Desk<'a> {
-    /// The bank.
-    pub index: &'a Index,
-    /// The words.
-    pub templates: &'a Templates,
-    /// What is answered before and after the bank is asked.
-    pub rules: &'a RuleBook,
-    /// What stands for a subject where the bank has no answer.
-    pub categories: &'a CategoryBook,
-    /// What is chosen at random is chosen by this; the same for every delivery of the message.
-    pub luck: u64,
-    /// Who asks, where, when.
-    pub scope: Scope<'a>,
-    /// Where answering and listing begin.
-    pub thresholds: Thresholds,
-    /// Entries on one page of a list.
-    pub max_suggestions: usize,
-    /// Longest text reply, in bytes.
-    pub max_bytes: usize,
-    /// What else goes with an answer.
-    pub habits: Habits,
-    /// Whether this account hands followers over to humans.
-    pub handoff: Handoff,
-    /// What is asked most, most first; may be empty, and may name what has left the bank. For a category's name: what is asked
-    /// most of that category.
-    pub hot: &'a [EntryId],
-    /// What WeChat knows our files by.
-    pub media: &'a dyn MediaIds,
-    /// The message's key among the follower's, for what a verdict is about.
-    pub message: &'a str,
-}
-
-/// Where the files of answers stand with WeChat. Asked on the way of a reply: it never waits.
-pub trait MediaIds: Send + Sync {
-    /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Then [`Outcome::lacks`] says which
-    /// answer it was for.
-    fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String>;
-
-    /// Whether WeChat may get one of the account's files later.
-    fn takes_files(&self, account: &str) -> bool;
-}
-
-/// No file is known to WeChat.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoMedia;
-
-impl MediaIds for NoMedia {
-    fn media_id(&self, _: &str, _: MediaType, _: &str) -> Option<String> {
-        None
-    }
-
-    fn takes_files(&self, _: &str) -> bool {
-        false
-    }
-}
-
-impl Desk<'_> {
-    /// Whether what a reply names can be tapped; pages get it in fields of their own.
-    fn has_taps(&self) -> bool {
-        self.scope.channel != Channel::Api
-    }
-
-    /// Whether 人工 leads to a human: the account hands over, or the bank says how to.
-    fn has_human(&self) -> bool {
-        match self.handoff {
-            Handoff::Always => true,
-            Handoff::Bank => exact(HUMAN_WORD, *self).is_some(),
-            Handoff::Never => false,
-        }
-    }
-}
-
-/// What goes with an answer; by default nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Habits {
-    /// Most entries that are named beside a direct answer; 0: none.
-    pub also_asked: usize,
-    /// How much less sure than the answer they may be, in confidence.
-    pub also_asked_margin: f64,
-    /// Whether an answer asks whether it was of use.
-    pub feedback: bool,
-}
-
-/// When a follower is handed over to a human (`transfer_customer_service`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Handoff {
-    /// Where an entry of the bank says so.
-    #[default]
-    Bank,
-    /// There, and whenever a human is asked for.
-    Always,
-    /// Never: the account has no customer-service desk. A text says so.
-    Never,
-}
 
 /// What a message asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,127 +68,6 @@ pub enum Plan {
         /// Whose topic it is.
         answered: EntryId,
     },
-}
-
-/// A reply with the session after it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    #[expect(missing_docs, reason = "the type says it")]
-    pub reply: Reply,
-    /// `None`: the follower is to be forgotten.
-    pub session: Option<Session>,
-    /// Which places of the session's list the reply shows; empty: none.
-    pub shown: Range<usize>,
-    /// What happened, for logs and counts.
-    pub told: Told,
-    /// A template that failed on this message's values; the embedded one's words stand in the reply.
-    pub fault: Option<Box<TemplateError>>,
-    /// What the follower thinks of an answer, to be kept.
-    pub feedback: Option<Feedback>,
-    /// The answer that the reply says is not to be had, because WeChat does not have its file at the moment.
-    pub lacks: Option<Box<Answer>>,
-}
-
-/// What a follower thinks of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Feedback {
-    #[expect(missing_docs, reason = "the type says it")]
-    pub given: Given,
-    /// The answer.
-    pub about: Answered,
-}
-
-/// The two forms of feedback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given {
-    #[expect(missing_docs, reason = "the type says it")]
-    Verdict(Verdict),
-    /// The message itself says what was wrong.
-    Comment,
-}
-
-impl Outcome {
-    fn new(reply: Reply, session: Option<Session>, told: Told) -> Self {
-        Self {
-            reply,
-            session,
-            shown: 0..0,
-            told,
-            fault: None,
-            feedback: None,
-            lacks: None,
-        }
-    }
-}
-
-impl Outcome {
-    /// This outcome with a reply as WeChat shows it in answer to `inbound`.
-    #[must_use]
-    pub fn fitting(mut self, inbound: &Inbound) -> Self {
-        self.reply = self.reply.fitting(inbound);
-        self
-    }
-}
-
-/// What an [`Outcome`] tells the follower.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Told {
-    /// A direct answer.
-    Answer(EntryId, Score),
-    /// A list of so many entries.
-    List(usize),
-    /// An entry chosen from a list, by tap or by a menu button.
-    Choice(EntryId),
-    /// The next part of a long answer.
-    Part,
-    /// The bank does not know.
-    NotFound,
-    /// What a rule answers to key words, a menu button or a QR code.
-    Rule(RuleId),
-    /// That the subject is not talked about.
-    Refused,
-    /// A human, or that there is none.
-    Human,
-    /// Thanks for a verdict or for words about an answer.
-    Feedback,
-    /// A greeting.
-    Greeting,
-    /// How to go on: the message could not be taken as it was.
-    Hint,
-    /// What a slow answer source found, in time.
-    Sourced,
-    /// The answer to an earlier message, which took longer than WeChat waits.
-    Late,
-    /// That the answer is still being looked for; with customer-service messages nothing, it comes by itself.
-    Searching,
-    /// That these are too many messages.
-    TooOften,
-    /// Nothing; WeChat is only told that we heard.
-    Nothing,
-}
-
-impl Told {
-    /// A short name for logs and metrics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Answer(..) => "answer",
-            Self::List(_) => "suggest",
-            Self::Choice(_) => "choice",
-            Self::Part => "more",
-            Self::NotFound => "none",
-            Self::Rule(_) => "rule",
-            Self::Refused => "refused",
-            Self::Human => "human",
-            Self::Feedback => "feedback",
-            Self::Greeting => "greeting",
-            Self::Hint => "hint",
-            Self::Sourced => "source",
-            Self::Late => "late",
-            Self::Searching => "searching",
-            Self::TooOften => "limited",
-            Self::Nothing => "nothing",
-        }
-    }
 }
 
 /// The text of `inbound` that may be a question: typed, or heard by WeChat. `None`: it has none.
@@ -588,7 +372,8 @@ fn human(session: Session, desk: Desk<'_>) -> Outcome {
 /// A verdict by tap, which may be about an earlier answer than the last.
 fn judged(verdict: Verdict, id: EntryId, mut session: Session, desk: Desk<'_>) -> Outcome {
     let say = Say { desk };
-    if desk.index.entry(id.as_str()).is_none() {
+    let entry = desk.index.entry(id.as_str());
+    if !entry.is_some_and(|entry| desk.scope.admits(entry)) {
         return say.gone(session);
     }
     let last = session.answered.take().filter(|answered| answered.entry == id);

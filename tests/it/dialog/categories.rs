@@ -118,14 +118,35 @@ fn a_category_of_which_the_follower_may_see_nothing_is_as_if_it_were_not_there()
 }
 
 #[test]
+fn a_category_the_follower_cannot_see_takes_no_name_from_one_they_can() {
+    let mut talk = talk();
+    let (seen, unseen) = ("《公募》", "《私募》");
+    talk.categories = CategoryBook::new([category("基金/产品", "", seen), category("私募/产品", "", unseen)]);
+    let mut entries = bank();
+    entries[6].category = "基金/产品".to_owned();
+    entries[7].category = "私募/产品".to_owned();
+    talk.index = Talk::of(&entries).index;
+    assert_eq!(listed(&mut talk, "产品"), (seen.to_owned(), vec!["f2".to_owned()]));
+}
+
+#[test]
+fn a_verdict_after_a_categorys_list_is_about_no_answer() {
+    let mut talk = talk();
+    talk.habits.feedback = true;
+    assert_eq!(told_entry(&talk.hear(&typed("开户需要带哪些证件"))), Some("a1"));
+    talk.ask("开户指南");
+    assert_eq!(talk.hear(&typed("没用")).feedback, None);
+}
+
+#[test]
 fn a_name_that_several_categories_have_means_none_of_them_unless_one_has_it_as_a_title() {
     let book = |title| {
         let reply = "《好》";
         CategoryBook::new([category("开户/费用", title, reply), category("交易/费用", "", reply)])
     };
-    assert_eq!(book("").named("费用"), None);
-    assert_eq!(book("费用").named("费用"), Some("开户/费用"));
-    assert_eq!(book("").named("交易/费用"), Some("交易/费用"));
+    assert_eq!(book("").named("费用", |_| true), None);
+    assert_eq!(book("费用").named("费用", |_| true), Some("开户/费用"));
+    assert_eq!(book("").named("交易/费用", |_| true), Some("交易/费用"));
     let warned: Vec<String> = book("").shared_names().iter().map(ToString::to_string).collect();
     assert!(
         warned.len() == 1 && warned[0].starts_with("交易/费用: \"费用\" alone means none of"),
