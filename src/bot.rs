@@ -42,7 +42,7 @@ use crate::store::query_log::QueryRow;
 use crate::wechat::{Delivery, Reply};
 use arc_swap::ArcSwap;
 use flood::Floods;
-use late::PassedOver;
+use late::{InHand, PassedOver};
 use log_queue::LogQueue;
 use matches::{Lookup, Sought};
 use queries::Queries;
@@ -127,6 +127,7 @@ pub struct Bot {
     erasures: Option<Arc<dyn Erasures>>,
     open_work: Option<Arc<dyn OpenWork>>,
     passed_over: PassedOver,
+    in_hand: InHand,
     deliveries: ArcSwap<Deliveries>,
     turns: Turns,
     floods: Floods,
@@ -201,6 +202,7 @@ impl Bot {
             erasures: parts.erasures,
             open_work: parts.open_work,
             passed_over: PassedOver::default(),
+            in_hand: InHand::default(),
             deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),
             floods: Floods::new(parts.per_minute),
@@ -379,7 +381,7 @@ impl Bot {
 
     /// What may be offered to who misses again, or asks for a category by its name: then what is asked most of that one.
     fn hot_for(&self, text: &str, session: &Session, lookup: Lookup<'_>) -> Vec<EntryId> {
-        let named = lookup.snapshot.categories.named(text);
+        let named = lookup.snapshot.categories.named(text, |_| true);
         if named.is_none() && session.misses == 0 {
             return Vec::new();
         }

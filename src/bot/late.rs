@@ -13,7 +13,7 @@ mod sweep;
 
 use deliver::Left;
 use sweep::Listed;
-pub(super) use sweep::PassedOver;
+pub(super) use sweep::{InHand, PassedOver};
 
 pub(super) use state::{LateState, MOST_QUESTION_BYTES, Remembered};
 

@@ -32,6 +32,8 @@ const AHEAD: Duration = Duration::from_secs(6 * 3_600);
 const LOOKED: Duration = Duration::from_secs(10);
 /// After a failure the file is not tried again for so long.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Nor uploaded ahead of need again, after it was begun.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(300);
 const PACE: Pace = Pace {
     // Whoever uploads holds it for longer; who has died, no longer than that.
     lease: Duration::from_secs(5),
@@ -102,6 +104,8 @@ struct State {
     under_way: HashMap<Wanted, Fetch>,
     /// What has failed, and until when that is the answer.
     failed: HashMap<Wanted, (MediaError, Instant)>,
+    /// When an upload was begun ahead of need; of the last [`RENEWAL_PAUSE`].
+    renewed: HashMap<Wanted, Instant>,
     /// Hashes of files that have not changed since.
     hashes: HashMap<PathBuf, (Looked, String)>,
     /// Accounts to which WeChat has said that they may not upload.
@@ -288,7 +292,7 @@ impl Uploads {
         let name = wanted.name(&uploader.appid, &hash);
         let media_id = match wait_for(&*self.kept, &name, PACE, |_| true).await {
             Ok(Awaited::Kept(kept)) => {
-                if kept.left < AHEAD {
+                if kept.left < AHEAD && self.may_renew(wanted) {
                     tasks.spawn(self.clone().renew(wanted.clone(), name.clone(), kept.version.clone()));
                 }
                 read(kept)
@@ -313,8 +317,27 @@ impl Uploads {
             Ok(Awaited::TooLong) => return,
             Err(error) => Err(broken(&error)),
         };
-        let renewed = renewed.map(|media_id| Upload { media_id, name });
-        self.settle(&wanted, &renewed);
+        match renewed {
+            Ok(media_id) => self.settle(&wanted, &Ok(Upload { media_id, name })),
+            // What WeChat has is good for a while yet.
+            Err(error) => tracing::warn!(
+                account = wanted.account,
+                file = wanted.file,
+                error = &error as &dyn std::error::Error,
+                "a file of an answer is not renewed; it is tried again"
+            ),
+        }
+    }
+
+    /// Whether it is time to try it, and that it is being tried.
+    fn may_renew(&self, wanted: &Wanted) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.renewed.retain(|_, tried| now < *tried + RENEWAL_PAUSE);
+        match state.renewed.contains_key(wanted) {
+            true => false,
+            false => state.renewed.insert(wanted.clone(), now).is_none(),
+        }
     }
 
     async fn upload_under(

@@ -419,6 +419,36 @@ async fn a_refused_account_is_not_tried_again_before_a_reload() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_fails_takes_nothing_away() {
+    for (code, said) in [
+        (45_009, "reach max api daily quota limit"),
+        (48_001, "api unauthorized"),
+    ] {
+        let (folder, wechat) = (folder(), FakeWechat::start().await);
+        let kept = wechat.parts().access_tokens;
+        let tasks = tokio_util::task::TaskTracker::new();
+        let instance = || uploads(kept.clone(), folder.path(), Arc::new(wechat.client_on(kept.clone())));
+        let look = async |media: &Arc<Uploads>| {
+            let id = media.fetch(ACCOUNT, MediaType::Image, FILE, &tasks).await;
+            tasks.close();
+            tasks.wait().await;
+            tasks.reopen();
+            id.unwrap()
+        };
+        let first = look(&instance()).await;
+        wechat.pass(65 * 3_600);
+        wechat.fake.fail(UPLOAD, &Failure::Code(code, said.into()), 1);
+        let media = instance();
+        for _ in 0..2 {
+            assert_eq!(look(&media).await, first, "{code}");
+            assert_eq!(media.media_id(ACCOUNT, MediaType::Image, FILE), Some(first.clone()));
+            assert!(media.takes_files(ACCOUNT), "{code}");
+        }
+        assert_eq!(wechat.fake.calls(UPLOAD), 2, "it was tried once");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_is_renewed_before_wechat_forgets_it() {
     let (folder, wechat) = (folder(), FakeWechat::start().await);
     let kept = wechat.parts().access_tokens;

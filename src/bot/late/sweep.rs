@@ -11,7 +11,7 @@ use crate::dialog::late::FileAnswer;
 use crate::store::StoreError;
 use crate::store::conversations::{Begun, Follower};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -55,6 +55,38 @@ pub(super) enum By {
 /// Items this instance has looked at and cannot do anything for; the oldest first, bounded.
 #[derive(Default)]
 pub(in crate::bot) struct PassedOver(Mutex<VecDeque<Arc<[u8]>>>);
+
+/// Items this instance is taking over or waits for: a slow one is not begun again by every look.
+#[derive(Default)]
+pub(in crate::bot) struct InHand(Mutex<HashSet<Vec<u8>>>);
+
+/// One of them; dropped, it is not.
+struct Taken {
+    bot: Arc<Bot>,
+    item: Vec<u8>,
+}
+
+impl InHand {
+    fn items(&self) -> MutexGuard<'_, HashSet<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// `None`: it is in hand already.
+    fn new(bot: &Arc<Bot>, item: &[u8]) -> Option<Self> {
+        let item = item.to_vec();
+        let is_new = bot.in_hand.items().insert(item.clone());
+        let bot = bot.clone();
+        is_new.then(|| Self { bot, item })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.bot.in_hand.items().remove(&self.item);
+    }
+}
 
 impl PassedOver {
     fn items(&self) -> MutexGuard<'_, VecDeque<Arc<[u8]>>> {
@@ -185,8 +217,12 @@ impl Bot {
             if self.passed_over.items().iter().any(|known| **known == *item) {
                 continue;
             }
+            let Some(taken) = Taken::new(self, &item) else { continue };
             match Errand::of_item(self, &item) {
-                Some(errand) => drop(self.tasks.spawn(errand.take_over())),
+                Some(errand) => drop(self.tasks.spawn(async move {
+                    errand.take_over().await;
+                    drop(taken);
+                })),
                 // Another install key, or nobody's.
                 None => drop(open.strike(&item).await),
             }
