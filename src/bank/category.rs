@@ -5,7 +5,7 @@
 
 use super::beside::Beside;
 use super::history::Subject;
-use super::limits::{check_category, check_characters, check_length, check_text, tidy_text};
+use super::limits::{check_category, check_characters, check_length, check_text, tidy_path, tidy_text};
 use super::{Entry, EntryError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -67,9 +67,8 @@ impl Beside for Category {
     }
 
     fn tidy(&mut self) {
-        [&mut self.category, &mut self.title, &mut self.reply]
-            .into_iter()
-            .for_each(tidy_text);
+        tidy_path(&mut self.category);
+        [&mut self.title, &mut self.reply].into_iter().for_each(tidy_text);
     }
 
     fn validate(&self) -> Result<(), EntryError> {

@@ -41,7 +41,7 @@ impl Entry {
     pub fn tidy(&mut self) {
         tidy_text(&mut self.question);
         tidy_list(&mut self.similar);
-        tidy_text(&mut self.category);
+        tidy_path(&mut self.category);
         for list in [&mut self.tags, &mut self.accounts] {
             *list = tidied(mem::take(list).into());
         }
@@ -226,6 +226,12 @@ pub(super) fn tidy_text(text: &mut String) {
     if text.trim().len() < text.len() {
         *text = text.trim().to_owned();
     }
+}
+
+/// No white space around the parts of a category's path.
+pub(super) fn tidy_path(path: &mut String) {
+    let parts: Vec<&str> = path.split('/').map(str::trim).collect();
+    *path = parts.join("/");
 }
 
 /// As [`tidy_list`] leaves it.

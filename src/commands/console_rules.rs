@@ -146,7 +146,12 @@ pub async fn run(file: Option<PathBuf>, account: &str, options: Options<'_>) -> 
     say!("{report}");
     if let Some(path) = options.entries {
         let (file, count) = (path.display(), conversion.entries.len());
-        say!("{file}: {count} entries; look through them, then `wxfaq import {file}`");
+        let by_words = |rule: &&Rule| matches!(rule.trigger, Trigger::Keywords(_));
+        let all = conversion.rules.iter().filter(by_words).count();
+        say!(
+            "{file}: {count} of {all} rules by key words, those with one reply, as entries; look through them, then \
+             `wxfaq import {file}`"
+        );
     }
     Ok(exit)
 }
@@ -281,7 +286,7 @@ fn as_entry(rule: &Rule) -> Option<Entry> {
         Keyword::Regex(_) => None,
     });
     let mut words: Vec<String> = words.collect();
-    words.sort_by_key(|word| Reverse(word.chars().count()));
+    words.sort_by_key(|word| (Reverse(word.chars().count()), word.clone()));
     words.dedup();
     let question = words.first()?.clone();
     let mut entry = Entry {

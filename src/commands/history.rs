@@ -14,7 +14,7 @@ use crate::bank::{Category, Entry, EntryError, EntryId, Rule, RuleId, Text, Text
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::StoreError;
-use crate::store::sql::{Author, BankChange, Database, StoredText};
+use crate::store::sql::{ApplyError, Author, BankChange, Database, StoredText};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -157,12 +157,24 @@ pub async fn show(file: Option<PathBuf>, args: ShowArgs) -> Result<Exit, Failure
     Ok(Exit::Ok)
 }
 
+/// A revision that is still to come shows nothing, however it is asked for.
+async fn refuse_ahead(database: &Database, asked: u64) -> Result<(), Failure> {
+    let found = database.questions().revision().await.map_err(AppError::from)?;
+    match asked <= found {
+        true => Ok(()),
+        false => Err(ImportError::from(ApplyError::Ahead { asked, found }).into()),
+    }
+}
+
 /// Everything meant that was there at a revision.
 async fn states_at(
     database: &Database,
     what: &What,
     revision: Option<u64>,
 ) -> Result<BTreeMap<Thing, String>, Failure> {
+    if let Some(asked) = revision {
+        refuse_ahead(database, asked).await?;
+    }
     let revision = revision.unwrap_or(u64::MAX);
     if let Some(thing) = &what.thing {
         let state = database.revisions().at(thing, revision).await.map_err(AppError::from)?;

@@ -44,6 +44,9 @@ pub enum ImportError {
         #[expect(missing_docs, reason = "the type says it")]
         source: io::Error,
     },
+    /// The result would stand in the place of what it is about.
+    #[error("{}: is the file that is imported; give the result another name", .0.display())]
+    ResultIsInput(PathBuf),
     /// The result cannot be written. What it would tell of has happened.
     #[error("{}: {source}; {done}", .file.display())]
     Result {
@@ -81,7 +84,7 @@ impl ImportError {
     /// With which code the command ends.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::UnknownFormat(_) => Exit::Usage,
+            Self::UnknownFormat(_) | Self::ResultIsInput(_) => Exit::Usage,
             Self::Read { .. } => Exit::NoInput,
             Self::Result { .. } => Exit::CannotCreate,
             Self::Intake(IntakeError::Refused(_)) => Exit::BadData,
@@ -99,7 +102,10 @@ impl From<&intake::ImportError> for Exit {
             intake::ImportError::Apply(ApplyError::Conflict { .. }) => Self::Unavailable,
             intake::ImportError::Empty
             | intake::ImportError::Apply(
-                ApplyError::Repeated(_) | ApplyError::Overtaken(_) | ApplyError::Duplicates(_),
+                ApplyError::Ahead { .. }
+                | ApplyError::Repeated(_)
+                | ApplyError::Overtaken(_)
+                | ApplyError::Duplicates(_),
             ) => Self::BadData,
         }
     }
@@ -123,6 +129,12 @@ pub async fn run(options: ImportOptions<'_>) -> Result<ImportReport, ImportError
     run_by(Path::new(PROGRAM), options).await
 }
 
+/// Whether both are there and one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(a).is_some_and(|real_a| real(b) == Some(real_a))
+}
+
 fn opened(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     match file.metadata()?.is_dir() {
@@ -140,6 +152,11 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
         .result
         .map(|path| format_of(path).map(|format| (path, format)))
         .transpose()?;
+    if let Some((result, _)) = &result
+        && is_same(result, path)
+    {
+        return Err(ImportError::ResultIsInput(result.to_path_buf()));
+    }
     let file = opened(path).map_err(|source| ImportError::Read {
         file: path.to_owned(),
         source,
@@ -188,6 +205,13 @@ pub fn template(path: &Path) -> Result<(), Failure> {
             path.display()
         );
         return Err(Failure::report(Exit::Usage, text));
+    }
+    if path.exists() {
+        let text = format!(
+            "{}: is there already, and may be filled in; give another name",
+            path.display()
+        );
+        return Err(Failure::report(Exit::CannotCreate, text));
     }
     let written = replace_file(path, |out| write_template(out));
     written.map_err(|error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display())))

@@ -207,7 +207,11 @@ pub fn write_out(bytes: &[u8]) {
 
 /// Who runs the command, for records of what was done.
 pub fn operator() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "command line".to_owned())
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
+    let mut named = named.filter(|name| !name.is_empty());
+    named.next().unwrap_or_else(|| "command line".to_owned())
 }
 
 /// For records of what was done.

@@ -63,6 +63,9 @@ pub enum Args {
         /// Only report what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// The revision at which the folder was exported: refused when somebody edited since what it would change.
+        #[arg(long, value_name = "N")]
+        made_from: Option<u64>,
     },
 }
 
@@ -82,7 +85,11 @@ pub async fn run(file: Option<PathBuf>, kind: TextKind, args: Args) -> Result<Ex
         Args::Put { name, file, made_from } => shelf.put(&name, &file, made_from).await,
         Args::Reset { name, made_from } => shelf.reset(&name, made_from).await,
         Args::Export { folder } => shelf.export(&folder).await,
-        Args::Import { folder, dry_run } => shelf.import(&folder, dry_run).await,
+        Args::Import {
+            folder,
+            dry_run,
+            made_from,
+        } => shelf.import(&folder, dry_run, made_from).await,
     };
     if let Ok(Done::Changed(revision)) = &done {
         app::announce_revision(&config, *revision).await;
@@ -207,7 +214,7 @@ impl Shelf<'_> {
         Ok(Done::Looked)
     }
 
-    async fn import(&self, folder: &Path, is_dry_run: bool) -> Result<Done, Failure> {
+    async fn import(&self, folder: &Path, is_dry_run: bool, made_from: Option<u64>) -> Result<Done, Failure> {
         let (revision, all) = self.layers().await?;
         let mut texts = Vec::new();
         let mut wrong = Vec::new();
@@ -246,7 +253,7 @@ impl Shelf<'_> {
         }
         let change = BankChange {
             put_texts: &texts,
-            made_from: Some(revision),
+            made_from: Some(made_from.unwrap_or(revision)),
             ..BankChange::default()
         };
         let revision = self.apply(change, "import").await?;

@@ -79,7 +79,7 @@ async fn an_edit_of_what_somebody_changed_meanwhile_is_refused_and_told(place: T
     assert_eq!(edit(&two, "李", &entry("a", "3"), 3).await.unwrap(), 5);
     let ahead = edit(&two, "李", &entry("a", "4"), 9).await;
     assert!(
-        matches!(ahead, Err(ApplyError::Conflict { expected: 9, found: 5 })),
+        matches!(ahead, Err(ApplyError::Ahead { asked: 9, found: 5 })),
         "{ahead:?}"
     );
 
@@ -249,4 +249,26 @@ async fn entries_and_rules_are_read_at_one_revision(place: TestDatabase) {
         }
     }
     writer.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_editors_of_other_entries_are_in_nobodys_way() {
+    let place = TestDatabase::sqlite();
+    let database = place.open().await;
+    let editing = (0..12).map(|number| {
+        let database = database.clone();
+        tokio::spawn(async move {
+            let entry = entry(&format!("e{number}"), "1");
+            let change = BankChange {
+                put: from_ref(&entry),
+                made_from: Some(0),
+                ..BankChange::default()
+            };
+            database.edit(change, &by("王"), 1, str::to_owned).await
+        })
+    });
+    for done in editing.collect::<Vec<_>>() {
+        done.await.unwrap().unwrap();
+    }
+    assert_eq!(database.questions().revision().await.unwrap(), 12);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
 use crate::support::daemon::BINARY;
+use crate::support::database::{TestDatabase, on_every_database};
 use std::fs;
 use std::path::{Path, PathBuf};
 use wxfaq::bank::format::Layout;
@@ -44,6 +45,16 @@ impl Bench {
     }
 
     async fn import_to(&self, db: &str, file: &Path, mode: Mode, dry_run: bool) -> Result<ImportReport, ImportError> {
+        self.import_at(&self.url(db), file, mode, dry_run).await
+    }
+
+    async fn import_at(
+        &self,
+        database_url: &str,
+        file: &Path,
+        mode: Mode,
+        dry_run: bool,
+    ) -> Result<ImportReport, ImportError> {
         let terms = ImportTerms {
             mode,
             dry_run,
@@ -55,7 +66,7 @@ impl Bench {
         let options = ImportOptions {
             file,
             result: Some(&self.path("result.jsonl")),
-            database_url: &self.url(db),
+            database_url,
             terms,
         };
         import::run_by(Path::new(BINARY), options).await
@@ -198,6 +209,34 @@ async fn what_was_exported_is_the_same_bank_in_another_database() {
         !left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")),
         "{left:?}"
     );
+}
+
+on_every_database!(the_sample_bank_goes_out_and_in_in_every_format);
+
+async fn the_sample_bank_goes_out_and_in_in_every_format(place: TestDatabase) {
+    let bench = Bench::new();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/sample-bank.jsonl");
+    let here = bench
+        .import_at(place.url(), &sample, Mode::Append, false)
+        .await
+        .unwrap();
+    assert!(here.applied && here.counts.new == 271, "{here}");
+    let bank = async || place.open().await.questions().load().await.unwrap().1;
+    let before = bank().await;
+    for name in ["out.jsonl", "out.csv", "out.xlsx"] {
+        let out = bench.path(name);
+        let report = export::run(&out, Layout::Full, place.url()).await.unwrap();
+        assert_eq!(report.entries, before.len());
+        // Another bank stands there, and what is exported takes its place.
+        let other = bench.write("other.jsonl", r#"{"id":"x","question":"别的问题","answer":"别的答案"}"#);
+        bench
+            .import_at(place.url(), &other, Mode::Replace, false)
+            .await
+            .unwrap();
+        let back = bench.import_at(place.url(), &out, Mode::Replace, false).await.unwrap();
+        assert_eq!((back.counts.new, back.counts.removed), (271, 1), "{name}: {back}");
+        assert!(bank().await == before, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -26,12 +26,14 @@ on_every_database!(a_command_that_is_killed_has_done_all_or_nothing);
 /// all before it, by its number; the second part is how many things it changes.
 type Way = fn(&Path, &Bank, u64) -> (Vec<String>, usize);
 
-const WAYS: [(&str, Way); 5] = [
+const WAYS: [(&str, Way); 7] = [
     ("import", import),
     ("edit", edit),
     ("publish", publish),
     ("rules", rules),
     ("categories", categories),
+    ("templates", templates),
+    ("dictionaries", dictionaries),
 ];
 
 /// In a long run the daemon, too, is killed and started after so many rounds of a kind; in the gate at the end.
@@ -48,6 +50,28 @@ fn import(folder: &Path, _: &Bank, number: u64) -> (Vec<String>, usize) {
     }
     fs::write(folder.join("new.csv"), rows).unwrap();
     (arguments(&["import", "new.csv"]), 400)
+}
+
+fn templates(folder: &Path, _: &Bank, number: u64) -> (Vec<String>, usize) {
+    texts(
+        folder,
+        "template",
+        number,
+        ["greeting.txt", "not_found.txt", "refused.txt"],
+    )
+}
+
+fn dictionaries(folder: &Path, _: &Bank, number: u64) -> (Vec<String>, usize) {
+    texts(folder, "dict", number, ["user.txt", "stopwords.txt", "sensitive.txt"])
+}
+
+fn texts(folder: &Path, command: &str, number: u64, names: [&str; 3]) -> (Vec<String>, usize) {
+    let texts = folder.join(command);
+    fs::create_dir_all(&texts).unwrap();
+    for name in names {
+        fs::write(texts.join(name), format!("第{number}版\n")).unwrap();
+    }
+    (arguments(&[command, "import", command]), names.len())
 }
 
 fn edit(folder: &Path, bank: &Bank, number: u64) -> (Vec<String>, usize) {
@@ -260,9 +284,12 @@ fn states(bank: &Bank) -> BTreeMap<Thing, String> {
     }
     let entry = |entry: &wxfaq::bank::Entry| (Thing::new(Subject::Entry, entry.id.as_str()), format::to_line(entry));
     let entries = bank.entries.iter().map(entry);
+    let text = |stored: &wxfaq::store::sql::StoredText| (stored.text.name.thing(), stored.text.body.clone());
+    let texts = bank.texts.iter().map(text);
     entries
         .chain(lines(&bank.rules))
         .chain(lines(&bank.categories))
+        .chain(texts)
         .collect()
 }
 

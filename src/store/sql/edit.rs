@@ -4,12 +4,13 @@
 
 use super::history::{ApplyError, Author, BankChange};
 use super::{Database, StoreError};
-use crate::bank::State;
 use crate::bank::duplicates::brought_in;
+use crate::bank::{Entry, State};
+use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
-/// How often the look at the bank is made anew because somebody edited it meanwhile.
-const ATTEMPTS: u32 = 5;
+/// How often it is tried because somebody else edited the bank meanwhile.
+const ATTEMPTS: u32 = 20;
 
 impl Database {
     /// Makes a change, whatever others change elsewhere meanwhile, and returns the bank's revision after it.
@@ -26,33 +27,54 @@ impl Database {
         now: i64,
         normalise: fn(&str) -> String,
     ) -> Result<u64, ApplyError> {
+        let published = change.put.iter().filter(|entry| entry.state == State::Published);
+        let published: Arc<[Entry]> = published.cloned().collect();
+        let mut revision = self.questions().revision().await?;
+        if !published.is_empty() {
+            let (loaded, bank) = self.questions().load().await?;
+            revision = loaded;
+            self.refuse_duplicates(bank, change, &published, normalise).await?;
+        }
         let mut attempt = 1;
         loop {
-            let revision = self.looked_through(change, normalise).await?;
             match self.change(change, by, now, revision).await {
                 Err(error) if error.is_passing() && attempt < ATTEMPTS => attempt += 1,
                 done => return done,
             }
+            // Only at what came since: who looked at a large bank anew each time would never come to write.
+            let Some(since) = self.questions().changes_since(revision).await? else {
+                let found = self.questions().revision().await?;
+                return Err(ApplyError::Conflict {
+                    expected: revision,
+                    found,
+                });
+            };
+            revision = since.revision;
+            self.refuse_duplicates(since.put, change, &published, normalise).await?;
         }
     }
 
-    /// The bank's revision at which the change brings no duplicates in.
-    async fn looked_through(&self, change: BankChange<'_>, normalise: fn(&str) -> String) -> Result<u64, ApplyError> {
-        let published = change.put.iter().filter(|entry| entry.state == State::Published);
-        let published: Vec<_> = published.cloned().collect();
+    /// Whether the change brings in what one of `others` says already.
+    async fn refuse_duplicates(
+        &self,
+        mut others: Vec<Entry>,
+        change: BankChange<'_>,
+        published: &Arc<[Entry]>,
+        normalise: fn(&str) -> String,
+    ) -> Result<(), ApplyError> {
         if published.is_empty() {
-            return Ok(self.questions().revision().await?);
+            return Ok(());
         }
-        let (revision, mut bank) = self.questions().load().await?;
-        bank.retain(|entry| !change.remove.contains(&entry.id) && change.put.iter().all(|put| put.id != entry.id));
+        others.retain(|entry| !change.remove.contains(&entry.id) && change.put.iter().all(|put| put.id != entry.id));
+        let published = published.clone();
         // A bank of 100,000 takes a second.
-        let looked = spawn_blocking(move || brought_in(&bank, &published, &normalise)).await;
+        let looked = spawn_blocking(move || brought_in(&others, &published, &normalise)).await;
         let found = looked.map_err(|_| StoreError::Unavailable {
             backend: self.dialect.name(),
             reason: "the look for duplicates has panicked".to_owned(),
         })?;
         match found.is_empty() {
-            true => Ok(revision),
+            true => Ok(()),
             false => Err(ApplyError::Duplicates(found)),
         }
     }

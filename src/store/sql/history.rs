@@ -36,6 +36,14 @@ pub enum ApplyError {
         /// The bank's.
         found: u64,
     },
+    /// Nobody can have seen the bank so.
+    #[error("the bank has not come to revision {asked}: it is at {found}")]
+    Ahead {
+        /// The revision the change was made from.
+        asked: u64,
+        /// The bank's.
+        found: u64,
+    },
     /// The change speaks of one thing twice.
     #[error("{0} is changed twice")]
     Repeated(String),
@@ -217,8 +225,8 @@ impl Database {
         found: u64,
     ) -> Result<(), ApplyError> {
         if made_from > found {
-            let expected = made_from;
-            return Err(ApplyError::Conflict { expected, found });
+            let asked = made_from;
+            return Err(ApplyError::Ahead { asked, found });
         }
         // One question however much is changed: little happens between showing and saving.
         let select = "SELECT DISTINCT subject, subject_id FROM history WHERE revision > ?";
