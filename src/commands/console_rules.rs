@@ -19,7 +19,7 @@ use crate::wechat_api::{AutoReplies, AutoReply, KeywordRule, MatchMode, ReplyMod
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// What becomes of the console's rules.
@@ -286,8 +286,9 @@ fn as_entry(rule: &Rule) -> Option<Entry> {
         Keyword::Regex(_) => None,
     });
     let mut words: Vec<String> = words.collect();
-    words.sort_by_key(|word| (Reverse(word.chars().count()), word.clone()));
-    words.dedup();
+    words.sort_by_key(|word| Reverse(word.chars().count()));
+    let mut seen = HashSet::new();
+    words.retain(|word| seen.insert(word.clone()));
     let question = words.first()?.clone();
     let mut entry = Entry {
         similar: words.split_off(1),

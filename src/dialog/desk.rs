@@ -43,7 +43,7 @@ pub struct Desk<'a> {
 
 /// Where the files of answers stand with WeChat. Asked on the way of a reply: it never waits.
 pub trait MediaIds: Send + Sync {
-    /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Then [`Outcome::lacks`] says which
+    /// The id WeChat has for the account's `file` now; `None`: not yet, or not any more. Then [`super::Outcome::lacks`] says which
     /// answer it was for.
     fn media_id(&self, account: &str, kind: MediaType, file: &str) -> Option<String>;
 
