@@ -13,7 +13,7 @@ use super::seals::hex;
 use super::{Bot, DEPTH, Snapshot};
 use crate::bank::{Channel, Entry, EntryId};
 use crate::dialog::link::Tap;
-use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict, context};
+use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict};
 use crate::store::conversations::{Arrival, Begun, Follower, SessionChange};
 use crate::store::feedback::{FeedbackRow, Word};
 use crate::wechat::{Head, Inbound, Reply};
@@ -242,10 +242,14 @@ impl Bot {
             }
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => dialog::conclude(&search(&text), session, desk),
-            Plan::FollowUp { text, joined, answered } => {
+            Plan::FollowUp {
+                text,
+                follow_up,
+                before,
+            } => {
                 let own = search(&text);
-                let better = context::clearly_better(&own, &search(&joined), &answered, desk);
-                dialog::conclude(better.as_ref().unwrap_or(&own), session, desk)
+                let followed = desk.followed(&own, &follow_up, &before);
+                dialog::conclude(followed.as_ref().unwrap_or(&own), session, desk)
             }
         };
         if let Told::Answer(id, _) | Told::Choice(id) = &outcome.told {

@@ -13,9 +13,9 @@ use super::late::{LateState, Remembered, key_of, worker_of};
 use super::matches::Lookup;
 use super::queries::Answered;
 use super::turns::TurnGuard;
-use super::{Answer, Bot, DEPTH, WECHAT_WAITS, seals};
+use super::{Answer, Bot, WECHAT_WAITS, seals};
 use crate::bank::{Channel, EntryId};
-use crate::dialog::{self, Desk, Outcome, Plan, Session, Told, context};
+use crate::dialog::{self, Desk, Outcome, Plan, Session, Told};
 use crate::matching::{Matches, Scope};
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
 use crate::wechat::{Delivery, Inbound, Reply};
@@ -249,16 +249,15 @@ impl Work {
                 asked = Some(text);
                 dialog::conclude(&own, session, desk)
             }
-            Plan::FollowUp { text, joined, answered } => {
+            Plan::FollowUp {
+                text,
+                follow_up,
+                before,
+            } => {
                 let own = cached.unwrap_or_else(|| self.found(&text, lookup, &mut found));
                 asked = Some(text);
-                if context::is_answered(&own, desk) {
-                    dialog::conclude(&own, session, desk)
-                } else {
-                    let joined = lookup.snapshot.index.search(&joined, lookup.scope, DEPTH);
-                    let better = context::clearly_better(&own, &joined, &answered, desk);
-                    dialog::conclude(better.as_ref().unwrap_or(&own), session, desk)
-                }
+                let followed = desk.followed(&own, &follow_up, &before);
+                dialog::conclude(followed.as_ref().unwrap_or(&own), session, desk)
             }
         };
         outcome.reply = outcome.reply.fitting(&self.inbound);

@@ -6,7 +6,7 @@
 //! [`topic`] tells which of this happens, for explanations.
 
 use super::say::Say;
-use super::{Desk, MAX_OFFER, Outcome, Plan, Session, comment, context, search};
+use super::{Desk, MAX_OFFER, Outcome, Plan, Session, comment, search};
 use crate::bank::category::{Category, Node, Warning, common, is_within, last_part, tree, upwards};
 use crate::bank::{Entry, EntryId};
 use crate::matching::text::normalize;
@@ -196,7 +196,7 @@ pub(super) fn of_matches<'a>(matches: &'a Matches, desk: Desk<'a>) -> Option<Top
 /// The category that is to be spoken of in answer to `text`, whose search found `matches`; `None`: there is an answer, or no
 /// category that a default reply stands for.
 pub fn topic<'a>(text: &str, matches: &'a Matches, desk: Desk<'a>) -> Option<Topic<'a>> {
-    if context::is_answered(matches, desk) {
+    if desk.answers(matches) {
         return None;
     }
     match desk.categories.named(text, is_seen(desk)) {
@@ -210,12 +210,12 @@ pub(super) fn named(text: &str, session: &Session, desk: Desk<'_>) -> Option<Out
     let named = desk.categories.named(text, is_seen(desk))?;
     let find = |text: &str| desk.index.search(text, desk.scope, MAX_OFFER);
     let own = find(text);
-    if context::is_answered(&own, desk) {
+    if desk.answers(&own) {
         return None;
     }
-    if let Plan::FollowUp { joined, answered, .. } = search(text, session, desk)
-        && let Some(better) = context::clearly_better(&own, &find(&joined), &answered, desk)
-        && context::is_answered(&better, desk)
+    if let Plan::FollowUp { follow_up, before, .. } = search(text, session, desk)
+        && let Some(better) = desk.followed(&own, &follow_up, &before)
+        && desk.answers(&better)
     {
         return None;
     }

@@ -2,10 +2,11 @@
 //!
 //! A [`Desk`] is made for each message, by who knows all of it; nothing in `dialog` looks elsewhere.
 
-use super::{CategoryBook, HUMAN_WORD, RuleBook, Templates, exact};
+use super::{CategoryBook, HUMAN_WORD, MAX_OFFER, RuleBook, Templates, exact};
 use crate::bank::media::MediaType;
-use crate::bank::{Channel, EntryId};
-use crate::matching::{Index, Scope, Thresholds};
+use crate::bank::{Channel, Entry, EntryId};
+use crate::matching::{Decision, FollowUp, Index, Matches, Scope, Thresholds};
+use std::sync::Arc;
 
 /// What a conversation is held with; one per message.
 #[derive(Clone, Copy)]
@@ -66,6 +67,17 @@ impl MediaIds for NoMedia {
 }
 
 impl Desk<'_> {
+    /// Whether these matches are answered directly.
+    pub(super) fn answers(&self, matches: &Matches) -> bool {
+        matches.decide(self.thresholds) == Decision::Answer
+    }
+
+    /// What a [`super::Plan::FollowUp`] comes to, when that is more than `own`, the matches of its text.
+    pub fn followed(&self, own: &Matches, follow_up: &FollowUp, before: &Arc<Entry>) -> Option<Matches> {
+        self.index
+            .follow(own, follow_up, before, self.scope, self.thresholds, MAX_OFFER)
+    }
+
     /// Whether what a reply names can be tapped; pages get it in fields of their own.
     pub(super) fn has_taps(&self) -> bool {
         self.scope.channel != Channel::Api

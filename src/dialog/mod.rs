@@ -8,7 +8,6 @@ mod desk;
 mod outcome;
 pub mod choice;
 pub mod wish;
-pub mod context;
 pub mod cut;
 pub mod late;
 mod rules;
@@ -30,7 +29,7 @@ use crate::bank::category::is_within;
 use crate::bank::rule::MessageKind;
 use crate::bank::{Entry, EntryId};
 use crate::matching::text::plain;
-use crate::matching::{Decision, Matches, Score};
+use crate::matching::{Decision, FollowUp, Matches, Score};
 use crate::wechat::{Event, Inbound, Reply};
 use choice::{Choice, Pick};
 use link::Tap;
@@ -59,14 +58,14 @@ pub enum Plan {
     Say(Outcome),
     /// A question: search this text, then [`conclude`].
     Search(String),
-    /// Perhaps a follow-up: search both texts, then [`conclude`] with what [`context::clearly_better`] says.
+    /// Perhaps a follow-up: search the text, then [`conclude`] with that or with what [`Desk::followed`] says.
     FollowUp {
         /// As typed.
         text: String,
-        /// Together with the topic.
-        joined: String,
-        /// Whose topic it is.
-        answered: EntryId,
+        #[expect(missing_docs, reason = "the type says it")]
+        follow_up: FollowUp,
+        /// What was answered last.
+        before: Arc<Entry>,
     },
 }
 
@@ -271,18 +270,22 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
     }
 }
 
-/// A search for the text, and for it together with what was answered last where it may be a follow-up.
+/// A search for the text, and in the light of what was answered last where it may be a follow-up.
 fn search(text: &str, session: &Session, desk: Desk<'_>) -> Plan {
     let text = text.to_owned();
     // What was wrong with an answer is no question about it.
     let topic = session.answered.as_ref().filter(|_| !session.awaits_comment);
     let topic = topic.and_then(|answered| desk.index.entry(answered.entry.as_str()));
-    let joined = topic.and_then(|entry| {
-        let joined = context::with_topic(&text, entry, desk.index.analyzer())?;
-        Some((joined, entry.id.clone()))
+    let read = topic.and_then(|before| {
+        let follow_up = FollowUp::read(&text, before, desk.index.analyzer())?;
+        Some((follow_up, before.clone()))
     });
-    match joined {
-        Some((joined, answered)) => Plan::FollowUp { text, joined, answered },
+    match read {
+        Some((follow_up, before)) => Plan::FollowUp {
+            text,
+            follow_up,
+            before,
+        },
         None => Plan::Search(text),
     }
 }

@@ -69,13 +69,17 @@ pub const POINTS: [(f64, f64); 7] = [
 
 /// The confidence of a score; never [`Score::EXACT`], which only equality earns.
 pub fn calibrate(score: f64) -> Score {
-    let upper = POINTS.partition_point(|point| point.0 <= score);
-    let confidence = match (upper.checked_sub(1).map(|at| POINTS[at]), POINTS.get(upper)) {
-        (None, _) => POINTS[0].1,
-        (Some(last), None) => last.1,
-        (Some((x0, y0)), Some((x1, y1))) => y0 + (score - x0) / (x1 - x0) * (y1 - y0),
-    };
-    Score::new(confidence)
+    Score::new(interpolate(&POINTS, score))
+}
+
+/// What stands at `x` between two of `points`, which ascend; before the first and behind the last as there. 0: no points.
+pub(super) fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
+    let upper = points.partition_point(|point| point.0 <= x);
+    match (upper.checked_sub(1).map(|at| points[at]), points.get(upper)) {
+        (Some((x0, y0)), Some((x1, y1))) => y0 + (x - x0) / (x1 - x0) * (y1 - y0),
+        (Some((_, y)), None) | (None, Some(&(_, y))) => y,
+        (None, None) => 0.0,
+    }
 }
 
 /// How much better the first must score than the second, unless both have the same answer.

@@ -5,12 +5,14 @@
 //! precision, defined as in `eval/score.py`. [`feature_rows`] dumps what the ranking was computed from, for fitting
 //! by `tests/bench/fit_ranking.py`. Pure: reading files and printing tables is the caller's work.
 
+use super::following::Found;
 use super::index::{Breadth, Candidate};
 use super::reliability::Judged;
-use super::{Decision, Index, Matches, Scope, Thresholds, ranking};
-use crate::bank::Channel;
+use super::{Decision, FollowUp, Index, Matches, Scope, Thresholds, following, ranking};
+use crate::bank::{Channel, Entry};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Hits looked at, and kept in a row.
 pub(super) const DEPTH: usize = 10;
@@ -50,6 +52,9 @@ pub struct LabelledQuery {
     /// The kind of query, to report apart.
     #[serde(default)]
     pub note: Option<String>,
+    /// The entry that was answered before: then the query is asked as one message of a conversation.
+    #[serde(default)]
+    pub after: Option<String>,
 }
 
 /// What became of one query; as JSON a line of a run file for `eval/score.py`.
@@ -178,16 +183,26 @@ pub struct FeatureRow {
     pub in_scope: bool,
     /// Whether this one does.
     pub relevant: bool,
-    /// In the order of [`ranking::TABLE`], rounded to six places.
+    /// In the order of [`ranking::TABLE`], or of [`following::TABLE`] for a query that follows on something; rounded to six
+    /// places.
     pub features: Vec<f64>,
 }
 
 /// Asks every query of everything published and measures the answers.
 pub fn evaluate(index: &Index, queries: &[LabelledQuery], thresholds: Thresholds) -> Evaluation {
     let outcome = |labelled: &LabelledQuery| {
-        Outcome::new(labelled, &index.search(&labelled.query, EVERYTHING, DEPTH), thresholds)
+        let own = index.search(&labelled.query, EVERYTHING, DEPTH);
+        let followed = follow_up(index, labelled)
+            .and_then(|(follow_up, before)| index.follow(&own, &follow_up, before, EVERYTHING, thresholds, DEPTH));
+        Outcome::new(labelled, &followed.unwrap_or(own), thresholds)
     };
     Evaluation::of(queries.iter().map(outcome).collect())
+}
+
+/// The query as a follow-up, and what it follows on.
+fn follow_up<'a>(index: &'a Index, labelled: &LabelledQuery) -> Option<(FollowUp, &'a Arc<Entry>)> {
+    let before = index.entry(labelled.after.as_ref()?)?;
+    Some((FollowUp::read(&labelled.query, before, index.analyzer())?, before))
 }
 
 impl Evaluation {
@@ -200,27 +215,36 @@ impl Evaluation {
     }
 }
 
-/// The features of the best `k` candidates of a query, and of right ones behind them.
+/// The features of the best `k` candidates of a query, and of right ones behind them; of a follow-up, those of all it finds.
 pub fn feature_rows(index: &Index, labelled: &LabelledQuery, k: usize) -> Vec<FeatureRow> {
-    let is_relevant = |candidate: &Candidate| labelled.relevant.iter().any(|id| id == candidate.entry.id.as_str());
-    let row = |candidate: Candidate| FeatureRow {
+    let is_relevant = |entry: &Entry| labelled.relevant.iter().any(|id| id == entry.id.as_str());
+    let row = |entry: &Entry, features: Vec<f64>| FeatureRow {
         query: labelled.id.clone(),
-        entry: candidate.entry.id.to_string(),
+        entry: entry.id.to_string(),
         note: labelled.note.clone(),
         in_scope: !labelled.relevant.is_empty(),
-        relevant: is_relevant(&candidate),
-        features: ranking::TABLE
-            .iter()
-            .map(|line| ((line.value)(&candidate.features) * 1e6).round() / 1e6)
-            .collect(),
+        relevant: is_relevant(entry),
+        features: features.iter().map(|value| (value * 1e6).round() / 1e6).collect(),
     };
+    if let Some((follow_up, before)) = follow_up(index, labelled) {
+        let (found, _) = index.found_after(&follow_up, before, EVERYTHING);
+        let values = |found: &Found| following::TABLE.iter().map(|line| (line.value)(found)).collect();
+        return found.iter().map(|found| row(found.entry(), values(found))).collect();
+    }
     let candidates = index
         .rank(&labelled.query, EVERYTHING, Breadth::Candidates)
         .candidates
         .into_iter()
         .enumerate();
-    let kept = candidates.filter(|(rank, candidate)| *rank < k || is_relevant(candidate));
-    kept.map(|(_, candidate)| row(candidate)).collect()
+    let kept = candidates.filter(|(rank, candidate)| *rank < k || is_relevant(candidate.entry));
+    let values = |candidate: &Candidate| {
+        ranking::TABLE
+            .iter()
+            .map(|line| (line.value)(&candidate.features))
+            .collect()
+    };
+    kept.map(|(_, candidate)| row(candidate.entry, values(&candidate)))
+        .collect()
 }
 
 /// What an evaluation asks: all that is published for everyone, outside any validity window but the open ones.

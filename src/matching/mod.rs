@@ -19,6 +19,7 @@ pub mod features;
 pub mod ranking;
 pub mod confidence;
 pub mod index;
+pub mod following;
 mod categories;
 pub mod popularity;
 pub mod suggest;
@@ -29,6 +30,7 @@ pub mod reliability;
 pub mod replay;
 
 pub use confidence::{Decision, Thresholds};
+pub use following::FollowUp;
 pub use index::{Change, Index, Scope, Stage};
 pub use popularity::Popularity;
 pub use suggest::Suggestion;

@@ -231,6 +231,7 @@ impl Found {
             query: question.to_owned(),
             relevant,
             note: Some(note.to_owned()),
+            after: None,
         };
         let matches = index.search(question, EVERYTHING, DEPTH);
         self.outcomes.push(Outcome::new(&labelled, &matches, at));

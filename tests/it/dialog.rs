@@ -11,9 +11,7 @@ use wxfaq::bank::dictionary::{Dictionaries, DictionaryTexts};
 use wxfaq::bank::format::Format;
 use wxfaq::bank::media::MediaType;
 use wxfaq::bank::{Answer, Article, Channel, Entry, EntryId, Miniprogram};
-use wxfaq::dialog::{
-    self, CategoryBook, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told, context,
-};
+use wxfaq::dialog::{self, CategoryBook, Desk, Habits, Handoff, Outcome, Plan, RuleBook, Session, Templates, Told};
 use wxfaq::matching::{Analyzer, Change, Index, Scope, Thresholds};
 use wxfaq::wechat::message::MediaKind;
 use wxfaq::wechat::{Event, Head, Inbound, Reply};
@@ -159,10 +157,14 @@ impl Talk {
         let outcome = match dialog::plan(inbound, session.clone(), desk) {
             Plan::Say(outcome) => outcome,
             Plan::Search(text) => dialog::conclude(&search(&text), session, desk),
-            Plan::FollowUp { text, joined, answered } => {
-                let (own, joined) = (search(&text), search(&joined));
-                let better = context::clearly_better(&own, &joined, &answered, desk);
-                dialog::conclude(better.as_ref().unwrap_or(&own), session, desk)
+            Plan::FollowUp {
+                text,
+                follow_up,
+                before,
+            } => {
+                let own = search(&text);
+                let followed = desk.followed(&own, &follow_up, &before);
+                dialog::conclude(followed.as_ref().unwrap_or(&own), session, desk)
             }
         };
         self.session = outcome.session.clone().unwrap_or_default();

@@ -4,7 +4,7 @@
 //! with the query in full.
 
 use super::{Index, Inner, Scope};
-use crate::bank::Entry;
+use crate::bank::{Entry, EntryId};
 use crate::matching::candidates::{Place, gather};
 use crate::matching::features::{Features, Query};
 use crate::matching::segment::{Item, Segment, phrasing_text};
@@ -59,6 +59,29 @@ pub enum Stage {
     Ranked,
 }
 
+/// What a search may find.
+#[derive(Clone, Copy)]
+struct Sight<'a> {
+    scope: Scope<'a>,
+    /// Not this entry.
+    hidden: Option<&'a EntryId>,
+}
+
+impl<'a> Sight<'a> {
+    fn of(scope: Scope<'a>) -> Self {
+        Self { scope, hidden: None }
+    }
+
+    /// Whether what is open to everybody need not be asked about.
+    fn is_wide(self) -> bool {
+        self.scope.category.is_none() && self.hidden.is_none()
+    }
+
+    fn admits(self, entry: &Entry) -> bool {
+        self.hidden != Some(&entry.id) && self.scope.admits(entry)
+    }
+}
+
 /// Which phrasings are compared in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::matching) enum Breadth {
@@ -76,19 +99,35 @@ impl Index {
 
     /// As [`Index::search`], and tells `reached` each part as soon as it is done.
     pub fn search_watched(&self, query: &str, scope: Scope<'_>, k: usize, reached: impl FnMut(Stage)) -> Matches {
-        let ranking = self.rank_watched(query, scope, Breadth::Candidates, reached);
+        let ranking = self.rank_watched(query, Sight::of(scope), Breadth::Candidates, reached);
+        ranking.into_matches(k)
+    }
+
+    /// As [`Index::search`], as if the bank had no entry `hidden`.
+    pub(in crate::matching) fn search_beside(
+        &self,
+        query: &str,
+        scope: Scope<'_>,
+        hidden: &EntryId,
+        k: usize,
+    ) -> Matches {
+        let sight = Sight {
+            scope,
+            hidden: Some(hidden),
+        };
+        let ranking = self.rank_watched(query, sight, Breadth::Candidates, |_| {});
         ranking.into_matches(k)
     }
 
     /// Ranks every candidate.
     pub(in crate::matching) fn rank(&self, query: &str, scope: Scope<'_>, breadth: Breadth) -> Ranking<'_> {
-        self.rank_watched(query, scope, breadth, |_| {})
+        self.rank_watched(query, Sight::of(scope), breadth, |_| {})
     }
 
     fn rank_watched(
         &self,
         query: &str,
-        scope: Scope<'_>,
+        sight: Sight<'_>,
         breadth: Breadth,
         mut reached: impl FnMut(Stage),
     ) -> Ranking<'_> {
@@ -102,12 +141,12 @@ impl Index {
             None => typed,
         };
         reached(Stage::Respelled);
-        let anyone = scope.category.is_none();
+        let is_wide = sight.is_wide();
         let visible = |place: Place| {
             let part = &inner.parts[place.segment as usize];
             part.is_alive(place.doc)
-                && ((anyone && part.segment.is_open(place.doc))
-                    || scope.admits(&part.segment.item(part.segment.doc(place.doc).item).entry))
+                && ((is_wide && part.segment.is_open(place.doc))
+                    || sight.admits(&part.segment.item(part.segment.doc(place.doc).item).entry))
         };
         let exact = inner.exact(&normalized, visible);
         let sounding = Sounding::of(&analysis, &inner.vocabulary);
