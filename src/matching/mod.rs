@@ -97,6 +97,8 @@ pub enum Guard {
     Contrast,
     /// The runner-up is as good and has another answer.
     CloseSecond,
+    /// Many entries are about as like the query as the first.
+    Crowded,
     /// Bare key words.
     KeywordOnly,
     /// Bare key words that the entry has, all of them: they name a subject.

@@ -287,6 +287,7 @@ fn why(matches: &super::Matches, thresholds: Thresholds) -> String {
     let reason = matches.guard.map(|guard| match guard {
         Guard::Contrast => "query and entry hold different members of a contrast group, or different numbers",
         Guard::CloseSecond => "another entry with another answer fits as well",
+        Guard::Crowded => "many entries are about as like the query",
         Guard::KeywordOnly => "the query is bare key words",
         Guard::Subject => "the query is bare key words, and the entry has all of them",
         Guard::TooShort => "the query has fewer than two informative characters",

@@ -47,14 +47,20 @@ LEADING = ["query_units", "units", "pairs", "words", "parts", "sounds", "sound_s
 TASK_WEIGHT = {"general": 2.5, "bankfaq": 2.5}
 LISTWISE, SCOPE, L2 = 4.0, 6.0, 1e-4
 MAX_NEGATIVES = 12
+# confidence::CROWD, and what the tasks count in fitting what it takes: only whole corpora tell how crowded a bank is.
+CROWD = slice(2, 6)
+SURENESS_WEIGHT = {"bankfaq": 0.5}
 NUMBER = r"-?[\d._]+"
 
 
-def table_names(source):
-    """The names in ranking::TABLE, in order."""
+def table(source):
+    """ranking::TABLE: names, weights and likenesses, in order; and the intercept before them."""
     text = source.read_text(encoding="utf-8")
+    intercept = float(re.search(rf"INTERCEPT: f64 = ({NUMBER})", text).group(1))
     body = text.split("\ntable! {")[1].split("\n}")[0]
-    return re.findall(rf"^\s*(\w+) {NUMBER}, {NUMBER};", body, re.M)
+    lines = re.findall(rf"^\s*(\w+) ({NUMBER}), ({NUMBER});", body, re.M)
+    names, weights, likenesses = zip(*lines)
+    return list(names), intercept, np.array(weights, dtype=float), np.array(likenesses, dtype=float)
 
 
 class Task:
@@ -205,6 +211,29 @@ def report(name, task, model):
           f"auc(right,rest) {auc(top[right], top[~right]):.4f}")
 
 
+def sureness(tasks, model, names, task_weights):
+    """confidence::sureness: what a crowd of rivals and sounding alike say of a first hit beside its score. By the model that
+    ships: it says how sure that one's hits are."""
+    sounds, rows, right, mass = names.index("sounds"), [], [], []
+    for task, weight in zip(tasks, task_weights):
+        z, like = model.scores(task), task.x @ model.likenesses
+        like[task.x[:, model.contrast] > 0] = 0.0
+        bounds = np.r_[task.starts, len(z)]
+        for start, end in zip(bounds, bounds[1:]):
+            first = start + np.argmax(z[start:end])
+            rivals = np.sort(np.r_[np.delete(like[start:end], first - start), np.zeros(CROWD.stop)])[::-1]
+            rows.append((1.0, z[first], rivals[CROWD].mean(), task.x[first, sounds]))
+            right.append(task.y[first] > 0)
+            mass.append(weight / len(task.starts))
+    x, sign, mass = np.array(rows), np.where(right, 1.0, -1.0), np.array(mass)
+
+    def loss(w):
+        return (mass * np.logaddexp(0, -sign * (x @ w))).sum()
+
+    _, score, crowd, sounding = minimize(loss, np.zeros(4), method="L-BFGS-B").x
+    print(f"sureness: score + {sounding / score:.2f} sounds {crowd / score:+.2f} crowd")
+
+
 def thresholds(tasks, model):
     """Scores from which pooled precision of the first hit is 95 %, and the right one among five shown is 80 %."""
     found = [best_hits(task, model) for task in tasks]
@@ -228,7 +257,7 @@ def main():
     parser.add_argument("--only-report", action="append", default=[], help="a task never fitted on")
     arguments = parser.parse_args()
     source = Path(__file__).resolve().parents[2] / "src/matching/ranking.rs"
-    names = table_names(source)
+    names, *shipped = table(source)
     tasks = {path.name.split(".")[0]: Task(path) for path in arguments.files}
     fitted = [name for name in tasks if name not in arguments.only_report]
 
@@ -242,6 +271,11 @@ def main():
     for name, task in tasks.items():
         report(name, task, model)
     thresholds([tasks[name] for name in fitted], model)
+    intercept, weights, likenesses = shipped
+    # The lead is added by scores().
+    weights[names.index("lead")] = 0.0
+    shipped = Model(intercept, weights, likenesses, names.index("contrast"))
+    sureness([tasks[name] for name in fitted], shipped, names, [SURENESS_WEIGHT.get(name, 1.0) for name in fitted])
     print(f"pub const INTERCEPT: f64 = {model.intercept:.3f};")
     for name, weight, likeness in zip(names, model.weights, model.likenesses):
         print(f"    {name} {1.0 if name == 'lead' else weight:.3f}, {likeness:.3f};")

@@ -193,6 +193,42 @@ fn a_bare_subject_gets_the_list_of_what_is_known_about_it() {
 }
 
 #[test]
+fn the_same_wording_is_worth_less_where_many_entries_are_worded_so() {
+    let charges = [
+        "年费",
+        "利息",
+        "违约金",
+        "滞纳金",
+        "取现费",
+        "分期费",
+        "补卡费",
+        "挂失费",
+    ];
+    let entries: Vec<Entry> = (0..)
+        .zip(charges)
+        .map(|(n, charge)| {
+            entry(
+                &format!("charge-{n}"),
+                &format!("信用卡的{charge}是怎么收取的"),
+                &[],
+                charge,
+            )
+        })
+        .collect();
+    let (query, first) = ("信用卡年费收取规则是怎么样的", &entries[..1]);
+    let small_bank = small_bank();
+    let few = index(small_bank.iter().chain(first).cloned().collect());
+    let many = index(small_bank.iter().chain(&entries).cloned().collect());
+    let [few, many] = [few, many].map(|index| index.search(query, scope(), 3));
+    for matches in [&few, &many] {
+        assert_eq!(matches.hits[0].entry.id.as_str(), "charge-0");
+    }
+    assert_eq!(few.guard, None, "{few:?}");
+    assert_eq!(many.guard, Some(Guard::Crowded), "{many:?}");
+    assert_ne!(many.decide(DEFAULT), Decision::Answer);
+}
+
+#[test]
 fn a_contrast_is_never_answered_directly() {
     let mut bank = small_bank();
     bank.retain(|entry| entry.id.as_str() != "out");
