@@ -73,7 +73,7 @@ impl Spread {
             if let Ok(mut subscription) = self.link.subscribe().await {
                 // What was announced before is not heard again.
                 publisher.look();
-                conversations.distrust_copies();
+                conversations.distrust_copies().await;
                 while let Ok(message) = subscription.next().await {
                     match (self.revision(&message), self.farewell(&message)) {
                         (Some(revision), _) => publisher.hear(revision),

@@ -90,9 +90,10 @@ impl FallbackConversations {
     }
 
     /// Somebody may have been forgotten unheard: copies of sessions go, but for those that are newer than the shared.
-    pub fn distrust_copies(&self) {
+    pub async fn distrust_copies(&self) {
         self.memory
-            .forget_sessions(|follower| !self.newer_here.contains_key(&follower));
+            .forget_sessions(|follower| !self.newer_here.contains_key(&follower))
+            .await;
     }
 
     async fn announce(&self, follower: &Follower) {

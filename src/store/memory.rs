@@ -196,13 +196,27 @@ impl MemoryConversations {
         state.empty_records(follower, None, now, &self.lifetimes);
     }
 
-    /// Removes the sessions of followers whose digest is `wanted`; looks at every one.
-    pub(super) fn forget_sessions(&self, wanted: impl Fn(u128) -> bool) {
+    /// Removes the sessions of followers whose digest is `wanted`, among those that were written before this began. Looks
+    /// at every one, but lets others have the store meanwhile.
+    pub(super) async fn forget_sessions(&self, wanted: impl Fn(u128) -> bool) {
+        /// Removed at a time: some microseconds.
+        const SLICE: usize = 64;
+        let places = self.lock().0.sessions.places();
+        for slice in places.chunks(SLICE) {
+            // Asked without the lock: what is written from here on is not removed.
+            let doubtful: Vec<_> = slice
+                .iter()
+                .filter(|(follower, _)| wanted((*follower).into()))
+                .collect();
+            self.forget_written(&doubtful);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn forget_written(&self, places: &[&(Key, u32)]) {
         let (mut state, _) = self.lock();
-        for follower in state.sessions.keys_of(|_| true) {
-            if wanted(follower.into()) {
-                state.sessions.remove(follower);
-            }
+        for (follower, serial) in places {
+            state.sessions.remove_unchanged(*follower, *serial);
         }
     }
 
@@ -503,6 +517,38 @@ mod tests {
             handle(&store, number, &record(number)).await;
         }
         assert_eq!(store.begin(&first).await.unwrap(), Begun::Done(record(0)));
+    }
+
+    #[tokio::test]
+    async fn sessions_are_given_up_while_others_have_the_store() {
+        let store = MemoryConversations::new(LIFETIMES, Bounds::default(), Arc::new(|| Duration::ZERO));
+        let (followers, written) = (1..=200_u128, std::cell::Cell::new(0));
+        let write = |state: &mut State, follower: u128, value: &[u8]| {
+            state.put_session(follower.into(), 1, value.to_vec(), Duration::ZERO, &LIFETIMES);
+        };
+        for follower in followers.clone() {
+            write(&mut store.lock().0, follower, b"old");
+        }
+        let judge = |follower: u128| {
+            let mut state = store.state.try_lock().expect("nobody waits for a judgement");
+            if follower.is_multiple_of(10) {
+                written.set(written.get() + 1);
+                write(&mut state, follower, b"new");
+            }
+            !follower.is_multiple_of(7)
+        };
+        store.forget_sessions(judge).await;
+        assert_eq!(written.get(), 20);
+        let (state, now) = store.lock();
+        for follower in followers {
+            let expected: Option<&[u8]> = match (follower % 10, follower % 7) {
+                (0, _) => Some(b"new"),
+                (_, 0) => Some(b"old"),
+                _ => None,
+            };
+            let left = state.sessions.get(follower.into(), now);
+            assert_eq!(left.map(|session| &*session.value), expected, "{follower}");
+        }
     }
 
     #[tokio::test]

@@ -104,6 +104,18 @@ impl<V> Expiring<V> {
         }
     }
 
+    /// Where something was written, oldest first, with the serial it was written under; not all of it is there any more.
+    pub fn places(&self) -> Vec<(Key, u32)> {
+        self.order.iter().copied().collect()
+    }
+
+    /// Removes what was written under `serial`; what was written since stays.
+    pub fn remove_unchanged(&mut self, key: Key, serial: u32) {
+        if self.slots.get(&key).is_some_and(|slot| slot.serial == serial) {
+            self.remove(key);
+        }
+    }
+
     /// Makes room by what was written longest ago; `false`: nothing is left.
     pub fn drop_oldest(&mut self, now: Duration) -> bool {
         while let Some((key, serial)) = self.order.pop_front() {
