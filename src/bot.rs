@@ -47,6 +47,7 @@ use log_queue::LogQueue;
 use matches::{Lookup, Sought};
 use queries::Queries;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -127,6 +128,8 @@ pub struct Bot {
     erasures: Option<Arc<dyn Erasures>>,
     open_work: Option<Arc<dyn OpenWork>>,
     passed_over: PassedOver,
+    /// How many items of open work the next look leaves out: the one before has come to there.
+    look_from: AtomicUsize,
     in_hand: InHand,
     deliveries: ArcSwap<Deliveries>,
     turns: Turns,
@@ -202,6 +205,7 @@ impl Bot {
             erasures: parts.erasures,
             open_work: parts.open_work,
             passed_over: PassedOver::default(),
+            look_from: AtomicUsize::default(),
             in_hand: InHand::default(),
             deliveries: ArcSwap::from_pointee(parts.deliveries),
             turns: Turns::default(),

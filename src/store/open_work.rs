@@ -24,8 +24,8 @@ pub trait OpenWork: Send + Sync {
     async fn list(&self, item: &[u8]) -> Result<(), StoreError>;
     /// Takes `item` off.
     async fn strike(&self, item: &[u8]) -> Result<(), StoreError>;
-    /// Up to `most` items that have been listed for `age`, the oldest first.
-    async fn listed(&self, age: Duration, most: usize) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Up to `most` items that have been listed for `age`, the oldest first, without the `from` oldest of them.
+    async fn listed(&self, age: Duration, from: usize, most: usize) -> Result<Vec<Vec<u8>>, StoreError>;
 }
 
 /// Refuses what is longer than [`MAX_ITEM_BYTES`].

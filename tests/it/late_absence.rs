@@ -67,7 +67,7 @@ async fn asked_once_told_once(takes: u64, urls: [&str; 2], server: &RedisServer)
     let begun = Instant::now();
     let is_over = async || {
         let is_listed = list
-            .listed(Duration::ZERO, 100)
+            .listed(Duration::ZERO, 0, 100)
             .await
             .map_or(true, |items| !items.is_empty());
         !is_listed && !stage.outbox.texts().is_empty()

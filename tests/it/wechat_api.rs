@@ -53,6 +53,7 @@ impl Captured {
         let target = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
             .with_writer(move || target.clone())
             .finish();
         tracing::subscriber::set_default(subscriber)

@@ -10,15 +10,18 @@ use crate::bot::held::{Reach, report};
 use crate::dialog::late::FileAnswer;
 use crate::store::StoreError;
 use crate::store::conversations::{Begun, Follower};
+use crate::store::open_work::{MOST_LISTED, OpenWork};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashSet, VecDeque};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What items are encrypted for.
 const PURPOSE: &str = "open work";
-/// Items looked at in one sweep.
+/// Items looked at in one sweep, about; and read at once.
 const MOST: usize = 1_000;
 /// So long finished work is tried to be taken off the list: as long as it would stay there.
 const STRIKING: Duration = Duration::from_secs(600);
@@ -33,6 +36,8 @@ struct Item {
     openid: String,
     key: String,
     question: String,
+    /// Unix seconds.
+    asked_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<FileAnswer>,
 }
@@ -52,9 +57,10 @@ pub(super) enum By {
     Others,
 }
 
-/// Items this instance has looked at and cannot do anything for; the oldest first, bounded.
+/// Digests of the items this instance has looked at and cannot do anything for. Beyond as many as the list holds it begins
+/// anew: then some are looked at again.
 #[derive(Default)]
-pub(in crate::bot) struct PassedOver(Mutex<VecDeque<Arc<[u8]>>>);
+pub(in crate::bot) struct PassedOver(Mutex<HashSet<[u8; 32]>>);
 
 /// Items this instance is taking over or waits for: a slow one is not begun again by every look.
 #[derive(Default)]
@@ -89,8 +95,21 @@ impl Drop for Taken {
 }
 
 impl PassedOver {
-    fn items(&self) -> MutexGuard<'_, VecDeque<Arc<[u8]>>> {
+    fn digests(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, item: &[u8]) {
+        let mut digests = self.digests();
+        if digests.len() >= MOST_LISTED {
+            digests.clear();
+        }
+        digests.insert(Sha256::digest(item).into());
+    }
+
+    fn holds(&self, item: &[u8]) -> bool {
+        let digest: [u8; 32] = Sha256::digest(item).into();
+        self.digests().contains(&digest)
     }
 }
 
@@ -107,6 +126,7 @@ impl Errand {
             openid: self.openid.clone(),
             key: self.key.clone(),
             question: self.question.clone(),
+            asked_at: self.bot.now() - self.started.elapsed().as_secs().cast_signed(),
             file: self.file.clone(),
         };
         let item = serde_json::to_vec(&item).unwrap_or_default();
@@ -146,11 +166,7 @@ impl Errand {
     /// The work is left to who has listed it, and is not looked at again.
     pub(super) fn pass_over(&self) {
         if let Some(Listed { item, .. }) = &self.listed {
-            let mut items = self.bot.passed_over.items();
-            items.push_back(item.clone());
-            if items.len() > MOST {
-                items.pop_front();
-            }
+            self.bot.passed_over.add(item);
         }
     }
 
@@ -158,6 +174,8 @@ impl Errand {
         let item = bot.seals.decrypt(&[PURPOSE], encrypted)?;
         let item: Item = serde_json::from_slice(&item).ok()?;
         let pseudonym = bot.seals.pseudonym(&item.account, &item.openid);
+        let age = Duration::from_secs((bot.now() - item.asked_at).max(0).unsigned_abs());
+        let now = Instant::now();
         Some(Self {
             bot: bot.clone(),
             way: bot.deliveries.load().of(&item.account),
@@ -170,7 +188,7 @@ impl Errand {
             question: item.question,
             file: item.file,
             channel: Channel::Wechat,
-            started: Instant::now(),
+            started: now.checked_sub(age).unwrap_or(now),
             listed: Some(Listed {
                 item: encrypted.into(),
                 by: By::Others,
@@ -204,29 +222,49 @@ impl Errand {
 }
 
 impl Bot {
-    /// Looks once through the work that all instances have listed, and takes over what dead ones have left. What is as
-    /// young as a lease is left alone.
+    /// Looks through the work that all instances have listed, the next after as much as one look takes, and takes over what
+    /// dead ones have left. What is as young as a lease is left alone.
     pub async fn sweep(self: &Arc<Self>) {
         let Some(open) = &self.open_work else { return };
-        let items = match open.listed(self.lease, MOST).await {
-            Ok(items) => items,
-            // The store's breaker has said so, once; this would say it every time.
-            Err(error) => return tracing::debug!(%error, "open work is not looked through"),
-        };
-        for item in items {
-            if self.passed_over.items().iter().any(|known| **known == *item) {
-                continue;
+        let mut looks = 0;
+        // What nothing can be done for, or somebody works on, hides nothing that is younger. What is struck meanwhile moves
+        // the rest up: what is missed for that is found in the next round.
+        for from in (self.look_from.swap(0, Ordering::Relaxed)..MOST_LISTED).step_by(MOST) {
+            let items = match open.listed(self.lease, from, MOST).await {
+                Ok(items) => items,
+                // The store's breaker has said so, once; this would say it every time.
+                Err(error) => return tracing::debug!(%error, "open work is not looked through"),
+            };
+            let is_last = items.len() < MOST;
+            for item in items {
+                looks += usize::from(self.look_at(&**open, &item).await);
+                tokio::task::yield_now().await;
             }
-            let Some(taken) = Taken::new(self, &item) else { continue };
-            match Errand::of_item(self, &item) {
-                Some(errand) => drop(self.tasks.spawn(async move {
-                    errand.take_over().await;
-                    drop(taken);
-                })),
-                // Another install key, or nobody's.
-                None => drop(open.strike(&item).await),
+            if is_last {
+                return;
             }
-            tokio::task::yield_now().await;
+            if looks >= MOST {
+                return self.look_from.store(from + MOST, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Takes an item over if it is to be; whether that had to be found out.
+    async fn look_at(self: &Arc<Self>, open: &dyn OpenWork, item: &[u8]) -> bool {
+        if self.passed_over.holds(item) {
+            return false;
+        }
+        let Some(taken) = Taken::new(self, item) else {
+            return false;
+        };
+        match Errand::of_item(self, item) {
+            Some(errand) => drop(self.tasks.spawn(async move {
+                errand.take_over().await;
+                drop(taken);
+            })),
+            // Another install key, or nobody's.
+            None => drop(open.strike(item).await),
+        }
+        true
     }
 }

@@ -32,7 +32,7 @@ impl OpenWork for FallbackOpenWork {
         self.breaker.call(USER, TAG, self.shared.strike(item)).await
     }
 
-    async fn listed(&self, age: Duration, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.breaker.call(USER, TAG, self.shared.listed(age, most)).await
+    async fn listed(&self, age: Duration, from: usize, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.breaker.call(USER, TAG, self.shared.listed(age, from, most)).await
     }
 }

@@ -58,9 +58,9 @@ impl OpenWork for MemoryOpenWork {
         Ok(())
     }
 
-    async fn listed(&self, age: Duration, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    async fn listed(&self, age: Duration, from: usize, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let (items, now) = self.current();
         let old = items.iter().take_while(|(listed, _)| *listed + age <= now);
-        Ok(old.take(most).map(|(_, item)| item.clone()).collect())
+        Ok(old.skip(from).take(most).map(|(_, item)| item.clone()).collect())
     }
 }

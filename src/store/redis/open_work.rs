@@ -82,7 +82,7 @@ impl OpenWork for RedisOpenWork {
         self.run(&commands).await.map(drop)
     }
 
-    async fn listed(&self, age: Duration, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    async fn listed(&self, age: Duration, from: usize, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut commands = Pipeline::new();
         commands
             .cmd("ZRANGEBYSCORE")
@@ -90,7 +90,7 @@ impl OpenWork for RedisOpenWork {
             .arg(format!("({}", self.before(self.lifetime)))
             .arg(self.before(age))
             .arg("LIMIT")
-            .arg(0)
+            .arg(from)
             .arg(most);
         let replies = self.run(&commands).await?;
         let Some(Value::Array(items)) = replies.first() else {
