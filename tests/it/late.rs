@@ -92,6 +92,11 @@ impl WechatApi for Outbox {
 }
 
 impl Outbox {
+    /// The next message is refused.
+    pub fn refuse(&self, error: ApiError) {
+        self.errors.lock().unwrap().push_back(error);
+    }
+
     pub fn texts(&self) -> Vec<String> {
         self.sent.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }
@@ -520,7 +525,7 @@ async fn what_wechat_does_not_take_waits_for_the_next_message() {
     let unreachable = ApiError::Unreachable { reason: "x".into() };
     for error in [refused(45_015), refused(45_047), refused(48_001), unreachable] {
         let stage = Stage::new(Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
-        stage.outbox.errors.lock().unwrap().push_back(error.clone());
+        stage.outbox.refuse(error.clone());
         assert_eq!(stage.write(QUESTION).await.1, None);
         stage.settle().await;
         assert_eq!(stage.outbox.texts(), Vec::<String>::new());
@@ -533,7 +538,7 @@ async fn what_wechat_does_not_take_waits_for_the_next_message() {
     };
     for error in [doubtful, refused(43_004)] {
         let stage = Stage::new(Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
-        stage.outbox.errors.lock().unwrap().push_back(error.clone());
+        stage.outbox.refuse(error.clone());
         stage.write(QUESTION).await;
         stage.settle().await;
         assert_ne!(stage.write(KNOWN).await.1.as_deref(), Some(ANSWER), "{error}");
@@ -545,7 +550,7 @@ async fn what_wechat_does_not_take_waits_for_the_next_message() {
 async fn an_account_that_may_not_send_asks_for_another_message_from_then_on() {
     let stage = Stage::new(Way::Send, 6 * SECOND, 60 * SECOND, vec![memory()]);
     let refused = ApiError::Refused(Refusal::new("/cgi-bin/message/custom/send", 48_001, "no"));
-    stage.outbox.errors.lock().unwrap().push_back(refused);
+    stage.outbox.refuse(refused);
     assert_eq!(stage.write(QUESTION).await.1, None);
     stage.settle().await;
     assert_eq!(stage.write(ANYTHING).await.1.as_deref(), Some(ANSWER));
@@ -778,7 +783,7 @@ async fn a_picture_that_wechat_does_not_take_waits_for_the_next_message() {
     let rules = r#"{"id":"d","trigger":"default","replies":[{"kind":"image","answer":{"media_id":"m"}}]}"#;
     let stage = ruled(stage, rules);
     let refused = ApiError::Refused(Refusal::new(SEND, 45_015, "no"));
-    stage.outbox.errors.lock().unwrap().push_back(refused);
+    stage.outbox.refuse(refused);
     assert_eq!(stage.write(QUESTION).await.1, None);
     stage.settle().await;
     let Answer::Reply { reply, .. } = stage.bots[0].handle(ACCOUNT, &stage.message(KNOWN)).await else {

@@ -1,20 +1,25 @@
 //! Late answers to be sent while Redis hangs, or is cut off from one of two instances: put together as the daemon is,
 //! memory behind sealed Redis, each answer reaches its follower once.
 
-use crate::late::{ANSWER, LIFETIMES, Place, QUESTION, Stage, Way, memory_store};
+use crate::late::{ACCOUNT, ANSWER, LIFETIMES, Place, QUESTION, Stage, Way, memory, memory_store};
 use crate::support::bot::INSTALL_KEY;
 use crate::support::redis_server::RedisServer;
 use crate::support::silent_proxy::SilentProxy;
 use crate::wechat_api::Captured;
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, sleep_until};
 use wxfaq::bot::{Answer, Bot, SealedConversations, Seals};
+use wxfaq::store::StoreError;
+use wxfaq::store::conversations::{Arrival, Begun, Conversations, Finished, Follower, SessionChange, Turn};
 use wxfaq::store::fallback::{Breaker, FallbackConversations, FallbackOpenWork, Patience};
 use wxfaq::store::open_work::OpenWork;
 use wxfaq::store::redis::{Link, RedisConversations, RedisOpenWork};
 use wxfaq::wechat::Reply;
+use wxfaq::wechat_api::{ApiError, Refusal};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What has not happened by then does not happen.
@@ -57,9 +62,7 @@ async fn asked_once_told_once(takes: u64, urls: [&str; 2], server: &RedisServer)
         60 * SECOND,
         urls.map(|url| place(url, takes)).into(),
     );
-    let answered = stage.bots[0]
-        .handle(crate::late::ACCOUNT, &stage.message(QUESTION))
-        .await;
+    let answered = stage.bots[0].handle(ACCOUNT, &stage.message(QUESTION)).await;
     let Answer::Reply { reply, .. } = answered else {
         panic!("{takes}: {answered:?}")
     };
@@ -113,6 +116,69 @@ async fn an_answer_is_sent_once_though_redis_is_cut_off_from_who_works() {
         proxy.swallow(false);
     };
     tokio::join!(all_told_once(&server, [&through, server.url()]), cutting);
+}
+
+/// What all share, until it is away; then what this instance has alone, which knows of no session.
+struct Severed {
+    shared: Arc<dyn Conversations>,
+    alone: Arc<dyn Conversations>,
+    is_away: AtomicBool,
+}
+
+impl Severed {
+    fn here(&self) -> &dyn Conversations {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => &*self.alone,
+            false => &*self.shared,
+        }
+    }
+}
+
+#[async_trait]
+impl Conversations for Severed {
+    async fn begin(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
+        self.here().begin(arrival).await
+    }
+    async fn begin_for_all(&self, arrival: &Arrival) -> Result<Begun, StoreError> {
+        // Once the message is refused, all is gone.
+        if arrival.message.starts_with("unsent:") {
+            self.is_away.store(true, Ordering::SeqCst);
+            let (backend, reason) = ("test", "severed".to_owned());
+            return Err(StoreError::Unavailable { backend, reason });
+        }
+        self.here().begin(arrival).await
+    }
+    async fn finish(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
+        self.here().finish(turn, record, session).await
+    }
+    async fn renew(&self, turn: &Turn) -> Result<bool, StoreError> {
+        self.here().renew(turn).await
+    }
+    async fn release(&self, turn: &Turn) -> Result<(), StoreError> {
+        self.here().release(turn).await
+    }
+    async fn note_signature(&self, account: &str, signature: &str, fingerprint: &str) -> Result<bool, StoreError> {
+        self.here().note_signature(account, signature, fingerprint).await
+    }
+    async fn forget(&self, follower: &Follower) -> Result<(), StoreError> {
+        self.here().forget(follower).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_kept_of_an_answer_is_said_to_be_lost() {
+    let captured = Captured::default();
+    let _guard = captured.begin();
+    let (shared, alone) = (memory(), memory());
+    let is_away = AtomicBool::new(false);
+    let store = Arc::new(Severed { shared, alone, is_away });
+    let stage = Stage::on(ANSWER, Way::Send, 6 * SECOND, 60 * SECOND, vec![(store, None)]);
+    let refused = ApiError::Refused(Refusal::new("/cgi-bin/message/custom/send", 45_015, "no"));
+    stage.outbox.refuse(refused);
+    stage.bots[0].handle(ACCOUNT, &stage.message(QUESTION)).await;
+    stage.settle().await;
+    let log = captured.text();
+    assert_eq!(log.matches("of a late answer is lost").count(), 1, "{log}");
 }
 
 #[tokio::test]

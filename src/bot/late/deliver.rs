@@ -421,9 +421,13 @@ impl Errand {
                 }
                 None => break,
             };
-            // The windows at least were there: the follower has left, or been silent for a session's life.
+            // The windows at least were there: the follower has left, or been silent for a session's life. Unless only this
+            // instance could be asked, which may never have had the session, and must not make one up.
             if remembered.is_fresh() {
-                return;
+                if reach == self.reach {
+                    return;
+                }
+                break;
             }
             self.put_back(&mut remembered, messages, file);
             match remedy {
