@@ -1,6 +1,6 @@
 //! Answers that name a file: uploaded to WeChat when they are needed, once, and again before WeChat forgets them.
 
-use crate::late::{ACCOUNT, Place, SEARCHING, delivery, memory};
+use crate::late::{ACCOUNT, KNOWN, Place, SEARCHING, delivery, memory};
 use crate::open_work::Stuck;
 use crate::support::bot::{TokioClock, parts};
 use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wxfaq::bank::media::MediaType;
-use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId};
+use wxfaq::bank::{Answer as BankAnswer, Entry, EntryId, rule};
 use wxfaq::bot::{
-    Answer, Bot, Clock, Deliveries, LateDelivery, MediaError, Parts, SealedAccessTokens, Seals, Shelf, Uploader,
-    Uploads,
+    Answer, AnswerSource, Bot, Clock, Deliveries, Late, LateDelivery, MediaError, Parts, SealedAccessTokens, Seals,
+    Shelf, Snapshot, SnapshotParts, SourceError, Uploader, Uploads,
 };
-use wxfaq::dialog::MediaIds;
+use wxfaq::dialog::{MediaIds, RuleBook};
 use wxfaq::fake_wechat::Failure;
+use wxfaq::matching::Scope;
 use wxfaq::store::access_tokens::AccessTokens;
 use wxfaq::store::memory::{MemoryAccessTokens, MemoryOpenWork, monotonic};
 use wxfaq::store::redis::RedisAccessTokens;
@@ -236,6 +237,106 @@ async fn a_late_file_that_wechat_does_not_take_waits_for_the_next_message() {
         !write(&bot, &clock, "oUnsent", "好").await.1.starts_with("image"),
         "once"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_file_that_has_to_be_uploaded_anew_is_sent() {
+    let (folder, api, clock) = (
+        folder(),
+        Slow::taking(Duration::from_secs(12)),
+        TokioClock::starting(NOON),
+    );
+    api.refusals.lock().unwrap().push(45_015);
+    let media = uploads(kept(), folder.path(), api.clone());
+    let bot = bot(media, LateDelivery::Send(api.clone()), clock.clone());
+    assert_eq!(write(&bot, &clock, "oAnew", QUESTION).await.1, "nothing");
+    settle(&bot).await;
+    sleep(LONG).await;
+    std::fs::write(folder.path().join(FILE), b"\x89PNG, another").unwrap();
+    assert_eq!(write(&bot, &clock, "oAnew", "好").await.1, "nothing");
+    settle(&bot).await;
+    let media_id = "M2".to_owned();
+    assert_eq!(*api.sent.lock().unwrap(), [Message::Image { media_id }]);
+    assert!(!write(&bot, &clock, "oAnew", "好").await.1.starts_with("image"), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_typed_after_a_late_file_does_not_judge_the_answer_before() {
+    let (folder, api, clock) = (
+        folder(),
+        Slow::taking(Duration::from_secs(6)),
+        TokioClock::starting(NOON),
+    );
+    let image = BankAnswer::parse("image", &format!(r#"{{"file":"{FILE}"}}"#)).unwrap();
+    let entry = |id: &str, question: &str, answer| Entry::new(EntryId::parse(id).unwrap(), question.into(), answer);
+    let entries = vec![
+        entry("map", QUESTION, image),
+        entry("kaihu", KNOWN, BankAnswer::Text("带上身份证。".into())),
+    ];
+    let base = parts(entries, memory(), clock.clone());
+    let mut snapshot = base.snapshot.parts().clone();
+    snapshot.habits.feedback = true;
+    let bot = Bot::new(Parts {
+        snapshot: Snapshot::new(snapshot),
+        media: uploads(kept(), folder.path(), api.clone()),
+        deliveries: Deliveries::new([(ACCOUNT.to_owned(), LateDelivery::Placeholder)]),
+        ..base
+    });
+    let say = async |text: &str| write(&bot, &clock, "oJudges", text).await.1;
+    assert!(say(KNOWN).await.starts_with("带上身份证。"));
+    let about_it = say("没用").await;
+    say(KNOWN).await;
+    assert_eq!(say(QUESTION).await, SEARCHING);
+    settle(&bot).await;
+    assert_eq!(say("好").await, "image M1");
+    assert_ne!(say("没用").await, about_it);
+}
+
+/// Does not know, and takes two seconds for it.
+struct Ignorant;
+
+#[async_trait]
+impl AnswerSource for Ignorant {
+    async fn answer(&self, _: &str, _: Scope<'_>) -> Result<Option<String>, SourceError> {
+        sleep(Duration::from_secs(2)).await;
+        Ok(None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changes_while_a_source_is_asked_is_sent() {
+    let (folder, api, clock) = (
+        folder(),
+        Slow::taking(Duration::from_secs(12)),
+        TokioClock::starting(NOON),
+    );
+    let media = uploads(kept(), folder.path(), api.clone());
+    let rule =
+        format!(r#"{{"id":"d","trigger":"default","replies":[{{"kind":"image","answer":{{"file":"{FILE}"}}}}]}}"#);
+    let rules = rule::file::read(&rule).map(|(_, rule)| rule.unwrap());
+    let base = parts(Vec::new(), memory(), clock.clone());
+    let snapshot = SnapshotParts {
+        rules: Arc::new(RuleBook::new(rules, &[])),
+        ..base.snapshot.parts().clone()
+    };
+    let bot = Bot::new(Parts {
+        snapshot: Snapshot::new(snapshot),
+        late: Late {
+            source: Some(Arc::new(Ignorant)),
+            work: Duration::from_secs(60),
+        },
+        media: media.clone(),
+        deliveries: Deliveries::new([(ACCOUNT.to_owned(), LateDelivery::Send(api.clone()))]),
+        ..base
+    });
+    media.fetch(ACCOUNT, MediaType::Image, FILE, bot.tasks()).await.unwrap();
+    // For a second more it is taken for what it was.
+    sleep(Duration::from_secs(9)).await;
+    std::fs::write(folder.path().join(FILE), b"\x89PNG, another").unwrap();
+    assert_eq!(write(&bot, &clock, "oChanged", "木星上怎么交水费").await.1, "nothing");
+    settle(&bot).await;
+    let media_id = "M2".to_owned();
+    assert_eq!(*api.sent.lock().unwrap(), [Message::Image { media_id }]);
 }
 
 /// What is known of a file is looked at again after ten seconds.

@@ -5,7 +5,7 @@
 use super::{Decided, LAST_DELIVERY, LAST_DELIVERY_FROM, Work};
 use crate::bank::{Answer as BankAnswer, Channel};
 use crate::bot::held::Reach;
-use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
+use crate::bot::late::{Errand, LateState, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
 use crate::dialog::late::{FileAnswer, Finding, acknowledged, moves_on, searching, tell};
 use crate::dialog::{self, Desk, Outcome, Session, Told};
@@ -14,6 +14,17 @@ use crate::wechat::Inbound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
+
+/// What telling a finding comes to within the message's time.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each message, and it is moved once"
+)]
+enum Telling {
+    Told(Outcome),
+    /// WeChat is still being given the answer's file; the session once it is told.
+    Lacking(Box<BankAnswer>, Session),
+}
 
 impl Work {
     /// Decides with what the store has kept of the follower. `cached` as of `decide_at_once`.
@@ -32,13 +43,15 @@ impl Work {
         let ready = if self.is_event() { None } else { late.take_ready() };
         let mut decided = match ready {
             Some((entry, finding)) => {
-                let told = self.told(&finding, &entry.question, &session, desk).await;
-                let (outcome, spent) = match told {
-                    Some(outcome) => (told_late(outcome).fitting(&self.inbound), Some(entry.key)),
-                    None => {
-                        late.put_back(&entry.key, &entry.question, finding);
-                        (searching(session, desk), None)
-                    }
+                let (outcome, spent) = match self.told(&finding, &entry.question, &session, desk).await {
+                    Telling::Told(outcome) => (told_late(outcome).fitting(&self.inbound), Some(entry.key)),
+                    Telling::Lacking(answer, after) => match self.sent_later(&answer, after, &mut late, desk).await {
+                        Some(outcome) => (outcome, Some(entry.key)),
+                        None => {
+                            late.put_back(&entry.key, &entry.question, finding);
+                            (searching(session, desk), None)
+                        }
+                    },
                 };
                 Decided {
                     outcome,
@@ -91,19 +104,47 @@ impl Work {
             Ok(Err(_)) => decided,
             Err(_) if !decided.late.has_room() => decided,
             Err(_) => {
-                let file = FileAnswer::of(answer);
-                let errand = Errand {
-                    file: Some(file.clone()),
-                    ..self.errand(&key_of(&self.arrival.message), "")
-                };
-                if let Pursued::Late = errand.pursue(Instant::now()).await {
-                    let session = decided.outcome.session.take().unwrap_or_default();
-                    decided.outcome = self.searching(session, self.desk(lookup));
-                    decided.late.add(&errand.key, "", Some(file));
+                let session = decided.outcome.session.clone().unwrap_or_default();
+                let desk = self.desk(lookup);
+                if let Some(outcome) = self.later(answer, session, &mut decided.late, desk).await {
+                    decided.outcome = outcome;
                 }
                 decided
             }
         }
+    }
+
+    /// Makes the answer whose file WeChat is being given a late one; what is said meanwhile, with `session` after it. `None`:
+    /// it cannot be one.
+    async fn later(
+        &self,
+        answer: &BankAnswer,
+        session: Session,
+        late: &mut LateState,
+        desk: Desk<'_>,
+    ) -> Option<Outcome> {
+        let file = FileAnswer::of(answer);
+        let errand = Errand {
+            file: Some(file.clone()),
+            ..self.errand(&key_of(&self.arrival.message), "")
+        };
+        let Pursued::Late = errand.pursue(Instant::now()).await else {
+            return None;
+        };
+        late.add(&errand.key, "", Some(file));
+        Some(self.searching(session, desk))
+    }
+
+    /// As `later`, where late answers are sent; `None` also where they are not.
+    async fn sent_later(
+        &self,
+        answer: &BankAnswer,
+        session: Session,
+        late: &mut LateState,
+        desk: Desk<'_>,
+    ) -> Option<Outcome> {
+        self.way.api()?;
+        self.later(answer, session, late, desk).await
     }
 
     /// Until when this delivery waits for what is slow.
@@ -153,9 +194,13 @@ impl Work {
         };
         match errand.pursue(until).await {
             Pursued::Found(finding) => {
-                let Some(outcome) = self.told(&finding, &errand.question, &session, desk).await else {
+                let Telling::Told(outcome) = self.told(&finding, &errand.question, &session, desk).await else {
                     decided.outcome = self.searching(session, desk);
                     decided.late.add(&errand.key, &errand.question, errand.file.clone());
+                    if sends {
+                        // Once this message is done, which gives it back its turn.
+                        self.bot.tasks.spawn(errand.bring(finding));
+                    }
                     return decided;
                 };
                 let outcome = outcome.fitting(&self.inbound);
@@ -173,20 +218,23 @@ impl Work {
         decided
     }
 
-    /// Tells what was found; WeChat is given the file first that it lacks. `None`: that takes longer than the message has.
-    async fn told(&self, finding: &Finding, question: &str, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
-        let outcome = tell(finding, question, session.clone(), desk);
-        let Some((kind, file)) = outcome.lacks.as_deref().and_then(BankAnswer::file) else {
-            return Some(outcome);
+    /// Tells what was found; WeChat is given the file first that it lacks.
+    async fn told(&self, finding: &Finding, question: &str, session: &Session, desk: Desk<'_>) -> Telling {
+        let mut outcome = tell(finding, question, session.clone(), desk);
+        let Some(answer) = outcome.lacks.take() else {
+            return Telling::Told(outcome);
+        };
+        let Some((kind, file)) = answer.file() else {
+            return Telling::Told(outcome);
         };
         self.is_slow.store(true, Ordering::Relaxed);
         let account = &self.arrival.follower.account;
         let fetching = self.bot.media.fetch(account, kind, file, &self.bot.tasks);
         match tokio::time::timeout_at(self.started + self.bot.deadline * 3 / 4, fetching).await {
-            Ok(Ok(_)) => Some(tell(finding, question, session.clone(), desk)),
+            Ok(Ok(_)) => Telling::Told(tell(finding, question, session.clone(), desk)),
             // The reply says that the file is not to be had.
-            Ok(Err(_)) => Some(outcome),
-            Err(_) => None,
+            Ok(Err(_)) => Telling::Told(outcome),
+            Err(_) => Telling::Lacking(answer, outcome.session.unwrap_or_default()),
         }
     }
 
