@@ -1,7 +1,9 @@
 //! Answers that take longer than WeChat waits: what is said meanwhile, and how they are told once they are there.
 //!
-//! [`tell`] turns a [`Finding`] into a reply. Who looks for it, where it waits and how it travels is `bot`'s work.
+//! [`tell`] turns a [`Finding`] into a reply; [`with_own`] joins it with what the message gets itself that brings it. Who looks
+//! for it, where it waits and how it travels is `bot`'s work.
 
+use super::choice::Pick;
 use super::say::Say;
 use super::{Desk, MAX_OFFER, Outcome, Session, Told, conclude, cut, is_small_talk, rules, templates};
 use crate::bank::Answer;
@@ -119,6 +121,79 @@ pub fn moves_on(outcome: &Outcome, desk: Desk<'_>) -> bool {
         Told::NotFound | Told::Hint => false,
         _ => true,
     }
+}
+
+/// A waiting answer together with what the message that brings it gets itself.
+///
+/// `late` is the answer as it was told, `again` tells it at another desk; `own` is what the message, `text`, gets by itself.
+/// A text made up to see the answer gets that alone. The bank's answer to a question of its own follows where both are texts
+/// and fit one; else, in words as far as `late` is a text, such a question is asked for once more.
+pub fn with_own(
+    late: Outcome,
+    again: impl FnOnce(Desk<'_>) -> Outcome,
+    own: Outcome,
+    text: &str,
+    desk: Desk<'_>,
+) -> Outcome {
+    if words(&late).is_none() || !asks(&own, text, desk) {
+        return late;
+    }
+    let say = Say { desk };
+    let render = |late, answer| desk.templates.words(&templates::LateAndNew { late, answer });
+    // Numbers belong to one list.
+    let answer = whole_words(&own).filter(|_| is_direct(&own) && late.shown.is_empty());
+    if let (Some(said), Some(answer)) = (whole_words(&late), answer)
+        && let (content, fault) = render(said, answer)
+        && content.trim_end().len() <= desk.max_bytes
+    {
+        let content = content.trim_end().to_owned();
+        return Outcome {
+            reply: Reply::Text { content },
+            fault: late.fault.or(own.fault).or(fault.map(Box::new)),
+            ..own
+        };
+    }
+    let max_bytes = desk.max_bytes.saturating_sub(render("", "").0.len());
+    let late = again(Desk { max_bytes, ..desk });
+    let (Reply::Text { content }, Some(session)) = (&late.reply, late.session.clone()) else {
+        return late;
+    };
+    let (content, fault) = render(content, "");
+    Outcome {
+        shown: late.shown.clone(),
+        fault: late.fault.or(fault.map(Box::new)),
+        ..say.text(&content, session, late.told)
+    }
+}
+
+/// The text of an outcome that has nothing left for 更多.
+fn whole_words(outcome: &Outcome) -> Option<&str> {
+    let is_whole = outcome.session.as_ref().is_some_and(|session| session.rest.is_none());
+    words(outcome).filter(|_| is_whole)
+}
+
+/// Whether `text`, which gets `own`, is likely to ask something, and not just anything that was sent to see an answer.
+fn asks(own: &Outcome, text: &str, desk: Desk<'_>) -> bool {
+    /// A question the bank does not know is no shorter, in characters without fillers: 好了吗 and 查一下 are.
+    const SHORTEST: usize = 4;
+    let normalize = |text: &str| desk.index.analyzer().normalize(text);
+    match &own.told {
+        _ if Pick::parse(text).is_some() => false,
+        Told::Answer(..) => moves_on(own, desk),
+        Told::Choice(_) | Told::Rule(_) | Told::List(_) | Told::Human => true,
+        Told::NotFound => {
+            let text = normalize(text);
+            // 查看答案, 任意内容: copied from what asks for it.
+            let (asked_for, _) = desk.templates.words(&templates::Searching {});
+            text.chars().count() >= SHORTEST && !normalize(&asked_for).contains(&text)
+        }
+        _ => false,
+    }
+}
+
+/// Whether `outcome` answers: it neither asks back nor says that the answer's file is not to be had.
+fn is_direct(outcome: &Outcome) -> bool {
+    outcome.lacks.is_none() && matches!(outcome.told, Told::Answer(..) | Told::Choice(_) | Told::Rule(_))
 }
 
 /// `text` in parts of at most `max_bytes`, cut at safe places; at least one.

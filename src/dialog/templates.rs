@@ -30,7 +30,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 26] = [
+const EMBEDDED: [(&str, &str); 27] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (Category::NAME, include_str!("../../templates/reply/category.txt")),
@@ -74,6 +74,7 @@ const EMBEDDED: [(&str, &str); 26] = [
         LateHandoff::NAME,
         include_str!("../../templates/reply/late_handoff.txt"),
     ),
+    (LateAndNew::NAME, include_str!("../../templates/reply/late_and_new.txt")),
     (TooOften::NAME, include_str!("../../templates/reply/too_often.txt")),
 ];
 
@@ -224,6 +225,23 @@ impl Page for MediaAway {
     fn samples() -> Vec<Self> {
         let cases = [(true, true), (false, true), (false, false)];
         cases.map(|(later, in_wechat)| Self { later, in_wechat }).into()
+    }
+}
+
+/// A waiting answer, told to a message that may be a new question.
+#[derive(Serialize)]
+pub struct LateAndNew<'a> {
+    /// What has waited.
+    pub late: &'a str,
+    /// What the message gets itself; empty: it is not in this reply.
+    pub answer: &'a str,
+}
+
+impl Page for LateAndNew<'_> {
+    const NAME: &'static str = "late_and_new.txt";
+    fn samples() -> Vec<Self> {
+        let late = "火星上不收电费。";
+        ["带上身份证。", ""].map(|answer| Self { late, answer }).into()
     }
 }
 
@@ -515,6 +533,7 @@ impl Templates {
         self.try_one::<Searching>(&mut errors);
         self.try_one::<Apology>(&mut errors);
         self.try_one::<LateHandoff>(&mut errors);
+        self.try_one::<LateAndNew<'_>>(&mut errors);
         self.try_one::<TooOften>(&mut errors);
         errors
     }

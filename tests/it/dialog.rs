@@ -3,6 +3,7 @@
 mod lists;
 mod follow_ups;
 mod feedback;
+mod late;
 mod categories;
 
 use std::collections::BTreeMap;

@@ -410,6 +410,22 @@ async fn what_the_bank_answers_is_never_asked_of_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_typed_after_an_apology_does_not_judge_the_answer_before() {
+    let stage = Stage::new(Way::Placeholder, NEVER, 6 * SECOND, vec![memory()]);
+    let mut parts = stage.bots[0].snapshot().parts().clone();
+    parts.habits.feedback = true;
+    stage.bots[0].publish(Snapshot::new(parts));
+    let judged = async || stage.write("没用").await.1.unwrap();
+    assert!(stage.write(KNOWN).await.1.unwrap().starts_with("带上身份证。"));
+    let about_it = judged().await;
+    stage.write(KNOWN).await;
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
+    stage.settle().await;
+    assert!(stage.write(ANYTHING).await.1.unwrap().starts_with(APOLOGY));
+    assert_ne!(judged().await, about_it);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_in_time_answers_at_once() {
     let stage = Stage::new(Way::Send, SECOND, 60 * SECOND, vec![memory()]);
     assert_eq!(stage.write(QUESTION).await, (0, Some(ANSWER.into())));
@@ -423,8 +439,61 @@ async fn a_new_question_is_answered_while_another_is_looked_into() {
     assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
     assert_eq!(stage.write(KNOWN).await, (0, Some("带上身份证。".into())));
     stage.settle().await;
-    assert_eq!(stage.write(KNOWN).await.1.as_deref(), Some(ANSWER), "it comes first");
+    let both = format!("{ANSWER}\n\n关于您刚才的问题：\n带上身份证。");
+    assert_eq!(stage.write(KNOWN).await, (0, Some(both)), "it comes first");
     assert_eq!(stage.write(KNOWN).await, (0, Some("带上身份证。".into())));
+}
+
+/// What `text` gets while an answer of these `words` waits.
+async fn told_to(text: &str, words: &str) -> String {
+    let stage = Stage::saying(words, Way::Placeholder, 6 * SECOND, 60 * SECOND, vec![memory()]);
+    assert_eq!(stage.write(QUESTION).await.1.as_deref(), Some(SEARCHING));
+    stage.settle().await;
+    let told = stage.write(text).await.1.unwrap();
+    assert!(told.len() <= 2_048 && stage.asked() == 1, "{text}: {told}");
+    told
+}
+
+const ONCE_MORE: &str = "如果您刚才发的是新问题，请再发一次。";
+
+#[tokio::test(start_paused = true)]
+async fn anything_brings_the_waiting_answer_and_nothing_else() {
+    for text in [
+        "好",
+        "1",
+        "嗯",
+        "？",
+        "在吗",
+        "好的",
+        "[微笑]",
+        "更多",
+        "好了吗",
+        "看答案",
+        "查看答案",
+        "任意内容",
+        "有用",
+    ] {
+        assert_eq!(told_to(text, ANSWER).await, ANSWER, "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_finds_no_place_beside_the_waiting_answer_is_asked_for_again() {
+    let once_more = |told: &str| told.ends_with(&format!("\n\n{ONCE_MORE}"));
+    let told = told_to("木星上怎么交水费", ANSWER).await;
+    assert!(told.starts_with(ANSWER) && once_more(&told), "{told}");
+    // One byte less and it would fit.
+    let frame = "\n\n关于您刚才的问题：\n带上身份证。".len();
+    for (room, fits) in [(frame, true), (frame - 1, false)] {
+        let length = 2_048 - room;
+        let words = format!("{}{}", "x".repeat(length % 3), "长".repeat(length / 3));
+        let told = told_to(KNOWN, &words).await;
+        let is_told = told.starts_with(&words) && told.ends_with("带上身份证。");
+        assert_eq!((is_told, once_more(&told)), (fits, !fits), "{told}");
+    }
+    // What is cut for the sentence comes with 更多.
+    let told = told_to(KNOWN, &sentences(400)).await;
+    assert!(told.contains("回复“更多”") && once_more(&told), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -654,7 +723,7 @@ async fn killed(way: Way, after: Duration) {
     stage.settle().await;
     let mut told = stage.outbox.texts();
     for _ in 0..2 {
-        told.extend(stage.write(KNOWN).await.1.filter(|seen| seen == ANSWER));
+        told.extend(stage.write(ANYTHING).await.1.filter(|seen| seen == ANSWER));
     }
     assert_eq!(told.len(), usize::from(way != Way::Hold), "{way:?}: {told:?}");
     assert_eq!(stage.outbox.texts().len(), usize::from(way == Way::Send));

@@ -1,8 +1,10 @@
 //! The conversation of pages and apps where the bank has no answer and the source that has one is slow.
 
 use crate::late::{ACCOUNT, ANSWER, ANYTHING, KNOWN, QUESTION, SEARCHING, Stage, Way, memory};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use wxfaq::bot::Words;
 use wxfaq::wechat::Reply;
 
@@ -63,6 +65,35 @@ async fn a_page_gets_what_is_found_in_time_or_with_its_next_text() {
     page.stage.settle().await;
     assert_eq!(page.ask(ANYTHING).await, said("late", ANSWER));
     assert_ne!(page.ask(ANYTHING).await.1, ANSWER, "once");
+
+    let page = Page::new(20 * SECOND);
+    assert_eq!(page.ask(QUESTION).await, said("searching", SEARCHING));
+    page.stage.settle().await;
+    let both = format!("{ANSWER}\n\n关于您刚才的问题：\n带上身份证。");
+    assert_eq!(page.ask(KNOWN).await, said("answer", &both));
+    assert_eq!(page.ask(KNOWN).await, said("answer", "带上身份证。"));
     assert_eq!(page.stage.asked(), 1);
     assert!(page.stage.outbox.texts().is_empty());
+}
+
+/// Sets its flag when it is dropped.
+struct Place(Arc<AtomicBool>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_source_holds_no_place_to_search() {
+    let page = Page::new(20 * SECOND);
+    let is_free = Arc::new(AtomicBool::new(false));
+    let place = Place(is_free.clone());
+    let words = Words::Text(QUESTION.to_owned());
+    let asking = page.stage.bots[0].converse(ACCOUNT, &page.session, words, async { Some(place) });
+    let mut asking = std::pin::pin!(asking);
+    assert!(timeout(SECOND, &mut asking).await.is_err(), "it waits");
+    assert!(is_free.load(Ordering::SeqCst));
+    assert_eq!(asking.await.unwrap().decision, "searching");
 }

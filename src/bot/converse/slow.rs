@@ -8,8 +8,8 @@ use crate::bank::Channel;
 use crate::bot::held::Reach;
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::{Bot, Snapshot};
-use crate::dialog::late::{Finding, moves_on, searching, tell};
-use crate::dialog::{self, Outcome, Session, Told};
+use crate::dialog::late::{Finding, moves_on, searching, tell, with_own};
+use crate::dialog::{self, Desk, Outcome, Session, Told};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -23,6 +23,13 @@ pub(super) struct PageDecided {
     pub spent: Option<String>,
 }
 
+/// What was found, for what question, and the session that it is told in.
+struct Waited<'a> {
+    finding: &'a Finding,
+    question: &'a str,
+    session: Session,
+}
+
 impl Bot {
     /// Decides with what is remembered of the session; `turn` goes once the bank has been searched.
     pub(super) async fn decide_with_late(
@@ -34,14 +41,16 @@ impl Bot {
         if page.is_typed()
             && let Some((entry, finding)) = remembered.late.take_ready()
         {
-            let snapshot = self.snapshot();
             let session = std::mem::take(&mut remembered.session);
-            let outcome = self.told_to_page(page, &snapshot, &finding, &entry.question, session);
+            let (own, snapshot) = self.decide_for_page(page, session.clone());
+            let waited = Waited {
+                finding: &finding,
+                question: &entry.question,
+                session,
+            };
+            let outcome = self.told_late_to_page(page, &snapshot, &waited, own);
             return PageDecided {
-                outcome: Outcome {
-                    told: Told::Late,
-                    ..outcome
-                },
+                outcome,
                 snapshot,
                 remembered,
                 spent: Some(entry.key),
@@ -106,10 +115,16 @@ impl Bot {
         let until: Instant = page.started + self.deadline * 3 / 4;
         match errand.pursue(until).await {
             Pursued::Found(finding) => {
-                decided.outcome = self.told_to_page(page, &snapshot, &finding, &errand.question, session);
-                if is_joined {
-                    decided.outcome.told = Told::Late;
-                }
+                let waited = Waited {
+                    finding: &finding,
+                    question: &errand.question,
+                    session,
+                };
+                decided.outcome = if is_joined {
+                    self.told_late_to_page(page, &snapshot, &waited, decided.outcome)
+                } else {
+                    self.told_to_page(page, &snapshot, &waited, desk)
+                };
                 late.take_pending(&errand.key);
                 decided.spent = Some(errand.key);
             }
@@ -122,15 +137,25 @@ impl Bot {
         decided
     }
 
-    fn told_to_page(
-        &self,
-        page: &Page,
-        snapshot: &Snapshot,
-        finding: &Finding,
-        question: &str,
-        session: Session,
-    ) -> Outcome {
-        let hot = self.hot_for_page(page, snapshot, &session);
-        tell(finding, question, session, self.page_desk(page, snapshot, &hot))
+    fn told_to_page(&self, page: &Page, snapshot: &Snapshot, waited: &Waited<'_>, desk: Desk<'_>) -> Outcome {
+        let hot = self.hot_for_page(page, snapshot, &waited.session);
+        let desk = Desk { hot: &hot, ..desk };
+        tell(waited.finding, waited.question, waited.session.clone(), desk)
+    }
+
+    /// With what the text gets itself, `own`.
+    fn told_late_to_page(&self, page: &Page, snapshot: &Snapshot, waited: &Waited<'_>, own: Outcome) -> Outcome {
+        let desk = self.page_desk(page, snapshot, &[]);
+        let tell = |desk: Desk<'_>| Outcome {
+            told: Told::Late,
+            ..self.told_to_page(page, snapshot, waited, desk)
+        };
+        with_own(
+            tell(desk),
+            tell,
+            own,
+            dialog::question(&page.inbound).unwrap_or_default(),
+            desk,
+        )
     }
 }

@@ -7,7 +7,7 @@ use crate::bank::{Answer as BankAnswer, Channel};
 use crate::bot::held::Reach;
 use crate::bot::late::{Errand, LateState, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
-use crate::dialog::late::{FileAnswer, Finding, acknowledged, moves_on, searching, tell};
+use crate::dialog::late::{FileAnswer, Finding, acknowledged, moves_on, searching, tell, with_own};
 use crate::dialog::{self, Desk, Outcome, Session, Told};
 use crate::matching::Matches;
 use crate::wechat::Inbound;
@@ -43,8 +43,15 @@ impl Work {
         let ready = if self.is_event() { None } else { late.take_ready() };
         let mut decided = match ready {
             Some((entry, finding)) => {
+                let mut found = None;
                 let (outcome, spent) = match self.told(&finding, &entry.question, &session, desk).await {
-                    Telling::Told(outcome) => (told_late(outcome).fitting(&self.inbound), Some(entry.key)),
+                    Telling::Told(late) => {
+                        let own = self.decide_at_once(session.clone(), lookup, cached);
+                        found = own.found;
+                        let again = |desk: Desk<'_>| told_late(tell(&finding, &entry.question, session, desk));
+                        let outcome = with_own(told_late(late), again, own.outcome, self.text(), desk);
+                        (outcome.fitting(&self.inbound), Some(entry.key))
+                    }
                     Telling::Lacking(answer, after) => match self.sent_later(&answer, after, &mut late, desk).await {
                         Some(outcome) => (outcome, Some(entry.key)),
                         None => {
@@ -60,7 +67,7 @@ impl Work {
                     is_single: true,
                     spent,
                     create_time: lookup.scope.now,
-                    found: None,
+                    found,
                 }
             }
             None => {
@@ -203,11 +210,16 @@ impl Work {
                     }
                     return decided;
                 };
-                let outcome = outcome.fitting(&self.inbound);
+                let outcome = if joined.is_some() {
+                    let again = |desk: Desk<'_>| told_late(tell(&finding, &errand.question, session, desk));
+                    with_own(told_late(outcome), again, decided.outcome, self.text(), desk)
+                } else {
+                    outcome
+                };
                 decided.late.take_pending(&errand.key);
                 decided.is_single = true;
                 decided.spent = Some(errand.key);
-                decided.outcome = if joined.is_some() { told_late(outcome) } else { outcome };
+                decided.outcome = outcome.fitting(&self.inbound);
             }
             Pursued::Late => {
                 decided.outcome = self.searching(session, desk);
