@@ -73,6 +73,16 @@ fn the_second_of_two_editors_is_told_and_overwrites_nothing() {
 }
 
 #[test]
+fn a_revision_that_is_still_to_come_is_refused_however_it_is_asked_for() {
+    let bench = Bench::new();
+    let said = "the bank has not come to revision 3: it is at 2";
+    for what in [&["a"][..], &["rule/r"], &["nowhere"], &["--bank"]] {
+        bench.refused(&[&["show"], what, &["--revision", "3"]].concat(), 65, said);
+    }
+    bench.did(&["show", "a", "--revision", "2"], "怎么开户");
+}
+
+#[test]
 fn an_entry_a_rule_and_the_whole_bank_go_back_without_losing_anything() {
     let bench = Bench::new();
     bench.did(&["entry", "remove", "a"], "a is gone; the bank is at revision 3");

@@ -1,7 +1,7 @@
 //! Import and export as commands run them, with a real database file.
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
-use crate::support::daemon::BINARY;
+use crate::support::daemon::{BINARY, run};
 use crate::support::database::{TestDatabase, on_every_database};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -237,6 +237,45 @@ async fn the_sample_bank_goes_out_and_in_in_every_format(place: TestDatabase) {
         assert_eq!((back.counts.new, back.counts.removed), (271, 1), "{name}: {back}");
         assert!(bank().await == before, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_result_does_not_take_the_place_of_what_is_imported() {
+    let bench = Bench::new();
+    let rows = r#"{"question":"怎么开户","answer":"带上身份证。"}"#;
+    // What every import here writes its result to.
+    let file = bench.write("result.jsonl", rows);
+    std::os::unix::fs::symlink(&file, bench.path("link.jsonl")).unwrap();
+    for name in ["result.jsonl", "link.jsonl"] {
+        let error = bench.import(&bench.path(name), Mode::Append, false).await.unwrap_err();
+        assert!(matches!(error, ImportError::ResultIsInput(_)), "{name}: {error}");
+        assert_eq!(error.exit(), Exit::Usage);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), rows);
+    assert_eq!(bench.revision_and_size().await, (0, 0));
+}
+
+#[test]
+fn a_template_replaces_no_file() {
+    let bench = Bench::new();
+    let template = |name: &str| {
+        let output = run(bench.folder.path(), &["import", "--template", name]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(template("new.xlsx"), (Some(0), String::new()));
+    let written = fs::read(bench.path("new.xlsx")).unwrap();
+    fs::write(bench.path("filled.xlsx"), b"somebody's work").unwrap();
+    for (name, code, said) in [
+        ("new.xlsx", 73, "is there already"),
+        ("filled.xlsx", 73, "is there already"),
+        ("new.csv", 64, "must end in .xlsx"),
+    ] {
+        let (exit, error) = template(name);
+        assert!(exit == Some(code) && error.contains(said), "{name}: {exit:?} {error}");
+    }
+    assert_eq!(fs::read(bench.path("new.xlsx")).unwrap(), written);
+    assert_eq!(fs::read(bench.path("filled.xlsx")).unwrap(), b"somebody's work");
+    assert!(!bench.path("new.csv").exists());
 }
 
 #[tokio::test]

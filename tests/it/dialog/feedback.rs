@@ -179,3 +179,18 @@ fn a_hand_off_is_no_answer_to_judge_or_to_follow_up() {
     talk.ask("人工");
     assert_eq!((talk.session.answered.as_ref(), talk.session.misses), (None, 0));
 }
+
+#[test]
+fn an_answer_that_the_follower_may_not_see_is_not_judged() {
+    let mut entry = Entry::new(
+        EntryId::parse("sec-001").unwrap(),
+        QUESTION.into(),
+        Answer::Text("要。".into()),
+    );
+    entry.accounts = ["another".to_owned()].into();
+    let mut talk = Talk::of(&[entry]);
+    for id in ["useful:sec-001", "useless:sec-001", "useful:nowhere"] {
+        let outcome = talk.hear(&tapped("x", id));
+        assert_eq!((outcome.feedback, outcome.told), (None, Told::Hint), "{id}");
+    }
+}
