@@ -5,7 +5,7 @@
 //! command) and `WXFAQ_KILL_SEED` make other and longer runs.
 #![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
-use crate::support::daemon::{BINARY, Daemon, PATIENCE};
+use crate::support::daemon::{BINARY, Daemon, PATIENCE, program};
 use crate::support::database::{TestDatabase, on_every_database};
 use crate::support::database_server::{DatabaseServer, Disk, Kind};
 use sqlx::Connection;
@@ -194,7 +194,7 @@ impl Attack {
     }
 
     fn start(&self, arguments: &[String]) -> Child {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(program());
         command.args(["--config", "wxfaq.toml"]).args(arguments);
         command.current_dir(self.daemon.folder.path()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()

@@ -11,10 +11,19 @@ use wxfaq::wechat::platform::{self, Answer};
 use wxfaq::wechat::xml::Fields;
 use wxfaq::wechat::{CredentialParts, Credentials, Head, Mode};
 
-/// The daemon under test.
+/// The program as it was built with the tests.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_wxfaq");
 /// How long a start, a stop or a change may take before the test counts it as never.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What daemons and commands are started from: [`BINARY`], or the build that the variable `WXFAQ` names, so that figures can
+/// be a release build's.
+pub fn program() -> PathBuf {
+    let named = std::env::var_os("WXFAQ").map_or_else(|| BINARY.into(), PathBuf::from);
+    named
+        .canonicalize()
+        .unwrap_or_else(|error| panic!("{}: {error}", named.display()))
+}
 
 const APPID: &str = "wx1a2b3c4d5e6f7081";
 pub const KEY: &str = "Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2RlZmdoaWq";
@@ -85,7 +94,7 @@ impl Daemon {
     /// Starts on the configuration in `folder`.
     pub fn start_in(folder: TempDir, port: u16, ops_port: u16) -> Self {
         let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(program());
         command
             .args(["--config", "wxfaq.toml", "serve"])
             .current_dir(folder.path());
@@ -124,7 +133,7 @@ impl Daemon {
         let (port, ops_port) = (free_port(), free_port());
         let own = tempfile::tempdir().unwrap();
         let log = File::create(own.path().join("log")).unwrap();
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(program());
         command
             .arg("serve")
             .current_dir(folder)
@@ -247,7 +256,7 @@ impl Drop for Daemon {
 
 /// Runs the binary to its end in `folder`.
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(BINARY)
+    Command::new(program())
         .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::null())
