@@ -191,6 +191,23 @@ impl Traffic {
         self.instances[n].ops("/readyz").map(|page| page.contains("degraded"))
     }
 
+    /// Delivers a message to an instance; also whether that has answered alone, Redis having been away or too slow.
+    async fn repeat(&self, message: &Message, n: usize, client: &reqwest::Client) -> (String, bool) {
+        let trouble = async || {
+            let url = format!("http://127.0.0.1:{}/metrics", self.instances[n].ops_port);
+            let page = client.get(url).send().await.unwrap().text().await.unwrap();
+            let of_redis = |line: &&str| line.starts_with("wxfaq_store_") && line.contains("redis");
+            let mut lines: Vec<String> = page.lines().filter(of_redis).map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let away = "wxfaq_store_up{store=\"redis\"} 0".to_owned();
+        let before = trouble().await;
+        let reply = message.deliver(client, self.instances[n].port).await;
+        let after = trouble().await;
+        (reply, before != after || after.contains(&away))
+    }
+
     async fn stop(&mut self) -> Vec<Answered> {
         self.stop.store(true, Ordering::Relaxed);
         let senders = std::mem::take(&mut self.senders);
@@ -203,6 +220,8 @@ impl Traffic {
 struct Repeats {
     survived: usize,
     survived_differing: usize,
+    /// Not in the two above: the instance had reason to answer without Redis just then, as on a starved machine.
+    alone: usize,
     lost: usize,
     /// Answered and acknowledged by Redis before its primary failed, and forgotten with it.
     lost_from_before: usize,
@@ -261,9 +280,11 @@ async fn a_primary_fails_under_traffic(mut group: RedisGroup, fault: Fault) {
     let (mut repeats, client, records) = (Repeats::default(), client(), recorded(&group).await);
     for Answered { message, n, reply, .. } in &answered {
         let survived = records.contains(&pseudonym(*n));
-        let again = message.deliver(&client, traffic.instances[1 - n % 2].port).await;
+        let (again, is_alone) = traffic.repeat(message, 1 - n % 2, &client).await;
         let differs = usize::from(again != *reply);
-        if survived {
+        if survived && is_alone {
+            repeats.alone += 1;
+        } else if survived {
             repeats.survived += 1;
             repeats.survived_differing += differs;
         } else {
