@@ -1,14 +1,16 @@
 //! Files from outside, read by the child process: limits that are set, hostile files that are refused, and what becomes
 //! of a child that dies. Every file is made here.
 
-use crate::support::daemon::BINARY;
+use crate::support::daemon::{BINARY, Daemon, Message, PATIENCE, client, content, program};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 use wxfaq::bank::format::{Cell, Column, Format};
 use wxfaq::intake::{self, Event, IntakeError, Limits, Sheet};
+use wxfaq::wechat::Mode;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -119,8 +121,17 @@ async fn errors_keep_their_row_and_column_on_the_way() {
     assert_eq!(sheet.rows[0].as_ref().unwrap_err().column, Some("answer"));
 }
 
-#[tokio::test]
-async fn hostile_files_are_refused_with_their_reason() {
+/// A file that is made to do harm.
+struct Hostile {
+    name: &'static str,
+    content: Vec<u8>,
+    /// How the refusal begins when it comes over the network.
+    as_upload: &'static str,
+    /// What the refusal says when an operator imports it, who may import more.
+    as_own: &'static str,
+}
+
+fn hostile_files() -> Vec<Hostile> {
     let filler = |bytes: usize| "x".repeat(bytes);
     let far = format!(r#"{HEADER}<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>"#);
     let many_strings = r#"<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" count="1" uniqueCount="4000000000"><si><t>a</t></si></sst>"#;
@@ -131,41 +142,154 @@ async fn hostile_files_are_refused_with_their_reason() {
     let sound = workbook(HEADER.as_bytes(), NO_STRINGS);
     let mut renamed = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec();
     renamed.resize(4_096, 0);
-    for (file, reason) in [
-        (workbook(far.as_bytes(), NO_STRINGS), "has something in cell XFD1048576"),
+    let too_many_files = "is an archive of 65535 files or more";
+    [
         (
+            "sparse.xlsx",
+            workbook(far.as_bytes(), NO_STRINGS),
+            "has something in cell XFD1048576",
+            "has something in cell XFD1048576",
+        ),
+        (
+            "strings.xlsx",
             workbook(HEADER.as_bytes(), many_strings),
             "takes more than 512 MiB of memory to be read",
+            "takes more than 1024 MiB of memory to be read",
         ),
         (
+            "cell.xlsx",
             workbook(huge_cell.as_bytes(), NO_STRINGS),
-            "unpacks to more than 100 MiB",
+            "has more than 10 MiB of text in one piece",
+            "has more than 10 MiB of text in one piece",
         ),
-        (many_entries(1_000_000), "has 47000022 bytes, at most 20971520 are read"),
-        (many_entries(400_000), "is an archive of 65535 files or more"),
         (
+            "million.xlsx",
+            many_entries(1_000_000),
+            "has 47000022 bytes, at most 20971520 are read",
+            too_many_files,
+        ),
+        ("entries.xlsx", many_entries(400_000), too_many_files, too_many_files),
+        (
+            "parts.xlsx",
             many_entries(5_000),
+            "is an archive of 5000 files, a workbook has at most 200",
             "is an archive of 5000 files, a workbook has at most 200",
         ),
         (
+            "field.csv",
             format!("question,answer\na,{}\n", filler(100 << 20)).into_bytes(),
             "has 104857619 bytes",
+            "row 2: cell 2: has 104857600 bytes, at most 1048576 are allowed",
         ),
         (
+            "nul.csv",
             b"question,answer\na,b\0\n".to_vec(),
             "has NUL bytes, the first in line 2",
+            "has NUL bytes, the first in line 2",
         ),
-        (renamed, "is an .xls workbook of Excel 97"),
-        (sound[..sound.len() - 40].to_vec(), "is a damaged or incomplete archive"),
-    ] {
-        let refusal = refusal(&file).await;
-        assert!(refusal.starts_with(reason), "{refusal}, expected {reason}");
+        (
+            "renamed.xlsx",
+            renamed,
+            "is an .xls workbook of Excel 97",
+            "is an .xls workbook of Excel 97",
+        ),
+        (
+            "cut.xlsx",
+            sound[..sound.len() - 40].to_vec(),
+            "is a damaged or incomplete archive",
+            "is a damaged or incomplete archive",
+        ),
+    ]
+    .map(|(name, content, as_upload, as_own)| Hostile {
+        name,
+        content,
+        as_upload,
+        as_own,
+    })
+    .into()
+}
+
+#[tokio::test]
+async fn hostile_files_are_refused_with_their_reason() {
+    for Hostile { content, as_upload, .. } in hostile_files() {
+        let refusal = refusal(&content).await;
+        assert!(refusal.starts_with(as_upload), "{refusal}, expected {as_upload}");
     }
-    let sheet = read(format!("question,answer\na,{}\n", filler(10 << 20)).as_bytes())
-        .await
-        .unwrap();
+    let long_cell = format!("question,answer\na,{}\n", "x".repeat(10 << 20));
+    let sheet = read(long_cell.as_bytes()).await.unwrap();
     let error = sheet.rows[0].as_ref().unwrap_err().to_string();
     assert_eq!(error, "row 2: cell 2: has 10485760 bytes, at most 1048576 are allowed");
+}
+
+/// What a daemon may grow by while files are imported beside it.
+const GROWTH_KIB: u64 = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_answers_as_before_while_hostile_files_are_imported_beside_it() {
+    const QUESTIONS: [&str; 3] = ["科创板开户要什么条件", "怎么修改密码", "今天天气怎么样"];
+    let (daemon, client, mut asked) = (Daemon::start(""), client(), 0);
+    let mut ask = async || {
+        let question = QUESTIONS[asked % QUESTIONS.len()];
+        asked += 1;
+        let message = Message::text(&format!("oHostile{asked}"), question, Mode::Safe);
+        content(&message.deliver(&client, daemon.port).await)
+    };
+    let readiness = daemon.ops("/readyz");
+    let expected = [ask().await, ask().await, ask().await];
+    assert!(expected[0].contains("50万") && expected.iter().all(|reply| !reply.is_empty()));
+    let before = resident_kib(daemon.pid());
+    for hostile in hostile_files() {
+        fs::write(daemon.path(hostile.name), &hostile.content).unwrap();
+        let begin = Instant::now();
+        let mut import = Command::new(program())
+            .args(["--config", "wxfaq.toml", "import", hostile.name])
+            .current_dir(daemon.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut rounds, mut resident) = (0, 0);
+        // At least once; a reply that fails or differs is seen here.
+        let took = loop {
+            let ended = import.try_wait().unwrap().map(|_| begin.elapsed());
+            for reply in &expected {
+                assert_eq!(&ask().await, reply, "{}", hostile.name);
+            }
+            resident = resident_kib(daemon.pid()).max(resident);
+            rounds += 1;
+            if let Some(took) = ended {
+                break took;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE * 4,
+                "{}: the import does not end",
+                hostile.name
+            );
+        };
+        let output = import.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(65), "{}: {said}", hostile.name);
+        assert!(said.contains(hostile.as_own), "{}: {said}", hostile.name);
+        let growth = resident.saturating_sub(before);
+        assert!(
+            growth <= GROWTH_KIB,
+            "{}: the daemon grew by {growth} KiB",
+            hostile.name
+        );
+        println!(
+            "{:13} refused after {took:?}; {rounds} × 3 replies, the daemon grew by {growth} KiB",
+            hostile.name
+        );
+    }
+    assert_eq!(daemon.ops("/readyz"), readiness);
+}
+
+/// What a process holds in memory now.
+fn resident_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// An archive whose directory names that many files: 47 bytes each, all with the same content.

@@ -1,10 +1,12 @@
 //! The archive a workbook is: looked through before the reader of workbooks sees it.
 //!
 //! [`check`] counts the files the directory names, before any list of them is made, and what they come to unpacked, by
-//! unpacking them: what the directory says of sizes may be a lie. It refuses archives that are no workbook.
+//! unpacking them: what the directory says of sizes may be a lie. It refuses archives that are no workbook, and texts and
+//! tags that go on and on, which the reader would gather before it can say so.
 
+use crate::bank::format::csv::MAX_CELL_BYTES;
 use crate::bank::format::{Limits, Refusal};
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use zip::ZipArchive;
 
 /// Parts that a workbook of questions has no use for, and why the file is refused.
@@ -17,6 +19,12 @@ const UNWANTED: [(&str, &str); 4] = [
     ("xl/workbook.bin", "is an .xlsb workbook: save it as .xlsx"),
     ("content.xml", "is an OpenDocument sheet: save it as .xlsx"),
 ];
+
+/// What is no XML, and is not read.
+const PICTURES: &str = "xl/media/";
+
+/// Longest stretch of XML without a `<`. A cell's text may take ten bytes for one, as in `&#000038;`.
+const MAX_STRETCH: usize = 10 * MAX_CELL_BYTES;
 
 /// # Errors
 /// The archive is torn or encrypted, breaks a limit, or is no workbook we take.
@@ -46,7 +54,11 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
         drop(file);
         file = archive.by_index(index).map_err(|error| torn(&error))?;
         let room = limits.unpacked_bytes - unpacked;
-        unpacked += io::copy(&mut file.take(room + 1), &mut io::sink()).map_err(|error| torn(&error))?;
+        let mut unpacking = file.take(room + 1);
+        unpacked += match name.starts_with(PICTURES) {
+            true => io::copy(&mut unpacking, &mut io::sink()).map_err(|error| torn(&error))?,
+            false => stretches_of(&mut unpacking)?,
+        };
         if unpacked > limits.unpacked_bytes {
             let most = limits.unpacked_bytes >> 20;
             return Err(Refusal::new(format!("unpacks to more than {most} MiB")));
@@ -55,6 +67,43 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
     match has_workbook {
         true => Ok(()),
         false => Err(Refusal::new("is a zip archive without a workbook in it")),
+    }
+}
+
+/// Unpacks a part and returns its length.
+///
+/// # Errors
+/// It is torn, or has a stretch that is too long.
+fn stretches_of(part: &mut dyn Read) -> Result<u64, Refusal> {
+    let mut stretch = Stretch(0);
+    io::copy(part, &mut stretch).map_err(|error| match stretch.0 > MAX_STRETCH {
+        true => Refusal::new(format!(
+            "has more than {} MiB of text in one piece; a cell holds at most {} MiB",
+            MAX_STRETCH >> 20,
+            MAX_CELL_BYTES >> 20
+        )),
+        false => torn(&error),
+    })
+}
+
+/// Swallows XML until so many bytes, counted here, come without a `<`.
+struct Stretch(usize);
+
+impl Write for Stretch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // As much as is unpacked at a time is no more than a stretch: what ends in the middle of it is short enough.
+        self.0 = match bytes.iter().rposition(|byte| *byte == b'<') {
+            Some(last) => bytes.len() - last,
+            None => self.0 + bytes.len(),
+        };
+        match self.0 > MAX_STRETCH {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -77,5 +126,26 @@ fn entries(bytes: &[u8]) -> Result<u64, Refusal> {
     match count {
         u16::MAX => Err(Refusal::new("is an archive of 65535 files or more, no workbook")),
         count => Ok(count.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of that many bytes between two tags.
+    fn unpacked(bytes: usize) -> Result<u64, Refusal> {
+        let part = ["<t>", &"x".repeat(bytes), "</t>"].concat();
+        stretches_of(&mut part.repeat(2).as_bytes())
+    }
+
+    #[test]
+    fn a_text_that_goes_on_and_on_is_refused_and_two_long_ones_are_not() {
+        assert_eq!(unpacked(MAX_STRETCH - 3), Ok(2 * MAX_STRETCH as u64 + 8));
+        let refusal = unpacked(MAX_STRETCH + (1 << 20)).unwrap_err().to_string();
+        assert!(
+            refusal.starts_with("has more than 10 MiB of text in one piece"),
+            "{refusal}"
+        );
     }
 }
