@@ -12,7 +12,7 @@ use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::dialog::{CategoryBook, RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index};
 use crate::store::StoreError;
-use crate::store::sql::{Bank, Changes, Database, StoredText};
+use crate::store::sql::{Bank, Changes, Database, Edition, StoredText};
 use crate::web::ops::Dependency;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -20,6 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+
+/// How long the look for news may take: shorter than any other call of the database, because how the database is, is
+/// to be seen within five seconds, and between two looks there are two of them.
+const LOOK_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// What the bot decides with beside entries and rules, and where it is from.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +34,14 @@ pub struct Inputs {
     saved: Vec<StoredText>,
     /// Those in use: the same, but for what is wrong.
     used: Vec<StoredText>,
+    /// As in [`Edition::bank`].
+    bank: String,
 }
 
 /// The snapshot of everything as it is now, and what went into it. Takes as long as indexing the bank.
 pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Snapshot, Inputs), AppError> {
     let Bank {
+        id,
         revision,
         entries,
         rules,
@@ -42,6 +49,7 @@ pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Sn
         texts,
     } = database.load_bank().await?;
     let inputs = Inputs {
+        bank: id,
         used: Vec::new(),
         saved: texts,
         sources: sources.clone(),
@@ -119,6 +127,8 @@ pub struct Publisher {
     bot: Arc<Bot>,
     store: Database,
     inputs: tokio::sync::Mutex<Inputs>,
+    /// The bank that is used, as in [`Edition::bank`].
+    bank: Mutex<String>,
     /// Told when the folders of `inputs` may have changed.
     pub(super) moved: Notify,
     database: Mutex<Dependency>,
@@ -131,13 +141,13 @@ pub struct Publisher {
 impl Publisher {
     /// `inputs` are those of the bot's snapshot.
     pub fn new(bot: Arc<Bot>, database: &Database, inputs: Inputs) -> Self {
-        let inputs = tokio::sync::Mutex::new(inputs);
         Self {
+            bank: Mutex::new(inputs.bank.clone()),
             lag: Lag::new(bot.snapshot().revision),
             heard: Notify::new(),
             bot,
             store: database.clone(),
-            inputs,
+            inputs: tokio::sync::Mutex::new(inputs),
             moved: Notify::new(),
             database: Mutex::new(Dependency::Up),
             compaction: Compaction::default(),
@@ -227,17 +237,17 @@ impl Publisher {
     }
 
     async fn catch_up(self: &Arc<Self>) -> Result<(), StoreError> {
-        let known = self.bot.snapshot().revision;
-        let found = self.store.questions().revision().await?;
+        let found = self.look_at_bank().await?;
+        let known = self.edition();
         if found == known {
-            self.lag.settle(known, found);
+            self.lag.settle(known.revision, found.revision);
             return Ok(());
         }
-        self.lag.hear(found, Instant::now());
+        self.lag.hear(found.revision, Instant::now());
         // Held over the whole change, so that no other change starts from the same snapshot.
         let mut inputs = self.inputs.lock().await;
         let snapshot = self.bot.snapshot();
-        let read = match self.store.questions().changes_since(known).await? {
+        let read = match self.store.questions().changes_after(&known).await? {
             Some(changes) => Read::Changes(changes),
             None => Read::Whole(self.store.load_bank().await?),
         };
@@ -271,6 +281,7 @@ impl Publisher {
         if let Some(categories) = &categories {
             tracing::info!(categories = categories.len(), "categories changed");
         }
+        let mut put_back = None;
         let edit: Box<dyn FnOnce(&mut SnapshotParts) + Send> = match read {
             Read::Changes(changes) => {
                 let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
@@ -281,7 +292,8 @@ impl Publisher {
             }
             Read::Whole(bank) => {
                 self.compaction.outdate();
-                tracing::warn!(revision, "bank was put back to an earlier revision; loaded whole");
+                tracing::warn!(revision, "a backup was put in the bank's place; loaded whole");
+                put_back = Some(bank.id);
                 let entries = bank.entries.into_iter().map(Arc::new);
                 Box::new(move |parts| parts.index = Index::build(entries, parts.index.analyzer().clone()))
             }
@@ -300,9 +312,32 @@ impl Publisher {
             }
         });
         self.publish(next.await);
+        if let Some(id) = put_back {
+            *self.bank.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        }
         self.lag.settle(revision, revision);
         self.compact();
         Ok(())
+    }
+
+    /// What is used.
+    fn edition(&self) -> Edition {
+        Edition {
+            bank: self.bank.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            revision: self.bot.snapshot().revision,
+        }
+    }
+
+    /// What is there to be used.
+    async fn look_at_bank(&self) -> Result<Edition, StoreError> {
+        let questions = self.store.questions();
+        match tokio::time::timeout(LOOK_PATIENCE, questions.edition()).await {
+            Ok(found) => found,
+            Err(_) => Err(StoreError::Unavailable {
+                backend: "database",
+                reason: format!("no answer within {LOOK_PATIENCE:?}"),
+            }),
+        }
     }
 
     /// Reads the texts that have changed in the database; `None`: they cannot be used, and the last good ones stay.

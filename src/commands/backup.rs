@@ -1,5 +1,6 @@
 //! `wxfaq backup` and `wxfaq restore`: the whole database in one file, for every kind of database.
 
+use super::import::open_file;
 use super::replacement::{Readers, Replacement};
 use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing};
@@ -7,7 +8,6 @@ use crate::bank::format::beijing;
 use crate::bot::{Clock, SystemClock};
 use crate::store::sql::{BackupError, Contents, Database, Target};
 use serde_json::json;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -47,11 +47,8 @@ pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit,
     };
     let written = written.await;
     database.close().await;
-    show(
-        &args.file,
-        &written.map_err(|error| failure(&args.file, &error))?,
-        args.json,
-    );
+    let written = written.map_err(|error| failure(&args.file, &error, Exit::CannotCreate))?;
+    show(&args.file, &written, args.json);
     Ok(Exit::Ok)
 }
 
@@ -63,16 +60,12 @@ pub async fn restore(config: Option<PathBuf>, args: &RestoreArgs) -> Result<Exit
     let opened = Database::open(config.database_url.expose()).await;
     let database = opened.map_err(AppError::from)?;
     let target = if args.replace { Target::Any } else { Target::Empty };
-    let open = || File::open(&args.file).map(BufReader::new);
+    let open = || open_file(&args.file).map(BufReader::new);
     let restored = database.restore(open, target).await;
     database.close().await;
-    show(
-        &args.file,
-        &restored.map_err(|error| failure(&args.file, &error))?,
-        args.json,
-    );
+    show(&args.file, &restored.map_err(unreadable)?, args.json);
     if !args.json {
-        say!("start daemons on this database anew");
+        say!("daemons on this database take it up by themselves, within database.poll_ms");
     }
     Ok(Exit::Ok)
 }
@@ -91,9 +84,10 @@ fn show(file: &Path, contents: &Contents, as_json: bool) {
     say!("{}: revision {revision}, {rows} rows, taken {taken}", file.display());
 }
 
-fn failure(file: &Path, error: &BackupError) -> Failure {
+/// `on_file`: what it means that the file cannot be had.
+fn failure(file: &Path, error: &BackupError, on_file: Exit) -> Failure {
     let exit = match error {
-        BackupError::File(_) => Exit::CannotCreate,
+        BackupError::File(_) => on_file,
         BackupError::Damaged { .. } | BackupError::Newer { .. } | BackupError::Occupied(_) => Exit::BadData,
         BackupError::Store(_) => Exit::Unavailable,
     };

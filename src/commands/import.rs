@@ -135,7 +135,8 @@ fn is_same(a: &Path, b: &Path) -> bool {
     real(a).is_some_and(|real_a| real(b) == Some(real_a))
 }
 
-fn opened(path: &Path) -> io::Result<File> {
+/// A file to read, and no folder, which can be opened, too.
+pub fn open_file(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     match file.metadata()?.is_dir() {
         true => Err(io::ErrorKind::IsADirectory.into()),
@@ -157,7 +158,7 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
     {
         return Err(ImportError::ResultIsInput(result.to_path_buf()));
     }
-    let file = opened(path).map_err(|source| ImportError::Read {
+    let file = open_file(path).map_err(|source| ImportError::Read {
         file: path.to_owned(),
         source,
     })?;

@@ -1,6 +1,6 @@
 //! Backups: one state of the database in one file, from any kind of database to any other; what is not whole is refused.
 
-use crate::support::daemon::{Daemon, run};
+use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use crate::support::database::{TestDatabase, on_every_database};
 use std::io::{Cursor, ErrorKind};
 use wxfaq::bank::{Answer, Entry, EntryId, Text, TextKind, TextName};
@@ -11,7 +11,8 @@ use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Target, sqlit
 
 on_every_database!(
     a_backup_goes_from_sqlite_to_another_and_back,
-    what_is_no_whole_backup_changes_nothing
+    what_is_no_whole_backup_changes_nothing,
+    a_bank_that_was_put_back_is_another_one_at_the_same_revision
 );
 
 async fn filled(database: &Database) {
@@ -146,6 +147,24 @@ async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {
     assert!(database.questions().load().await.unwrap().1.is_empty());
 }
 
+async fn a_bank_that_was_put_back_is_another_one_at_the_same_revision(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    let known = database.questions().edition().await.unwrap();
+    let since = database.questions().changes_after(&known).await.unwrap();
+    assert_eq!(since.map(|changes| changes.revision), Some(2));
+    let taken = backup_of(&database).await;
+    let put_back = async || database.restore(|| Ok(Cursor::new(&taken)), Target::Any).await.unwrap();
+    put_back().await;
+    let found = database.questions().edition().await.unwrap();
+    assert_eq!(found.revision, known.revision);
+    assert_ne!(found.bank, known.bank);
+    assert_eq!(database.questions().changes_after(&known).await.unwrap(), None);
+    assert_eq!(database.load_bank().await.unwrap().id, found.bank);
+    put_back().await;
+    assert_ne!(database.questions().edition().await.unwrap().bank, found.bank);
+}
+
 /// A release of before has been here: the last migration has not been run.
 #[tokio::test]
 async fn what_stood_before_a_migration_is_kept_beside_it() {
@@ -158,6 +177,7 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
         "ALTER TABLE erasure DROP COLUMN worked_at",
         "DROP TABLE bank_text",
         "DROP TABLE category",
+        "DROP TABLE bank_id",
         "DELETE FROM _sqlx_migrations WHERE version >= 20",
     ] {
         sqlx::query(undo).execute(&mut connection).await.unwrap();
@@ -203,4 +223,63 @@ fn a_daemon_is_backed_up_while_it_serves() {
     let original = run(folder, &["--config", "wxfaq.toml", "export", "a.jsonl"]);
     assert!(original.status.success(), "{original:?}");
     assert!(read("a.jsonl") == read("b.jsonl"), "the banks differ");
+}
+
+#[test]
+fn a_running_daemon_takes_up_a_backup_of_the_very_revision_it_is_at() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let folder = daemon.folder.path();
+    let did = |arguments: &[&str]| {
+        let done = run(folder, &[&["--config", "wxfaq.toml"], arguments].concat());
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+    };
+    let edited = |answer: &str| {
+        let line = format!(r#"{{"id":"whale","question":"蓝鲸权限怎么申请","answer":"{answer}"}}"#);
+        std::fs::write(daemon.path("whale.jsonl"), line).unwrap();
+        did(&["entry", "put", "whale.jsonl"]);
+    };
+    let says = |answer: &str| {
+        daemon.wait_until(answer, || {
+            simulate(&daemon, &["--account", "plain", "蓝鲸权限怎么申请"]).contains(answer)
+        });
+    };
+    did(&["backup", "before.backup"]);
+    edited("填第一张表");
+    did(&["backup", "first.backup"]);
+    did(&["restore", "before.backup", "--replace"]);
+    edited("填第二张表");
+    says("填第二张表");
+    // Also at revision 2.
+    did(&["restore", "first.backup", "--replace"]);
+    says("填第一张表");
+    edited_after(&daemon);
+}
+
+/// It follows the bank that was put back as it did the other.
+fn edited_after(daemon: &Daemon) {
+    let arguments = ["--config", "wxfaq.toml", "entry", "disable", "whale"];
+    assert!(run(daemon.folder.path(), &arguments).status.success());
+    daemon.wait_until("the entry is gone", || {
+        !simulate(daemon, &["--account", "plain", "蓝鲸权限怎么申请"]).contains("填第一张表")
+    });
+}
+
+#[test]
+fn a_backup_that_is_not_there_and_one_that_cannot_be_written_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("wxfaq.toml"),
+        configuration(free_port(), free_port(), ""),
+    )
+    .unwrap();
+    let code = |arguments: &[&str]| {
+        let done = run(folder.path(), &[&["--config", "wxfaq.toml"], arguments].concat());
+        done.status.code()
+    };
+    assert_eq!(code(&["restore", "absent.backup"]), Some(66));
+    assert!(!folder.path().join("data").exists(), "it makes no database");
+    assert_eq!(code(&["restore", "."]), Some(66), "a folder");
+    std::fs::write(folder.path().join("bank.jsonl"), r#"{"question":"问","answer":"答"}"#).unwrap();
+    assert_eq!(code(&["import", "bank.jsonl"]), Some(0));
+    assert_eq!(code(&["backup", "absent/a.backup"]), Some(73));
 }

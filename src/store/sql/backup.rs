@@ -7,6 +7,7 @@
 use super::dialect::Dialect;
 use super::history::{batches, tuples};
 use super::{Database, StoreError};
+use crate::store::api_key::random_id;
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,8 +19,8 @@ use std::io::{self, BufRead, Write};
 
 /// What files are written as.
 const FORMAT: u32 = 1;
-/// Keeps what sqlx did to the schema: not ours to write.
-const MIGRATIONS: &str = "_sqlx_migrations";
+/// Of the database and not of the bank: what sqlx did to the schema, and which bank this is.
+const OWN_TABLES: [&str; 2] = ["_sqlx_migrations", "bank_id"];
 
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -154,7 +155,7 @@ impl Database {
     }
 
     /// Puts what `open` reads into the database, all of it or nothing. It is read twice: first to see that it is whole.
-    /// A daemon on the database has to be started anew.
+    /// Daemons on the database see that it is another bank.
     pub async fn restore<R: BufRead>(
         &self,
         open: impl Fn() -> io::Result<R>,
@@ -203,6 +204,9 @@ impl Database {
                 }
             }
         }
+        let id = random_id().map_err(|error| self.dialect.unavailable(error))?;
+        let query = sqlx::query(self.dialect.sql("UPDATE bank_id SET id = ?")).bind(id);
+        self.answer(query.execute(&mut *transaction)).await?;
         self.commit(transaction).await?;
         Ok(contents)
     }
@@ -231,7 +235,7 @@ impl Database {
         for row in rows {
             let text = |column| row.try_get::<String, _>(column).map_err(read);
             let (name, column, kind) = (text("t")?, text("c")?, text("k")?);
-            if name == MIGRATIONS {
+            if OWN_TABLES.contains(&name.as_str()) {
                 continue;
             }
             if tables.last().is_none_or(|table| table.name != name) {

@@ -25,6 +25,15 @@ pub struct Author {
     pub source: String,
 }
 
+/// One state of one bank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edition {
+    /// Random; another one once a backup has been put in the bank's place, whatever its revision.
+    pub bank: String,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub revision: u64,
+}
+
 /// Why a change was not made; nothing of it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -302,6 +311,21 @@ impl Database {
             .fold(query, |query, subject| query.bind(subject.as_str()));
         let row = self.answer(query.fetch_one(&mut **transaction)).await?;
         row.try_get("changes").map_err(|error| self.dialect.error(&error))
+    }
+
+    /// Which bank it is, and its revision.
+    pub(super) async fn edition(&self, transaction: &mut Transaction<'static, Any>) -> Result<Edition, StoreError> {
+        let query = sqlx::query(self.dialect.sql("SELECT id FROM bank_id"));
+        let row = self.answer(query.fetch_optional(&mut **transaction)).await?;
+        let id = row.and_then(|row| row.try_get("id").ok());
+        let bank = id.ok_or_else(|| StoreError::Corrupt {
+            backend: self.dialect.name(),
+            reason: "bank_id does not hold one id".to_owned(),
+        })?;
+        Ok(Edition {
+            bank,
+            revision: self.bank_revision(transaction).await?,
+        })
     }
 
     /// The bank's revision.

@@ -27,7 +27,7 @@ pub use backup::{BackupError, Contents, Target};
 pub use beside::{Categories, Rules, Tabled, Things};
 pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};
-pub use history::{ApplyError, Author, BankChange};
+pub use history::{ApplyError, Author, BankChange, Edition};
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
 pub use questions::{Bank, Changes, Pages, Questions, StoredEntry};
 pub use revisions::Revisions;

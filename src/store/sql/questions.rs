@@ -4,7 +4,9 @@
 //! transaction, so a reader sees a change whole or not at all, and one that was acknowledged outlives a crash. Entries
 //! come in valid ([`Entry::validate`]) and are not checked against the limits again when read.
 
-use super::history::{AnyQuery, ApplyError, Author, BATCH, BankChange, Edit, Record, batches, signed, tuple, tuples};
+use super::history::{
+    AnyQuery, ApplyError, Author, BATCH, BankChange, Edit, Edition, Record, batches, signed, tuple, tuples,
+};
 use super::{Database, StoreError, StoredText};
 use crate::bank::history::Subject;
 use crate::bank::{Answer, Category, Channel, Entry, EntryId, Rule, State, format};
@@ -41,6 +43,8 @@ pub struct Changes {
 /// Entries and what is kept beside them at one revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bank {
+    /// As in [`Edition::bank`].
+    pub id: String,
     #[expect(missing_docs, reason = "the type says it")]
     pub revision: u64,
     /// By id, whatever their state.
@@ -88,8 +92,10 @@ impl Database {
     /// [`StoreError::Corrupt`] names the thing and the column that cannot be read.
     pub async fn load_bank(&self) -> Result<Bank, StoreError> {
         let mut transaction = self.begin_read().await?;
+        let Edition { bank, revision } = self.edition(&mut transaction).await?;
         Ok(Bank {
-            revision: self.bank_revision(&mut transaction).await?,
+            id: bank,
+            revision,
             entries: self.questions().load_in(&mut transaction).await?,
             rules: self.rules().load_in(&mut transaction).await?,
             categories: self.categories().load_in(&mut transaction).await?,
@@ -135,6 +141,12 @@ impl Questions {
         self.database.bank_revision(&mut transaction).await
     }
 
+    /// Which bank it is, and its revision.
+    pub async fn edition(&self) -> Result<Edition, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        self.database.edition(&mut transaction).await
+    }
+
     /// The whole bank by id, whatever the entries' state, and its revision.
     ///
     /// # Errors
@@ -150,39 +162,57 @@ impl Questions {
         Ok(sorted(self.fetch(transaction, query).await?))
     }
 
-    /// What has changed since `revision`, rules included, as it is together; `None`: the bank has not come so far, it must have been put back to an older
-    /// one, and has to be loaded whole.
+    /// What has changed since `known`; `None`: a backup has been put in its place, which has to be loaded whole.
+    pub async fn changes_after(&self, known: &Edition) -> Result<Option<Changes>, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        let found = self.database.edition(&mut transaction).await?;
+        match found.bank == known.bank && found.revision >= known.revision {
+            true => Ok(Some(
+                self.changes_in(&mut transaction, known.revision, found.revision)
+                    .await?,
+            )),
+            false => Ok(None),
+        }
+    }
+
+    /// As [`Questions::changes_after`], of whatever bank it is; `None`: it has not come to `revision`.
     pub async fn changes_since(&self, revision: u64) -> Result<Option<Changes>, StoreError> {
-        let dialect = self.database.dialect;
-        let since = signed(revision);
         let mut transaction = self.database.begin_read().await?;
         let current = self.database.bank_revision(&mut transaction).await?;
-        if current < revision {
-            return Ok(None);
+        match current >= revision {
+            true => Ok(Some(self.changes_in(&mut transaction, revision, current).await?)),
+            false => Ok(None),
         }
+    }
+
+    /// What has changed from one revision to the current one, rules included, as it is together.
+    async fn changes_in(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        revision: u64,
+        current: u64,
+    ) -> Result<Changes, StoreError> {
+        let dialect = self.database.dialect;
+        let since = signed(revision);
         let query = sqlx::query(dialect.sql(&format!("{SELECT} WHERE revision > ?"))).bind(since);
-        let put = self.fetch(&mut transaction, query).await?;
+        let put = self.fetch(transaction, query).await?;
         let gone = "SELECT DISTINCT subject_id FROM history WHERE subject = ? AND revision > ? \
                     AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = history.subject_id)";
         let query = sqlx::query(dialect.sql(gone)).bind(Subject::Entry.as_str()).bind(since);
-        let rows = self.database.answer(query.fetch_all(&mut *transaction)).await?;
+        let rows = self.database.answer(query.fetch_all(&mut **transaction)).await?;
         let id = |row: &AnyRow| self.cells(row, "subject_id")?.id();
         let mut removed = rows.iter().map(id).collect::<Result<Vec<_>, _>>()?;
         removed.sort_unstable();
-        let rules = self.database.rules().changed_in(&mut transaction, revision).await?;
-        let categories = self
-            .database
-            .categories()
-            .changed_in(&mut transaction, revision)
-            .await?;
-        Ok(Some(Changes {
+        let rules = self.database.rules().changed_in(transaction, revision).await?;
+        let categories = self.database.categories().changed_in(transaction, revision).await?;
+        Ok(Changes {
             revision: current,
             put: sorted(put),
             removed,
             rules,
             categories,
-            texts: self.database.texts().changed_in(&mut transaction, revision).await?,
-        }))
+            texts: self.database.texts().changed_in(transaction, revision).await?,
+        })
     }
 
     /// Makes one change of entries that follows from the whole bank; terms and errors as of [`Database::change`].

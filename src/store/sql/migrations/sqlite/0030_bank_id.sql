@@ -1,0 +1,6 @@
+-- Which bank this is: another one once a backup has been put in its place. It is the database's own and in no backup.
+
+CREATE TABLE bank_id (
+    id VARCHAR(64) NOT NULL
+);
+INSERT INTO bank_id (id) VALUES (lower(hex(randomblob(16))));
