@@ -40,7 +40,7 @@ use crate::store::memory::{
 };
 use crate::store::open_work::OpenWork;
 use crate::store::redis::{RedisConversations, RedisMatchCache, RedisOpenWork};
-use crate::store::sql::{Database, OpenError};
+use crate::store::sql::{Database, OpenError, Place};
 use crate::telemetry::{self, Logs, Metrics, TelemetryError};
 use crate::web::listener::{Limits, Socket, serve as listen};
 use crate::web::ops::{Dependency, Ops, Readiness};
@@ -163,6 +163,14 @@ pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppEr
         source,
         hangups,
     })
+}
+
+/// The configured database.
+pub fn place_of(config: &Config) -> Place<'_> {
+    Place {
+        url: config.database_url.expose(),
+        backups: Some(&config.paths.data),
+    }
 }
 
 /// Fills in the install key.

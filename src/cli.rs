@@ -168,7 +168,7 @@ pub async fn run(cli: Cli, inherited: Inherited) -> Result<Exit, Failure> {
         Command::Import(args) => import(config, &args).await,
         Command::Export { file, layout } => {
             let config = app::configure(config, Missing::Leave)?.config;
-            let report = export::run(&file, layout, config.database_url.expose()).await?;
+            let report = export::run(&file, layout, app::place_of(&config)).await?;
             say!("{report}");
             Ok(Exit::Ok)
         }
@@ -245,7 +245,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
     let options = ImportOptions {
         file,
         result: args.result.as_deref(),
-        database_url: config.database_url.expose(),
+        database: app::place_of(&config),
         terms,
     };
     let imported = import::run(options).await;

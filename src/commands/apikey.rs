@@ -54,7 +54,6 @@ fn parse_scope(text: &str) -> Result<KeyScope, String> {
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let url = config.database_url.expose();
     match args {
         Args::Add {
             name,
@@ -63,7 +62,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             json,
         } => {
             let made = Made::new(&name, scope, per_minute)?;
-            let database = opened(Database::open(url).await)?;
+            let database = opened(Database::open(app::place_of(&config)).await)?;
             let added = database.api_keys().add(&made.key).await;
             database.close().await;
             added.map_err(AppError::from)?;
@@ -71,14 +70,14 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Args::List { json } => {
-            let database = opened(Database::open_existing(url).await)?;
+            let database = opened(Database::open_existing(app::place_of(&config)).await)?;
             let keys = database.api_keys().all().await;
             database.close().await;
             list(&keys.map_err(AppError::from)?, json);
             Ok(Exit::Ok)
         }
         Args::Revoke { id, json } => {
-            let database = opened(Database::open_existing(url).await)?;
+            let database = opened(Database::open_existing(app::place_of(&config)).await)?;
             let revoked = database.api_keys().revoke(&id, &super::operator(), now()).await;
             database.close().await;
             revoke(&id, revoked.map_err(AppError::from)?, json)

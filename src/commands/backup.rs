@@ -37,7 +37,7 @@ pub struct RestoreArgs {
 /// Writes the backup; a daemon may serve meanwhile.
 pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit, Failure> {
     let config = app::configure(config, Missing::Leave)?.config;
-    let opened = Database::open_existing(config.database_url.expose()).await;
+    let opened = Database::open_existing(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let written = async {
         let mut file = Replacement::begin(&args.file, Readers::Owner)?;
@@ -56,8 +56,9 @@ pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit,
 pub async fn restore(config: Option<PathBuf>, args: &RestoreArgs) -> Result<Exit, Failure> {
     let config = app::configure(config, Missing::Leave)?.config;
     // A file that cannot be read makes no database.
-    File::open(&args.file).map_err(|error| failure(&args.file, &error.into()))?;
-    let opened = Database::open(config.database_url.expose()).await;
+    let unreadable = |error: BackupError| failure(&args.file, &error, Exit::NoInput);
+    open_file(&args.file).map_err(|error| unreadable(error.into()))?;
+    let opened = Database::open(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let target = if args.replace { Target::Any } else { Target::Empty };
     let open = || open_file(&args.file).map(BufReader::new);

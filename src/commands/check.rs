@@ -168,7 +168,7 @@ fn overridden(kind: TextKind, sources: &Sources, found: Result<Vec<Layers>, AppE
 
 /// Also gives out the templates and dictionaries that were edited there.
 async fn database(config: &Config, saved: &mut Vec<StoredText>) -> Vec<Finding> {
-    let database = match Database::open_existing(config.database_url.expose()).await {
+    let database = match Database::open_existing(app::place_of(config)).await {
         Ok(database) => database,
         // `serve` would start and make it, so nothing is wrong; a mistyped path looks the same.
         Err(error @ OpenError::Absent(_)) => {

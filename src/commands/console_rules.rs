@@ -103,9 +103,7 @@ pub async fn run(file: Option<PathBuf>, account: &str, options: Options<'_>) -> 
         who: &operator(),
         source: SOURCE,
     };
-    let database = Database::open(config.database_url.expose())
-        .await
-        .map_err(AppError::from)?;
+    let database = Database::open(app::place_of(&config)).await.map_err(AppError::from)?;
     let kept = match options.edited {
         Edited::Keep => edited_here(&database, &conversion.rules)
             .await

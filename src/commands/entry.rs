@@ -78,7 +78,7 @@ fn parse_id(text: &str) -> Result<EntryId, String> {
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(config.database_url.expose()).await;
+    let opened = Database::open_existing(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let is_change = !matches!(args, Args::Show { .. } | Args::Duplicates { .. });
     let done = match args {

@@ -7,7 +7,7 @@ use super::replacement::{Readers, Replacement};
 use crate::bank::Entry;
 use crate::bank::format::{Format, Layout};
 use crate::store::StoreError;
-use crate::store::sql::{Database, OpenError};
+use crate::store::sql::{Database, OpenError, Place};
 use serde::Serialize;
 use std::fmt;
 use std::io::{self, Write};
@@ -81,9 +81,9 @@ impl From<StoreError> for ExportError {
 /// Writes the bank to `file`, replacing what is there unless the bank is empty.
 ///
 /// The database must be there: one that `export` had made would be empty.
-pub async fn run(file: &Path, layout: Layout, database_url: &str) -> Result<ExportReport, ExportError> {
+pub async fn run<'a>(file: &Path, layout: Layout, database: impl Into<Place<'a>>) -> Result<ExportReport, ExportError> {
     let format = Format::of(file).ok_or_else(|| ExportError::UnknownFormat(file.to_owned()))?;
-    let database = Database::open_existing(database_url).await?;
+    let database = Database::open_existing(database).await?;
     let done = write_pages(&database, format, layout, file).await;
     database.close().await;
     done

@@ -409,5 +409,5 @@ async fn open(file: Option<PathBuf>) -> Result<Database, AppError> {
 }
 
 async fn open_in(config: &Config) -> Result<Database, AppError> {
-    Ok(Database::open_existing(config.database_url.expose()).await?)
+    Ok(Database::open_existing(app::place_of(config)).await?)
 }

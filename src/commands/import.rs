@@ -8,7 +8,7 @@ use super::{Exit, Failure};
 use crate::bank::format::{Format, write_template};
 use crate::intake::{self, Event, ImportReport, ImportTerms, IntakeError, Limits, Sheet, write_result};
 use crate::store::StoreError;
-use crate::store::sql::{ApplyError, Database, OpenError, Questions};
+use crate::store::sql::{ApplyError, Database, OpenError, Place, Questions};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io;
@@ -24,8 +24,8 @@ pub struct ImportOptions<'a> {
     pub file: &'a Path,
     /// Where every row is written again with what became of it.
     pub result: Option<&'a Path>,
-    /// As in the configuration.
-    pub database_url: &'a str,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub database: Place<'a>,
     #[expect(missing_docs, reason = "the type says it")]
     pub terms: ImportTerms<'a>,
 }
@@ -172,7 +172,7 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
             format!("the name says {named}, the file holds {held} and is read so"),
         );
     }
-    let database = Database::open(options.database_url).await?;
+    let database = Database::open(options.database).await?;
     let report = intake::import(&database.questions(), &sheet, options.terms, &listener).await;
     bar.finish_and_clear();
     database.close().await;

@@ -44,7 +44,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
     let (Action::Export { openid } | Action::Erase { openid }) = &args.action;
     let followers = followers(&config, args.account.as_deref(), &read(openid)?)?;
-    let database = Database::open_existing(config.database_url.expose())
+    let database = Database::open_existing(app::place_of(&config))
         .await
         .map_err(AppError::from)?;
     let queue = database.erasures();

@@ -25,7 +25,7 @@ const SAMPLE_RULES: &str = include_str!("../../config/sample-rules.jsonl");
 pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Failure> {
     let setup = app::configure(config, Missing::Make)?;
     let logs = Logs::start(&setup.config.log).map_err(AppError::from)?;
-    let database = Database::open(setup.config.database_url.expose())
+    let database = Database::open(app::place_of(&setup.config))
         .await
         .map_err(AppError::from)?;
     let questions = database.questions();

@@ -72,7 +72,7 @@ pub enum Args {
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, kind: TextKind, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(config.database_url.expose()).await;
+    let opened = Database::open_existing(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let shelf = Shelf {
         kind,

@@ -2,17 +2,21 @@
 
 use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use crate::support::database::{TestDatabase, on_every_database};
+use sqlx::AnyConnection;
 use std::io::{Cursor, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use wxfaq::bank::{Answer, Entry, EntryId, Text, TextKind, TextName};
 use wxfaq::store::Log;
 use wxfaq::store::conversations::Follower;
 use wxfaq::store::feedback::{FeedbackRow, Word};
-use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Target, sqlite_url};
+use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Place, Target, sqlite_url};
 
 on_every_database!(
     a_backup_goes_from_sqlite_to_another_and_back,
     what_is_no_whole_backup_changes_nothing,
-    a_bank_that_was_put_back_is_another_one_at_the_same_revision
+    a_bank_that_was_put_back_is_another_one_at_the_same_revision,
+    what_stands_before_a_migration_is_kept_by_itself
 );
 
 async fn filled(database: &Database) {
@@ -165,6 +169,100 @@ async fn a_bank_that_was_put_back_is_another_one_at_the_same_revision(place: Tes
     assert_ne!(database.questions().edition().await.unwrap().bank, found.bank);
 }
 
+/// As a release of before left it.
+async fn as_before_migration_20(connection: &mut AnyConnection) {
+    for undo in [
+        "ALTER TABLE erasure DROP COLUMN worked_at",
+        "DROP TABLE bank_text",
+        "DROP TABLE category",
+        "DROP TABLE bank_id",
+        "DELETE FROM _sqlx_migrations WHERE version >= 20",
+    ] {
+        sqlx::query(undo).execute(&mut *connection).await.unwrap();
+    }
+}
+
+/// What is kept of a database, by name.
+fn kept_in(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten();
+    let mut kept: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    kept.retain(|path| path.to_string_lossy().contains("before-migration-20"));
+    kept.sort();
+    kept
+}
+
+async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    database.close().await;
+    let is_file = place.url().starts_with("sqlite");
+    let state = tempfile::tempdir().unwrap();
+    let folder = match is_file {
+        true => place.path().parent().unwrap().to_owned(),
+        false => state.path().join("state/wxfaq"),
+    };
+    let open = async |backups: &Path| {
+        let url = place.url();
+        let backups = Some(backups);
+        Database::open(Place { url, backups }).await
+    };
+    open(&folder).await.unwrap().close().await;
+    assert!(kept_in(&folder).is_empty(), "there was nothing to migrate");
+
+    as_before_migration_20(&mut place.connect().await).await;
+    let nowhere = state.path().join("file");
+    std::fs::write(&nowhere, "").unwrap();
+    if !is_file {
+        // What cannot be kept is not migrated.
+        let refused = open(&nowhere).await.unwrap_err().to_string();
+        assert!(
+            refused.contains("nothing can be kept of it before migrating"),
+            "{refused}"
+        );
+    }
+    open(&folder).await.unwrap().close().await;
+    let kept = kept_in(&folder);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o077, 0);
+    let copy = TestDatabase::sqlite();
+    let restored = match is_file {
+        true => Database::open(&sqlite_url(&kept[0])).await.unwrap(),
+        false => {
+            let file = std::fs::read(&kept[0]).unwrap();
+            let restored = copy.open().await;
+            restored
+                .restore(|| Ok(Cursor::new(&file)), Target::Empty)
+                .await
+                .unwrap();
+            restored
+        }
+    };
+    assert_eq!(restored.questions().load().await.unwrap().1.len(), 1_199);
+    restored.close().await;
+    if is_file {
+        return;
+    }
+
+    // A service that is started again and again fills no disk; a later state of the bank is kept beside the earlier.
+    as_before_migration_20(&mut place.connect().await).await;
+    open(&folder).await.unwrap().close().await;
+    assert_eq!(kept_in(&folder), kept);
+    let first = std::fs::read(&kept[0]).unwrap();
+    let database = place.open().await;
+    let author = Author {
+        who: "x".to_owned(),
+        source: "test".to_owned(),
+    };
+    let gone = [EntryId::parse("e8").unwrap()];
+    database.questions().apply(&[], &gone, &author, 3, 2).await.unwrap();
+    database.close().await;
+    as_before_migration_20(&mut place.connect().await).await;
+    open(&folder).await.unwrap().close().await;
+    let both = kept_in(&folder);
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(std::fs::read(&kept[0]).unwrap() == first, "it is not overwritten");
+}
+
 /// A release of before has been here: the last migration has not been run.
 #[tokio::test]
 async fn what_stood_before_a_migration_is_kept_beside_it() {
@@ -173,15 +271,7 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
     filled(&database).await;
     database.close().await;
     let mut connection = place.connect().await;
-    for undo in [
-        "ALTER TABLE erasure DROP COLUMN worked_at",
-        "DROP TABLE bank_text",
-        "DROP TABLE category",
-        "DROP TABLE bank_id",
-        "DELETE FROM _sqlx_migrations WHERE version >= 20",
-    ] {
-        sqlx::query(undo).execute(&mut connection).await.unwrap();
-    }
+    as_before_migration_20(&mut connection).await;
     drop(connection);
     place.open().await.close().await;
     let folder = place.path().parent().unwrap().to_owned();
@@ -202,7 +292,6 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
 
 #[test]
 fn a_daemon_is_backed_up_while_it_serves() {
-    use std::os::unix::fs::PermissionsExt;
     let daemon = Daemon::start("");
     let folder = daemon.folder.path();
     let taken = run(folder, &["--config", "wxfaq.toml", "backup", "a.backup"]);

@@ -66,7 +66,7 @@ impl Bench {
         let options = ImportOptions {
             file,
             result: Some(&self.path("result.jsonl")),
-            database_url,
+            database: database_url.into(),
             terms,
         };
         import::run_by(Path::new(BINARY), options).await

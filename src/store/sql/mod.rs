@@ -8,6 +8,7 @@
 
 mod dialect;
 mod schema;
+mod keep;
 mod sqlite;
 mod server;
 mod api_keys;
@@ -38,6 +39,7 @@ use super::StoreError;
 use dialect::Dialect;
 use sqlx::{Any, AnyPool, Row, Transaction};
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 /// Readers do not block one another, so a few connections are enough for console, import and snapshot reload.
@@ -53,6 +55,28 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Database {
     pool: AnyPool,
     dialect: Dialect,
+}
+
+/// Where a database is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// As [`Database::open`] says.
+    pub url: &'a str,
+    /// Where a server's database is backed up to before it is migrated, a folder that is made if it is not there. SQLite's
+    /// copy stands beside its file. `None`: it is not backed up.
+    pub backups: Option<&'a Path>,
+}
+
+impl<'a> From<&'a str> for Place<'a> {
+    fn from(url: &'a str) -> Self {
+        Self { url, backups: None }
+    }
+}
+
+impl<'a> From<&'a String> for Place<'a> {
+    fn from(url: &'a String) -> Self {
+        url.as_str().into()
+    }
 }
 
 /// Why a database could not be opened.
@@ -96,23 +120,23 @@ impl Database {
     /// `sqlite://PATH`, PATH relative to the working directory or absolute: what is missing is created, folders for the
     /// owner only (0700), the file likewise (0600). `mysql://USER:PASSWORD@HOST/NAME`, `mariadb://…` and `postgres://…`:
     /// the database has to be there.
-    pub async fn open(url: &str) -> Result<Self, OpenError> {
-        Self::open_or(url, Absent::Create).await
+    pub async fn open<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
+        Self::open_or(place.into(), Absent::Create).await
     }
 
     /// As [`Database::open`] for a database that holds a bank; makes none, nor a folder.
     ///
     /// # Errors
     /// [`OpenError::Absent`] also where a file of that name could not even be looked for.
-    pub async fn open_existing(url: &str) -> Result<Self, OpenError> {
-        Self::open_or(url, Absent::Refuse).await
+    pub async fn open_existing<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
+        Self::open_or(place.into(), Absent::Refuse).await
     }
 
-    async fn open_or(url: &str, absent: Absent) -> Result<Self, OpenError> {
-        let dialect = Dialect::of(url)?;
+    async fn open_or(place: Place<'_>, absent: Absent) -> Result<Self, OpenError> {
+        let dialect = Dialect::of(place.url)?;
         let pool = match dialect {
-            Dialect::Sqlite => sqlite::open(url, absent).await?,
-            Dialect::MySql | Dialect::Postgres => server::open(dialect, url, absent).await?,
+            Dialect::Sqlite => sqlite::open(place.url, absent).await?,
+            Dialect::MySql | Dialect::Postgres => server::open(dialect, place, absent).await?,
         };
         Ok(Self { pool, dialect })
     }

@@ -40,16 +40,28 @@ fn unlocked(mut migrations: Migrator) -> Migrator {
     migrations
 }
 
-/// Brings the schema up to date. On a server the connection has to be closed afterwards.
-pub(super) async fn migrate(dialect: Dialect, connection: &mut AnyConnection) -> Result<(), OpenError> {
+/// Waits until no other process migrates, and returns the first migration that is to be run on a database which others
+/// have been run on; `None`: there is none. On a server the connection has to be closed after [`run`].
+pub(super) async fn begin(dialect: Dialect, connection: &mut AnyConnection) -> Result<Option<i64>, OpenError> {
     lock(dialect, connection).await?;
-    if dialect == Dialect::MySql && is_there(dialect, connection).await? {
+    if !is_there(dialect, connection).await? {
+        return Ok(None);
+    }
+    if dialect == Dialect::MySql {
         let forget = sqlx::query("DELETE FROM _sqlx_migrations WHERE success = FALSE");
         let forgotten = forget.execute(&mut *connection).await;
         if forgotten.map_err(|error| dialect.error(&error))?.rows_affected() > 0 {
             tracing::warn!("a migration of the database was interrupted and is run again");
         }
     }
+    let last = "SELECT COALESCE(MAX(version), 0) AS found FROM _sqlx_migrations";
+    let last = number(dialect, connection, last).await?;
+    let versions = dialect.migrations().iter().map(|migration| migration.version);
+    Ok(versions.filter(|version| *version > last && last > 0).min())
+}
+
+/// Brings the schema up to date, after [`begin`].
+pub(super) async fn run(dialect: Dialect, connection: &mut AnyConnection) -> Result<(), OpenError> {
     let migrations = dialect.migrations();
     let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
     // `run` takes what can be acquired, of which the compiler does not see that the future is `Send`.
@@ -61,39 +73,27 @@ pub(super) async fn migrate(dialect: Dialect, connection: &mut AnyConnection) ->
     })
 }
 
-/// The first migration that is to be run on a SQLite database which others have been run on; `None`: there is none.
-pub(super) async fn next_migration(dialect: Dialect, connection: &mut AnyConnection) -> Result<Option<i64>, OpenError> {
-    let select = "SELECT COUNT(*) AS found FROM sqlite_schema WHERE name = '_sqlx_migrations'";
-    let number = async |connection: &mut AnyConnection, select: &'static str| {
-        let row = sqlx::query(select).fetch_one(connection).await;
-        row.and_then(|row| row.try_get::<i64, _>("found"))
-            .map_err(|error| dialect.error(&error))
+/// Whether the database has ever been migrated.
+pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -> Result<bool, OpenError> {
+    let select = match dialect {
+        Dialect::Sqlite => "SELECT COUNT(*) AS found FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+        Dialect::MySql => {
+            "SELECT COUNT(*) AS found FROM information_schema.tables \
+             WHERE table_name = '_sqlx_migrations' AND table_schema = DATABASE()"
+        }
+        Dialect::Postgres => {
+            "SELECT COUNT(*) AS found FROM information_schema.tables \
+             WHERE table_name = '_sqlx_migrations' AND table_schema = current_schema()"
+        }
     };
-    if number(connection, select).await? == 0 {
-        return Ok(None);
-    }
-    let last = number(
-        connection,
-        "SELECT COALESCE(MAX(version), 0) AS found FROM _sqlx_migrations",
-    )
-    .await?;
-    let versions = dialect.migrations().iter().map(|migration| migration.version);
-    Ok(versions.filter(|version| *version > last && last > 0).min())
+    Ok(number(dialect, connection, select).await? > 0)
 }
 
-/// Whether a server's database has ever been migrated.
-pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -> Result<bool, OpenError> {
-    let current = match dialect {
-        Dialect::Postgres => "current_schema()",
-        Dialect::Sqlite | Dialect::MySql => "DATABASE()",
-    };
-    let select = format!(
-        "SELECT COUNT(*) AS found FROM information_schema.tables \
-         WHERE table_name = '_sqlx_migrations' AND table_schema = {current}"
-    );
-    let row = sqlx::query(dialect.sql(&select)).fetch_one(&mut *connection).await;
-    let found = row.and_then(|row| row.try_get::<i64, _>("found"));
-    Ok(found.map_err(|error| dialect.error(&error))? > 0)
+/// What a statement gives as `found`.
+async fn number(dialect: Dialect, connection: &mut AnyConnection, select: &'static str) -> Result<i64, OpenError> {
+    let row = sqlx::query(select).fetch_one(connection).await;
+    let found = row.and_then(|row| row.try_get("found"));
+    Ok(found.map_err(|error| dialect.error(&error))?)
 }
 
 async fn lock(dialect: Dialect, connection: &mut AnyConnection) -> Result<(), OpenError> {

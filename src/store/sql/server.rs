@@ -1,7 +1,7 @@
 //! The database on a server: its address, what a connection is set to, and what to do when there is no such database.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, OpenError, StoreError, schema};
+use super::{ACQUIRE_TIMEOUT, Absent, Database, MAX_CONNECTIONS, OpenError, Place, StoreError, keep, schema};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
@@ -48,8 +48,8 @@ struct Address {
 }
 
 /// Connects, and brings the schema up to date.
-pub(super) async fn open(dialect: Dialect, url: &str, absent: Absent) -> Result<AnyPool, OpenError> {
-    let address = Address::parse(dialect, url)?;
+pub(super) async fn open(dialect: Dialect, place: Place<'_>, absent: Absent) -> Result<AnyPool, OpenError> {
+    let address = Address::parse(dialect, place.url)?;
     sqlx::any::install_default_drivers();
     // By a connection of its own: a pool says that it has none, and not why.
     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, AnyConnection::connect_with(&address.options)).await;
@@ -58,12 +58,22 @@ pub(super) async fn open(dialect: Dialect, url: &str, absent: Absent) -> Result<
         address.unavailable(dialect, &reason)
     })?;
     let mut connection = connected.map_err(|error| address.refused(dialect, &error))?;
-    let prepared = prepare(dialect, &mut connection, &address.name, absent).await;
+    let pool = pool(dialect, address.options.clone());
+    let database = Database {
+        pool: pool.clone(),
+        dialect,
+    };
+    let prepared = prepare(&database, &mut connection, (place, &address.name), absent).await;
     // With it goes the lock.
     let _ = tokio::time::timeout(PING_TIMEOUT, connection.close()).await;
     prepared?;
+    Ok(pool)
+}
+
+/// Connects when somebody needs a connection.
+fn pool(dialect: Dialect, options: AnyConnectOptions) -> AnyPool {
     let (session, limits) = session_and_limits(dialect);
-    let pool = AnyPoolOptions::new()
+    AnyPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
@@ -81,8 +91,8 @@ pub(super) async fn open(dialect: Dialect, url: &str, absent: Absent) -> Result<
                     Err(_) => Err(sqlx::Error::PoolTimedOut),
                 }
             })
-        });
-    Ok(pool.connect_lazy_with(address.options))
+        })
+        .connect_lazy_with(options)
 }
 
 /// What every connection is set to, and what those that do not migrate are limited to.
@@ -94,11 +104,12 @@ fn session_and_limits(dialect: Dialect) -> (&'static str, &'static str) {
 }
 
 async fn prepare(
-    dialect: Dialect,
+    database: &Database,
     connection: &mut AnyConnection,
-    name: &str,
+    (place, name): (Place<'_>, &str),
     absent: Absent,
 ) -> Result<(), OpenError> {
+    let dialect = database.dialect;
     let set = sqlx::raw_sql(session_and_limits(dialect).0)
         .execute(&mut *connection)
         .await;
@@ -108,7 +119,11 @@ async fn prepare(
             "question bank in the database {name} on the server"
         )));
     }
-    schema::migrate(dialect, connection).await
+    if let Some(next) = schema::begin(dialect, connection).await? {
+        let kept = keep::in_folder(database, place, name, next).await;
+        kept.map_err(|error| dialect.unavailable(error))?;
+    }
+    schema::run(dialect, connection).await
 }
 
 impl Address {

@@ -1,10 +1,10 @@
 //! The database as a file: its address, how it is made, and what its connections are set to.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, OpenError, schema};
+use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, OpenError, keep, schema};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Row};
+use sqlx::{AnyPool, ConnectOptions, Row};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -56,51 +56,14 @@ pub(super) async fn open(url: &str, absent: Absent) -> Result<AnyPool, OpenError
         .await
         .map_err(|error| about(&error))?;
     let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
-    if let Some(next) = schema::next_migration(dialect, &mut connection).await? {
-        keep_beside(&file, next, &mut connection)
-            .await
-            .map_err(|error| about(&error))?;
+    if let Some(next) = schema::begin(dialect, &mut connection).await? {
+        let kept = keep::beside(&file, next, &mut connection).await;
+        kept.map_err(|error| about(&error))?;
     }
-    schema::migrate(dialect, &mut connection).await?;
+    schema::run(dialect, &mut connection).await?;
     drop(lock);
     drop(connection);
     Ok(pool)
-}
-
-/// Copies the database, as it is before migration number `next`, into a file beside it. One that is there already stays: it was
-/// taken before the same migration was tried for the first time.
-async fn keep_beside(file: &Path, next: i64, connection: &mut AnyConnection) -> Result<(), KeepError> {
-    let beside = |ending: &str| {
-        let mut name = file.to_owned().into_os_string();
-        name.push(format!(".before-migration-{next}{ending}"));
-        PathBuf::from(name)
-    };
-    let (copy, unfinished) = (beside(""), beside(".tmp"));
-    if copy.exists() {
-        return Ok(());
-    }
-    // SQLite writes into a file that is there and empty; so it is the owner's from the beginning.
-    let made = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    let into = sqlx::query("VACUUM INTO ?").bind(unfinished.to_string_lossy().into_owned());
-    into.execute(connection).await?;
-    made.sync_all()?;
-    std::fs::rename(&unfinished, &copy)?;
-    tracing::info!(copy = %copy.display(), "the database is about to be migrated; a copy of it is kept");
-    Ok(())
-}
-
-/// Why no copy was kept.
-#[derive(Debug, thiserror::Error)]
-enum KeepError {
-    #[error("no copy can be kept before migrating: {0}")]
-    File(#[from] io::Error),
-    #[error("no copy can be kept before migrating: {0}")]
-    Database(#[from] sqlx::Error),
 }
 
 /// Takes the log over into the file and empties it; `false`: somebody reads from it.
