@@ -125,7 +125,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "ACCOUNT", conflicts_with_all = ["file", "mode"])]
     pub from_wechat: Option<String>,
     /// append adds and updates; replace also removes what the file lacks.
-    #[arg(long, default_value = "append", value_parser = rule::parse_mode)]
+    #[arg(long, default_value = "append", value_parser = import::parse_mode)]
     pub mode: Mode,
     /// With --from-wechat: rules that were edited here since the last time, too, become as they are at WeChat.
     #[arg(long, requires = "from_wechat")]

@@ -179,10 +179,11 @@ fn text_difference(before: &str, after: &str) -> Vec<Difference> {
     }]
 }
 
-/// Somebody else changed a thing since it was shown to who now wants to change it.
+/// Somebody else changed a thing since it was shown to who now wants to change it, or it is there though it was shown to
+/// nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Overtaken {
-    /// The revision at which it was shown.
+    /// The revision at which it was shown; 0: never.
     pub made_from: u64,
     /// What happened since, by thing, oldest first; not empty, and of some things only when there are many.
     pub changes: Vec<Recorded>,
@@ -190,7 +191,12 @@ pub struct Overtaken {
 
 impl fmt::Display for Overtaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing was written: changed since revision {}", self.made_from)?;
+        match self.made_from {
+            0 => f.write_str(
+                "nothing was written: it is there already; say with --made-from N at which revision you saw it",
+            )?,
+            revision => write!(f, "nothing was written: changed since revision {revision}")?,
+        }
         self.changes.iter().try_for_each(|change| {
             let (thing, revision, by, source) = (&change.thing, change.revision, &change.changed_by, &change.source);
             write!(

@@ -2,29 +2,57 @@
 //!
 //! A file is taken whole or not at all, as the bank's.
 
-use super::import::ImportError;
-use super::{Exit, Failure, export, unix_seconds};
-use crate::app::AppError;
+use super::import::{ImportError, parse_mode};
+use super::{Exit, Failure, export, operator, unix_seconds};
+use crate::app::{self, AppError};
 use crate::bank::beside::{self, Beside, Row, Verdict, plan};
 use crate::bank::format::{RowError, decode};
 use crate::bank::import::Mode;
-use crate::store::sql::{Author, Database, Tabled, Things};
+use crate::config::Config;
+use crate::store::sql::{Author, BankChange, Database, Tabled, Things};
 use serde::Serialize;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Larger than any file within the limits.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// How often the comparison is made anew because somebody edited the bank meanwhile.
 const ATTEMPTS: u32 = 5;
 
+/// What makes an import harmless; of texts, too.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Care {
+    /// Only report what would happen.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The revision at which it was exported: refused when somebody changed since what it would change.
+    #[arg(long, value_name = "N")]
+    pub made_from: Option<u64>,
+}
+
+/// `import`
+#[derive(Debug, Clone, clap::Args)]
+pub struct ImportArgs {
+    /// .jsonl
+    pub file: PathBuf,
+    /// append adds and updates; replace also removes what the file lacks.
+    #[arg(long, default_value = "append", value_parser = parse_mode)]
+    pub mode: Mode,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub care: Care,
+    /// For programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How things are imported.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
     #[expect(missing_docs, reason = "the type says it")]
     pub mode: Mode,
-    /// Report only, write nothing.
-    pub dry_run: bool,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub care: Care,
     /// For the history.
     pub who: &'a str,
     /// For the history: by which way.
@@ -131,20 +159,26 @@ where
             return Err(Failure::report(Exit::BadData, text));
         }
         let mut report = Report {
-            dry_run: terms.dry_run,
+            dry_run: terms.care.dry_run,
             applied: false,
             revision,
             removed: plan.remove.iter().map(ToString::to_string).collect(),
             warnings: review(&plan.outcome).await?,
             rows: plan.rows.clone(),
         };
-        if terms.dry_run || !plan.is_applicable() {
+        if !plan.is_applicable() {
             return Ok(report);
         }
-        match things
-            .apply(&plan.put, &plan.remove, &author, unix_seconds(), revision)
-            .await
-        {
+        let change = BankChange {
+            made_from: terms.care.made_from,
+            ..T::change(&plan.put, &plan.remove)
+        };
+        let database = things.database();
+        if terms.care.dry_run {
+            database.look_for_overtaking(change).await.map_err(ImportError::from)?;
+            return Ok(report);
+        }
+        match database.change(change, &author, unix_seconds(), revision).await {
             Ok(revision) => {
                 (report.applied, report.revision) = (true, revision);
                 return Ok(report);
@@ -155,9 +189,40 @@ where
     }
 }
 
+/// Imports a file and says what was done; `review` as of [`import`].
+pub async fn import_file<T: Tabled, W: fmt::Display + Serialize>(
+    config: &Config,
+    args: &ImportArgs,
+    of: fn(&Database) -> Things<T>,
+    review: impl AsyncFn(&Database, &[T]) -> Result<Vec<W>, Failure>,
+) -> Result<Exit, Failure> {
+    let text = read(&args.file)?;
+    let terms = Terms {
+        mode: args.mode,
+        care: args.care,
+        who: &operator(),
+        source: "import",
+    };
+    let database = Database::open(app::place_of(config)).await.map_err(AppError::from)?;
+    let looked = async |things: &[T]| review(&database, things).await;
+    let report = import(&of(&database), || beside::read(&text), terms, looked).await;
+    database.close().await;
+    let report = report?;
+    if report.applied {
+        app::announce_revision(config, report.revision).await;
+    }
+    match args.json {
+        true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
+        false => say!("{report}"),
+    }
+    Ok(report.exit())
+}
+
 /// Every one as it is stored, and the bank's revision.
-pub async fn load<T: Tabled>(url: &str, of: impl Fn(&Database) -> Things<T>) -> Result<(u64, Vec<T>), Failure> {
-    let database = Database::open_existing(url).await.map_err(AppError::from)?;
+pub async fn load<T: Tabled>(config: &Config, of: fn(&Database) -> Things<T>) -> Result<(u64, Vec<T>), Failure> {
+    let database = Database::open_existing(app::place_of(config))
+        .await
+        .map_err(AppError::from)?;
     let loaded = of(&database).load().await;
     database.close().await;
     Ok(loaded.map_err(AppError::from)?)

@@ -3,20 +3,19 @@
 //! A category that an entry names is there without being declared; here it gets settings. As with entries, what somebody
 //! changed since it was seen is not overwritten.
 
-use super::beside::{self, Terms};
+use super::beside::{self, ImportArgs};
 use super::import::ImportError;
-use super::{Exit, Failure, operator, rule, unix_seconds};
+use super::{Exit, Failure, operator, unix_seconds};
 use crate::app::{self, AppError, Missing};
 use crate::bank::beside::{self as file, Beside};
 use crate::bank::category::{Category, Node, Warning, counts, is_within, review, tree, upwards};
-use crate::bank::import::Mode;
 use crate::bank::{Entry, State};
 use crate::config::Config;
 use crate::dialog::CategoryBook;
 use crate::matching::text::normalize;
 use crate::store::sql::{Author, Bank, BankChange, Database};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::slice::from_ref;
 
 /// What to do with categories.
@@ -47,19 +46,7 @@ pub enum Args {
         made_from: Option<u64>,
     },
     /// Read settings from a file (.jsonl) into the database, all of it or nothing.
-    Import {
-        /// .jsonl
-        file: PathBuf,
-        /// append adds and updates; replace also takes away what the file lacks.
-        #[arg(long, default_value = "append", value_parser = rule::parse_mode)]
-        mode: Mode,
-        /// Only report what would happen, row by row.
-        #[arg(long)]
-        dry_run: bool,
-        /// For programs.
-        #[arg(long)]
-        json: bool,
-    },
+    Import(ImportArgs),
     /// Write all settings to a file (.jsonl).
     Export {
         /// .jsonl
@@ -89,27 +76,29 @@ pub struct Put {
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let url = config.database_url.expose();
     match args {
-        Args::List { json } => list(&bank(url).await?, json),
-        Args::Show { category, json } => return show(&bank(url).await?, &category, json),
+        Args::List { json } => list(&bank(&config).await?, json),
+        Args::Show { category, json } => return show(&bank(&config).await?, &category, json),
         Args::Put(put) => return set(&config, put).await,
         Args::Remove { category, made_from } => return remove(&config, category, made_from).await,
-        Args::Import {
-            file,
-            mode,
-            dry_run,
-            json,
-        } => return import(&config, &file, (mode, dry_run), json).await,
+        Args::Import(args) => {
+            let review = async |database: &Database, categories: &[Category]| {
+                let (_, entries) = database.questions().load().await.map_err(ImportError::from)?;
+                Ok(warnings(categories, &entries))
+            };
+            return beside::import_file(&config, &args, Database::categories, review).await;
+        }
         Args::Export { file } => {
-            beside::export(&file, "categories", &beside::load(url, Database::categories).await?)?;
+            beside::export(&file, "categories", &beside::load(&config, Database::categories).await?)?;
         }
     }
     Ok(Exit::Ok)
 }
 
-async fn bank(url: &str) -> Result<Bank, Failure> {
-    let database = Database::open_existing(url).await.map_err(AppError::from)?;
+async fn bank(config: &Config) -> Result<Bank, Failure> {
+    let database = Database::open_existing(app::place_of(config))
+        .await
+        .map_err(AppError::from)?;
     let bank = database.load_bank().await;
     database.close().await;
     Ok(bank.map_err(AppError::from)?)
@@ -186,7 +175,9 @@ fn show(bank: &Bank, category: &str, is_json: bool) -> Result<Exit, Failure> {
 }
 
 async fn set(config: &Config, put: Put) -> Result<Exit, Failure> {
-    let database = opened(config).await?;
+    let database = Database::open_existing(app::place_of(config))
+        .await
+        .map_err(AppError::from)?;
     let done = async {
         let (revision, existing) = database.categories().load().await.map_err(AppError::from)?;
         let named = Category::new(put.category.trim());
@@ -222,7 +213,9 @@ async fn set(config: &Config, put: Put) -> Result<Exit, Failure> {
 }
 
 async fn remove(config: &Config, category: String, made_from: Option<u64>) -> Result<Exit, Failure> {
-    let database = opened(config).await?;
+    let database = Database::open_existing(app::place_of(config))
+        .await
+        .map_err(AppError::from)?;
     let done = async {
         let (revision, existing) = database.categories().load().await.map_err(AppError::from)?;
         if !existing.iter().any(|set| set.category == category) {
@@ -244,10 +237,6 @@ async fn remove(config: &Config, category: String, made_from: Option<u64>) -> Re
     Ok(Exit::Ok)
 }
 
-async fn opened(config: &Config) -> Result<Database, AppError> {
-    Ok(Database::open_existing(config.database_url.expose()).await?)
-}
-
 async fn edit(database: &Database, change: BankChange<'_>) -> Result<u64, Failure> {
     let by = Author {
         who: operator(),
@@ -257,36 +246,8 @@ async fn edit(database: &Database, change: BankChange<'_>) -> Result<u64, Failur
     Ok(done.map_err(ImportError::from)?)
 }
 
-async fn import(config: &Config, file: &Path, (mode, dry_run): (Mode, bool), is_json: bool) -> Result<Exit, Failure> {
-    let text = beside::read(file)?;
-    let terms = Terms {
-        mode,
-        dry_run,
-        who: &operator(),
-        source: "import",
-    };
-    let database = Database::open(config.database_url.expose())
-        .await
-        .map_err(AppError::from)?;
-    let warn = async |categories: &[Category]| {
-        let (_, entries) = database.questions().load().await.map_err(ImportError::from)?;
-        Ok(warnings(categories, &entries))
-    };
-    let report = beside::import(&database.categories(), || file::read(&text), terms, warn).await;
-    database.close().await;
-    let report = report?;
-    if report.applied {
-        app::announce_revision(config, report.revision).await;
-    }
-    match is_json {
-        true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
-        false => say!("{report}"),
-    }
-    Ok(report.exit())
-}
-
 /// What of the settings does nothing, or not all that it seems to do.
-fn warnings(categories: &[Category], entries: &[Entry]) -> Vec<Warning> {
+pub fn warnings(categories: &[Category], entries: &[Entry]) -> Vec<Warning> {
     let mut warnings = review(categories, &counts(published(entries)));
     warnings.extend(CategoryBook::new(categories.to_vec()).shared_names());
     warnings

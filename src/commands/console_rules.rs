@@ -5,7 +5,7 @@
 //! and leaves what was edited here; the ids follow from account and name. With `--entries` a file of entries comes beside
 //! them, for an editor: key words are seldom questions.
 
-use super::beside::Terms;
+use super::beside::{Care, Terms};
 use super::rule::{self, Report};
 use super::{Exit, Failure, account_named, client_of, export, operator};
 use crate::app::{self, AppError, Missing};
@@ -99,7 +99,10 @@ pub async fn run(file: Option<PathBuf>, account: &str, options: Options<'_>) -> 
     }
     let terms = Terms {
         mode: Mode::Append,
-        dry_run: options.effect == Effect::DryRun,
+        care: Care {
+            dry_run: options.effect == Effect::DryRun,
+            made_from: None,
+        },
         who: &operator(),
         source: SOURCE,
     };

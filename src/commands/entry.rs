@@ -31,7 +31,7 @@ pub enum Args {
     Put {
         /// .jsonl
         file: PathBuf,
-        /// The revision at which you saw them; without it they must be new.
+        /// The revision at which you saw them: refused when somebody changed one since. Without it they must be new.
         #[arg(long, value_name = "N", default_value_t = 0)]
         made_from: u64,
     },

@@ -6,6 +6,7 @@
 use super::export::replace_file;
 use super::{Exit, Failure};
 use crate::bank::format::{Format, write_template};
+use crate::bank::import::Mode;
 use crate::intake::{self, Event, ImportReport, ImportTerms, IntakeError, Limits, Sheet, write_result};
 use crate::store::StoreError;
 use crate::store::sql::{ApplyError, Database, OpenError, Place, Questions};
@@ -118,6 +119,15 @@ impl From<&ImportReport> for Exit {
             0 => Self::Ok,
             _ => Self::BadData,
         }
+    }
+}
+
+/// As clap wants it.
+pub fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "append" => Ok(Mode::Append),
+        "replace" => Ok(Mode::Replace),
+        _ => Err("append or replace".to_owned()),
     }
 }
 

@@ -3,13 +3,11 @@
 //! A file is taken whole or not at all, as the bank's; running daemons take a change over at once with Redis, else
 //! within `database.poll_ms`.
 
-use super::beside::{self, Terms};
+use super::beside::{self, ImportArgs, Terms};
 use super::import::ImportError;
-use super::{Exit, Failure, media, operator, unix_seconds};
-use crate::app::{self, AppError, Missing};
+use super::{Exit, Failure, media, unix_seconds};
+use crate::app::{self, Missing};
 use crate::bank::format::RowError;
-use crate::bank::import::Mode;
-use crate::bank::rule::file;
 use crate::bank::rule::{Warning, review};
 use crate::bank::{Rule, State};
 use crate::matching::text::normalize;
@@ -24,19 +22,7 @@ pub type Report = beside::Report<Warning>;
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Args {
     /// Read rules from a file (.jsonl) into the database, all of it or nothing.
-    Import {
-        /// .jsonl
-        file: PathBuf,
-        /// append adds and updates; replace also removes what the file lacks.
-        #[arg(long, default_value = "append", value_parser = parse_mode)]
-        mode: Mode,
-        /// Only report what would happen, row by row.
-        #[arg(long)]
-        dry_run: bool,
-        /// For programs.
-        #[arg(long)]
-        json: bool,
-    },
+    Import(ImportArgs),
     /// Write every rule to a file (.jsonl).
     Export {
         /// .jsonl
@@ -50,55 +36,24 @@ pub enum Args {
     },
 }
 
-/// As clap wants it.
-pub fn parse_mode(text: &str) -> Result<Mode, String> {
-    match text {
-        "append" => Ok(Mode::Append),
-        "replace" => Ok(Mode::Replace),
-        _ => Err("append or replace".to_owned()),
-    }
-}
-
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let url = config.database_url.expose();
     match args {
-        Args::Import {
-            file,
-            mode,
-            dry_run,
-            json,
-        } => {
-            let text = beside::read(&file)?;
-            let terms = Terms {
-                mode,
-                dry_run,
-                who: &operator(),
-                source: "import",
+        Args::Import(args) => {
+            let review = async |database: &Database, rules: &[Rule]| {
+                let mut found = warnings(database, rules).await?;
+                found.extend(media::rule_problems(media::Shelf::of(&config), rules));
+                Ok(found)
             };
-            let database = Database::open(url).await.map_err(AppError::from)?;
-            let report = import(&database, || file::read(&text), terms).await;
-            database.close().await;
-            let mut report = report?;
-            if report.applied {
-                app::announce_revision(&config, report.revision).await;
-            }
-            let rules: Vec<Rule> = file::read(&text).filter_map(|(_, rule)| rule.ok()).collect();
-            let problems = media::rule_problems(media::Shelf::of(&config), &rules);
-            report.warnings.extend(problems);
-            match json {
-                true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
-                false => say!("{report}"),
-            }
-            Ok(report.exit())
+            beside::import_file(&config, &args, Database::rules, review).await
         }
         Args::Export { file } => {
-            beside::export(&file, "rules", &beside::load(url, Database::rules).await?)?;
+            beside::export(&file, "rules", &beside::load(&config, Database::rules).await?)?;
             Ok(Exit::Ok)
         }
         Args::List { json } => {
-            let (_, mut rules) = beside::load(url, Database::rules).await?;
+            let (_, mut rules) = beside::load(&config, Database::rules).await?;
             rules.sort_by(|a, b| a.trigger.name().cmp(b.trigger.name()).then_with(|| a.answers_before(b)));
             if json {
                 say!("{}", serde_json::to_string_pretty(&rules).unwrap_or_default());

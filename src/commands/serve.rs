@@ -1,7 +1,8 @@
 //! `wxfaq serve`: the daemon, and on its first day the sample bank and rules.
 
+use super::beside::{Care, Terms};
 use super::import::run_embedded;
-use super::{Exit, Failure, beside, media, rule};
+use super::{Exit, Failure, media, rule};
 use crate::app::{self, AppError, Missing};
 use crate::bank::import::Mode;
 use crate::bank::rule::file;
@@ -58,9 +59,12 @@ async fn import_samples(questions: &Questions) -> Result<(), Failure> {
 }
 
 async fn import_sample_rules(database: &Database) -> Result<(), Failure> {
-    let terms = beside::Terms {
+    let terms = Terms {
         mode: Mode::Append,
-        dry_run: false,
+        care: Care {
+            dry_run: false,
+            made_from: None,
+        },
         who: "wxfaq",
         source: "import",
     };

@@ -4,6 +4,7 @@
 //! line before anything is written; every edit is a revision of the bank, which `history`, `show`, `diff` and `revert`
 //! know as `template/FILE` and `dict/FILE`.
 
+use super::beside::Care;
 use super::export::replace_file;
 use super::import::ImportError;
 use super::{Exit, Failure, operator, unix_seconds, write_out};
@@ -39,7 +40,7 @@ pub enum Args {
         name: String,
         /// The new content.
         file: PathBuf,
-        /// The revision at which you saw it; without it, it must never have been edited.
+        /// The revision at which you saw it: refused when somebody edited it since. Without it, there must be no edited one.
         #[arg(long, value_name = "N", default_value_t = 0)]
         made_from: u64,
     },
@@ -60,12 +61,9 @@ pub enum Args {
     Import {
         /// With files named as in `list`, not all of them.
         folder: PathBuf,
-        /// Only report what would happen.
-        #[arg(long)]
-        dry_run: bool,
-        /// The revision at which the folder was exported: refused when somebody edited since what it would change.
-        #[arg(long, value_name = "N")]
-        made_from: Option<u64>,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "the type says it")]
+        care: Care,
     },
 }
 
@@ -85,11 +83,7 @@ pub async fn run(file: Option<PathBuf>, kind: TextKind, args: Args) -> Result<Ex
         Args::Put { name, file, made_from } => shelf.put(&name, &file, made_from).await,
         Args::Reset { name, made_from } => shelf.reset(&name, made_from).await,
         Args::Export { folder } => shelf.export(&folder).await,
-        Args::Import {
-            folder,
-            dry_run,
-            made_from,
-        } => shelf.import(&folder, dry_run, made_from).await,
+        Args::Import { folder, care } => shelf.import(&folder, care).await,
     };
     if let Ok(Done::Changed(revision)) = &done {
         app::announce_revision(&config, *revision).await;
@@ -214,7 +208,7 @@ impl Shelf<'_> {
         Ok(Done::Looked)
     }
 
-    async fn import(&self, folder: &Path, is_dry_run: bool, made_from: Option<u64>) -> Result<Done, Failure> {
+    async fn import(&self, folder: &Path, care: Care) -> Result<Done, Failure> {
         let (revision, all) = self.layers().await?;
         let mut texts = Vec::new();
         let mut wrong = Vec::new();
@@ -243,20 +237,15 @@ impl Shelf<'_> {
             same.any(|layers| used(layers).content() == text.body.as_bytes())
         };
         texts.retain(|text| !is_used(text));
-        for text in &texts {
-            say!("{}: {}", text.name, if is_dry_run { "would change" } else { "changed" });
-        }
-        let counts = format!("{} changed, {} same", texts.len(), found - texts.len());
-        if is_dry_run {
-            say!("dry run, nothing written: {counts}; the bank is at revision {revision}");
-            return Ok(Done::Looked);
-        }
         let change = BankChange {
             put_texts: &texts,
-            made_from: Some(made_from.unwrap_or(revision)),
+            made_from: Some(care.made_from.unwrap_or(revision)),
             ..BankChange::default()
         };
         let revision = self.apply(change, "import").await?;
+        for text in &texts {
+            say!("{}: changed", text.name);
+        }
         say!("{counts}; the bank is at revision {revision}");
         Ok(Done::Changed(revision))
     }

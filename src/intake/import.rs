@@ -85,17 +85,21 @@ pub async fn import(
             report.look_at_files(&plan.put, terms.file_problem);
             (plan, report)
         });
-        if terms.dry_run || !plan.is_applicable() {
+        if !plan.is_applicable() {
             return Ok(report);
         }
-        listener(Event::Writing);
-        let now = unix_seconds();
         let change = BankChange {
             put: &plan.put,
             remove: &plan.remove,
             made_from: terms.made_from,
             ..BankChange::default()
         };
+        if terms.dry_run {
+            questions.look_for_overtaking(change).await?;
+            return Ok(report);
+        }
+        listener(Event::Writing);
+        let now = unix_seconds();
         match questions.change(change, &author, now, revision).await {
             Ok(revision) => {
                 report.applied = true;

@@ -204,6 +204,25 @@ fn categories_have_a_history_files_and_backups() {
         "row 3, column order: 1001 is not between",
     );
 
+    // An export of revision 6, and somebody has changed what it would change.
+    write("late.jsonl", &file.replace("\"一\"", "\"三\""));
+    did(folder, &["category", "put", "开户", "--title", "指南"], "revision 9");
+    for more in [&["--dry-run"][..], &[]] {
+        let late = ["category", "import", "late.jsonl", "--made-from", "6"];
+        refused(
+            folder,
+            &[&late[..], more].concat(),
+            65,
+            "changed since revision 6; category/开户 by ",
+        );
+    }
+    did(folder, &["revert", "category/开户", "--to", "8"], "revision 10");
+    did(
+        folder,
+        &["category", "import", "late.jsonl", "--made-from", "10", "--dry-run"],
+        "1 changed",
+    );
+
     did(folder, &["backup", "all.backup"], "");
     did(folder, &["category", "remove", "开户"], "");
     did(folder, &["restore", "all.backup", "--replace"], "");

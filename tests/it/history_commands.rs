@@ -57,7 +57,8 @@ fn the_second_of_two_editors_is_told_and_overwrites_nothing() {
     let shown = bench.did(&["show", "a"], "\"一\"");
     bench.write("first.jsonl", &shown.replace("\"一\"", "\"二\""));
     bench.write("second.jsonl", &shown.replace("\"一\"", "\"三\""));
-    bench.refused(&["entry", "put", "first.jsonl"], 65, "a by ");
+    let seen = "it is there already; say with --made-from N at which revision you saw it; a by ";
+    bench.refused(&["entry", "put", "first.jsonl"], 65, seen);
     bench.did(&["entry", "put", "first.jsonl", "--made-from", "2"], "revision 3");
     let told = "in revision 3: answer";
     bench.refused(&["entry", "put", "second.jsonl", "--made-from", "2"], 65, told);
@@ -67,7 +68,22 @@ fn the_second_of_two_editors_is_told_and_overwrites_nothing() {
     bench.did(&["entry", "disable", "a"], "a is disabled; the bank is at revision 5");
     bench.did(&["entry", "show", "a", "--json"], "\"revision\":5");
     bench.refused(&["import", "first.jsonl", "--made-from", "2"], 65, "a by ");
+    let dry = ["import", "first.jsonl", "--dry-run", "--made-from", "2"];
+    bench.refused(&dry, 65, "changed since revision 2; a by ");
     bench.did(&["import", "first.jsonl", "--made-from", "5"], "revision 6");
+    // What is gone may be made anew, and then is there again. What it was before is nobody's business.
+    bench.did(&["entry", "remove", "a"], "revision 7");
+    bench.refused(
+        &["entry", "put", "first.jsonl", "--made-from", "6"],
+        65,
+        "since revision 6; a by ",
+    );
+    bench.did(&["entry", "put", "first.jsonl"], "revision 8");
+    let (_, said) = bench.wxfaq(&["entry", "put", "second.jsonl"]);
+    assert!(
+        said.contains("in revision 8: made") && !said.contains("in revision 3"),
+        "{said}"
+    );
     bench.write("broken.jsonl", "\n{\"id\":\"c\",\"question\":\" \",\"answer\":\"一\"}");
     bench.refused(&["entry", "put", "broken.jsonl"], 65, "row 2: question");
 }

@@ -261,3 +261,33 @@ fn an_empty_variable_names_no_configuration() {
     let said = String::from_utf8(named.stdout).unwrap();
     assert!(said.contains("wxfaq.toml: 3 account(s)"), "{said}");
 }
+
+#[test]
+fn an_import_of_rules_does_not_overwrite_what_was_changed_since_the_export() {
+    let folder = folder();
+    let wxfaq = |arguments: &[&str]| wxfaq(folder.path(), arguments);
+    let write = |reply: &str| {
+        let rule = format!(r#"{{"id":"r","trigger":"default","replies":["{reply}"]}}"#);
+        fs::write(folder.path().join("rules.jsonl"), rule).unwrap();
+    };
+    for (reply, revision) in [("一", "revision 1"), ("二", "revision 2")] {
+        write(reply);
+        let (code, said) = wxfaq(&["rule", "import", "rules.jsonl"]);
+        assert!(code == Some(0) && said.contains(revision), "{said}");
+    }
+    write("三");
+    let import = ["rule", "import", "rules.jsonl", "--made-from"];
+    for more in [&["1", "--dry-run"][..], &["1"]] {
+        let (code, said) = wxfaq(&[&import[..], more].concat());
+        assert!(
+            code == Some(65) && said.contains("changed since revision 1; rule/r by "),
+            "{code:?} {said}"
+        );
+    }
+    let (code, said) = wxfaq(&[&import[..], &["7"]].concat());
+    assert!(code == Some(65) && said.contains("it is at 2"), "{code:?} {said}");
+    let (code, said) = wxfaq(&[&import[..], &["2", "--dry-run"]].concat());
+    assert!(code == Some(0) && said.contains("0 new, 1 changed"), "{said}");
+    let (code, said) = wxfaq(&[&import[..], &["2"]].concat());
+    assert!(code == Some(0) && said.contains("revision 3"), "{said}");
+}

@@ -141,6 +141,8 @@ fn the_second_of_two_editors_is_told_and_a_wrong_text_changes_nothing() {
         told,
     );
     bench.refused(&["template", "reset", "empty.txt", "--made-from", "2"], 65, told);
+    let (_, said) = wxfaq(bench.0.path(), &["template", "put", "empty.txt", "one.txt"]);
+    assert!(said.contains("with --made-from N at which revision"), "{said}");
     bench.did(&["show", "template/empty.txt"], "第二版");
     bench.did(
         &["diff", "template/empty.txt", "--from", "2"],
@@ -229,6 +231,12 @@ fn what_is_exported_comes_back_as_it_was_and_moves_only_what_differs() {
         &["dict", "list"],
         "user.txt              from the database (revision 3, ",
     );
+    // What is tried heeds who edited since, too.
+    there.write("in/user.txt", "白鲸\n");
+    for more in [&["--dry-run"][..], &[]] {
+        let late = ["dict", "import", "in", "--made-from", "2"];
+        there.refused(&[&late[..], more].concat(), 65, "dict/user.txt by ");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,14 +106,8 @@ impl<T: Tabled> Things<T> {
         transaction: &mut Transaction<'static, Any>,
         revision: u64,
     ) -> Result<Option<Vec<T>>, StoreError> {
-        let dialect = self.database.dialect;
-        let select = "SELECT COUNT(*) AS changes FROM history WHERE subject = ? AND revision > ?";
-        let query = sqlx::query(dialect.sql(select))
-            .bind(T::SUBJECT.as_str())
-            .bind(signed(revision));
-        let row = self.database.answer(query.fetch_one(&mut **transaction)).await?;
-        let changes: i64 = row.try_get("changes").map_err(|error| dialect.error(&error))?;
-        match changes {
+        let changes = self.database.changes_of(transaction, &[T::SUBJECT], revision);
+        match changes.await? {
             0 => Ok(None),
             _ => Ok(Some(self.load_in(transaction).await?)),
         }
@@ -130,6 +124,11 @@ impl<T: Tabled> Things<T> {
     ) -> Result<u64, ApplyError> {
         let change = T::change(put, remove);
         self.database.change(change, by, now, expected_revision).await
+    }
+
+    /// Where they are.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Writes what differs, with its history; returns whether anything did.

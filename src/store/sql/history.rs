@@ -102,8 +102,9 @@ pub struct BankChange<'a> {
     pub put_categories: &'a [Category],
     /// Categories whose settings go; absent ones are no error.
     pub remove_categories: &'a [String],
-    /// The revision at which all this was shown to who changes it. Whatever of it changed since is not overwritten.
-    /// `None`: whoever changes it has looked at the whole bank.
+    /// The revision at which all this was shown to who changes it. Whatever of it changed since is not overwritten;
+    /// 0: it was never shown, so whatever of it is there is not overwritten. `None`: whoever changes it has looked at the
+    /// whole bank.
     pub made_from: Option<u64>,
 }
 
@@ -138,7 +139,7 @@ pub(super) const SELECT_HISTORY: &str = "SELECT revision, subject, subject_id, v
                               source FROM history";
 
 /// Things of which an overtaken editor is told what happened to them.
-const MOST_TOLD: usize = 20;
+const MOST_TOLD: u32 = 20;
 
 const INSERT_HISTORY: &str = "INSERT INTO history (revision, subject, subject_id, operation, value_before, \
                               value_after, changed_at, changed_by, source) VALUES ";
@@ -226,6 +227,20 @@ impl Database {
         Ok(revision)
     }
 
+    /// Whether [`Database::change`] would refuse the change because of [`BankChange::made_from`]; writes nothing.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] and [`ApplyError::Ahead`].
+    pub async fn look_for_overtaking(&self, change: BankChange<'_>) -> Result<(), ApplyError> {
+        let Some(made_from) = change.made_from else {
+            return Ok(());
+        };
+        let mut transaction = self.begin_read().await?;
+        let found = self.bank_revision(&mut transaction).await?;
+        self.refuse_overtaken(&mut transaction, &change.things(), made_from, found)
+            .await
+    }
+
     async fn refuse_overtaken(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -246,14 +261,23 @@ impl Database {
         let touched = touched.map_err(|error| self.dialect.error(&error))?;
         let is_touched = |thing: &&Thing| touched.contains(&(thing.subject.as_str().to_owned(), thing.id.clone()));
         let mut changes = Vec::new();
-        for thing in things.iter().filter(is_touched).take(MOST_TOLD) {
+        let mut told = 0;
+        for thing in things.iter().filter(is_touched) {
             let select =
                 format!("{SELECT_HISTORY} WHERE subject = ? AND subject_id = ? AND revision > ? ORDER BY revision");
             let query = sqlx::query(self.dialect.sql(&select))
                 .bind(thing.subject.as_str())
                 .bind(thing.id.clone())
                 .bind(signed(made_from));
-            changes.extend(self.recorded(transaction, query).await?);
+            let mut since = self.recorded(transaction, query).await?;
+            if made_from == 0 {
+                since = since_removal(since);
+            }
+            told += u32::from(!since.is_empty());
+            changes.extend(since);
+            if told == MOST_TOLD {
+                break;
+            }
         }
         if changes.is_empty() {
             return Ok(());
@@ -387,6 +411,12 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// What happened to a thing since it was removed last, of all that did, oldest first; empty: it is not there.
+fn since_removal(mut history: Vec<Recorded>) -> Vec<Recorded> {
+    let gone = history.iter().rposition(|recorded| recorded.after.is_none());
+    history.split_off(gone.map_or(0, |gone| gone + 1))
 }
 
 /// Which of the rows of these sizes, in bytes, one statement takes, and which the next.

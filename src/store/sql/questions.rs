@@ -243,6 +243,11 @@ impl Questions {
         self.database.change(change, by, now, expected_revision).await
     }
 
+    /// [`Database::look_for_overtaking`] of their database.
+    pub async fn look_for_overtaking(&self, change: BankChange<'_>) -> Result<(), ApplyError> {
+        self.database.look_for_overtaking(change).await
+    }
+
     /// The whole bank by id in pieces, for who cannot hold it.
     pub async fn pages(&self) -> Result<Pages, StoreError> {
         let mut transaction = self.database.begin_read().await?;
