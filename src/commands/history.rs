@@ -6,8 +6,10 @@
 
 use super::import::ImportError;
 use super::{Exit, Failure, operator, texts, unix_seconds, write_out};
+use crate::app::sources::known;
 use crate::app::{self, AppError, Missing};
 use crate::bank::beside::{self, Beside};
+use crate::bank::category::is_within;
 use crate::bank::format::{self, beijing};
 use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
 use crate::bank::{Category, Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
@@ -103,9 +105,16 @@ struct Changed {
 /// `wxfaq history`
 pub async fn list(file: Option<PathBuf>, args: HistoryArgs) -> Result<Exit, Failure> {
     let database = open(file).await?;
-    let last = database.revisions().last(args.thing.as_ref(), args.limit).await;
+    let listed = async {
+        if let Some(thing) = &args.thing {
+            refuse_unknown(&database, thing).await?;
+        }
+        let last = database.revisions().last(args.thing.as_ref(), args.limit).await;
+        Ok::<_, Failure>(last.map_err(AppError::from)?)
+    };
+    let last = listed.await;
     database.close().await;
-    let last = last.map_err(AppError::from)?;
+    let last = last?;
     if args.json {
         say!("{}", serde_json::to_string_pretty(&last).unwrap_or_default());
         return Ok(Exit::Ok);
@@ -155,6 +164,29 @@ pub async fn show(file: Option<PathBuf>, args: ShowArgs) -> Result<Exit, Failure
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A name that nothing has or had would read like one that nobody has changed.
+async fn refuse_unknown(database: &Database, thing: &Thing) -> Result<(), Failure> {
+    let last = database
+        .revisions()
+        .last(Some(thing), 1)
+        .await
+        .map_err(AppError::from)?;
+    let refused = |text: String| Err(Failure::report(Exit::NoInput, text));
+    match (TextKind::of(thing.subject), thing.subject) {
+        _ if !last.is_empty() => Ok(()),
+        (Some(kind), _) if known(kind).contains(&thing.id.as_str()) => Ok(()),
+        (Some(kind), _) => refused(texts::no_such(&TextName::new(kind, &thing.id))),
+        (None, Subject::Category) => {
+            let (_, entries) = database.questions().load().await.map_err(AppError::from)?;
+            match entries.iter().any(|entry| is_within(&entry.category, &thing.id)) {
+                true => Ok(()),
+                false => refused(format!("there is no {thing}, and never was: no entry stands in it")),
+            }
+        }
+        (None, _) => refused(format!("there is no {thing}, and never was")),
+    }
 }
 
 /// A revision that is still to come shows nothing, however it is asked for.
@@ -251,6 +283,12 @@ fn print(changed: &Changed) {
 
 /// What differs between two revisions, by thing; `to`: now.
 async fn compare(database: &Database, what: &What, from: u64, to: Option<u64>) -> Result<Vec<Changed>, Failure> {
+    for asked in [Some(from), to].into_iter().flatten() {
+        refuse_ahead(database, asked).await?;
+    }
+    if let Some(thing) = &what.thing {
+        refuse_unknown(database, thing).await?;
+    }
     let revisions = database.revisions();
     let mut changed = Vec::new();
     let things: Vec<Thing> = match &what.thing {
@@ -304,10 +342,6 @@ pub async fn revert(file: Option<PathBuf>, args: RevertArgs) -> Result<Exit, Fai
 
 async fn revert_to(database: &Database, args: &RevertArgs) -> Result<(u64, Vec<Changed>), Failure> {
     let current = database.questions().revision().await.map_err(AppError::from)?;
-    if args.to > current {
-        let text = format!("the bank has not come to revision {}: it is at {current}", args.to);
-        return Err(Failure::report(Exit::BadData, text));
-    }
     let changed = compare(database, &args.what, args.to, None).await?;
     if args.dry_run || changed.is_empty() {
         return Ok((current, changed));

@@ -326,7 +326,8 @@ fn described(text: &Layers) -> Value {
     value
 }
 
-fn no_such(name: &TextName) -> String {
+/// That this release has no text of the name, and which it has.
+pub fn no_such(name: &TextName) -> String {
     format!("there is no {name}; there are {}", known(name.kind).join(", "))
 }
 

@@ -145,6 +145,8 @@ fn an_entry_a_rule_and_the_whole_bank_go_back_without_losing_anything() {
     );
     bench.refused(&["revert", "a", "--to", "9"], 65, "it is at 8");
     bench.refused(&["revert", "--to", "1"], 64, "--bank");
+    bench.refused(&["diff", "a", "--from", "9"], 65, "it is at 8");
+    bench.refused(&["diff", "--bank", "--from", "1", "--to", "9"], 65, "it is at 8");
 
     let history = bench.did(&["history", "a"], "");
     let lines: Vec<&str> = history.lines().collect();
@@ -157,6 +159,36 @@ fn an_entry_a_rule_and_the_whole_bank_go_back_without_losing_anything() {
         (all[0]["revision"].as_u64(), all.as_array().unwrap().len()),
         (Some(8), 11)
     );
+}
+
+#[test]
+fn a_name_that_nothing_ever_had_is_no_success() {
+    let bench = Bench::new();
+    for thing in ["nobody", "rule/nobody", "category/没有"] {
+        let told = format!("there is no {thing}, and never was");
+        bench.refused(&["history", thing], 66, &told);
+        bench.refused(&["diff", thing, "--from", "1"], 66, &told);
+        bench.refused(&["revert", thing, "--to", "1"], 66, &told);
+    }
+    for (thing, told) in [
+        ("dict/words.txt", "there is no dict/words.txt; there are user.txt, "),
+        ("template/nothing.txt", "there is no template/nothing.txt; there are "),
+    ] {
+        bench.refused(&["history", thing], 66, told);
+        bench.refused(&["diff", thing, "--from", "1"], 66, told);
+        bench.refused(&["revert", thing, "--to", "1"], 66, told);
+    }
+    // What is there and was never changed has no history; what is gone has one.
+    bench.did(&["history", "dict/user.txt"], "no change is known");
+    bench.did(&["diff", "template/greeting.txt", "--from", "1"], "no difference");
+    bench.did(&["entry", "remove", "b"], "revision 3");
+    bench.did(&["history", "b"], "b: removed");
+    bench.write(
+        "c.jsonl",
+        r#"{"id":"c","question":"怎么换卡","answer":"三","category":"卡/换卡"}"#,
+    );
+    bench.did(&["import", "c.jsonl"], "revision 4");
+    bench.did(&["history", "category/卡"], "no change is known");
 }
 
 #[test]
