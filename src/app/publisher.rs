@@ -109,6 +109,9 @@ fn take_over(parts: &mut SnapshotParts, templates: Arc<Templates>, dictionaries:
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
         parts.index = Index::build(parts.index.entries().cloned(), analyzer);
     }
+    for (file, lines) in parts.dictionaries.emptied(&dictionaries) {
+        tracing::warn!(%file, lines, "a dictionary is empty now; all its lines went away");
+    }
     if parts.dictionaries.sensitive != dictionaries.sensitive {
         parts.rules = Arc::new(parts.rules.with_sensitive(&dictionaries.sensitive));
     }

@@ -300,6 +300,14 @@ pub fn faults(texts: &[Text]) -> Vec<TextFault> {
     found
 }
 
+/// One dictionary without the others.
+///
+/// # Errors
+/// What is wrong with it, or that there is none of the name.
+pub fn alone(file: &str, content: &[u8]) -> Result<Dictionaries, TextFault> {
+    parse(&BTreeMap::from([(file, content)]))
+}
+
 fn parse_templates(all: &[Layers]) -> Result<Templates, Vec<TextFault>> {
     let mut overrides = BTreeMap::new();
     for text in all {

@@ -136,6 +136,22 @@ impl Dictionaries {
         })
     }
 
+    /// The dictionaries that have nothing in them any more in `next`, with how many entries they have here.
+    pub fn emptied<'a>(&'a self, next: &'a Self) -> impl Iterator<Item = (DictionaryFile, usize)> + 'a {
+        let sizes = |all: &Self| {
+            DictionaryFile::ALL.map(|file| match file {
+                DictionaryFile::User => all.user.len(),
+                DictionaryFile::Stopwords => all.stopwords.len(),
+                DictionaryFile::Synonyms => all.synonyms.len(),
+                DictionaryFile::Contrast => all.contrast.len(),
+                DictionaryFile::Sensitive => all.sensitive.len(),
+            })
+        };
+        let both = sizes(self).into_iter().zip(sizes(next));
+        let files = DictionaryFile::ALL.into_iter().zip(both);
+        files.filter_map(|(file, (before, after))| (before > 0 && after == 0).then_some((file, before)))
+    }
+
     /// Whether texts are cut and compared alike with both: all but the sensitive words are the same.
     pub fn cuts_as(&self, other: &Self) -> bool {
         let Self {

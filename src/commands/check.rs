@@ -6,17 +6,22 @@
 
 mod wechat;
 
-use super::{Exit, Failure, media, rule, texts};
+use super::{Exit, Failure, category, media, rule, texts};
 use crate::app::sources::{Layers, Live};
 use crate::app::{self, AppError, Missing, Sources};
+use crate::bank::beside::Beside;
+use crate::bank::category::{counts, upwards};
 use crate::bank::duplicates::duplicates;
-use crate::bank::{Answer, Entry, Rule, TextKind};
+use crate::bank::{Answer, Category, Entry, Rule, TextKind};
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::fallback::Upstream;
 use crate::store::sql::{Database, OpenError, StoredText};
 use serde::Serialize;
 use std::path::PathBuf;
+
+/// Categories named in one warning.
+const STRAYS_SHOWN: usize = 5;
 
 /// What to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
@@ -159,9 +164,14 @@ fn overridden(kind: TextKind, sources: &Sources, found: Result<Vec<Layers>, AppE
         if let Some(fault) = texts::fault(text) {
             findings.push(wrong(subject, format!("not used: {fault}"), Exit::BadData));
         }
-        if let Some(detail) = texts::hidden(text) {
-            findings.push(finding(subject, Verdict::Warning { detail }));
-        }
+        let emptied = texts::emptied(text, text.live().content()).map(|lines| {
+            format!(
+                "{} is empty: {lines} lines that came with this release are not used",
+                text.name
+            )
+        });
+        let warnings = texts::hidden(text).into_iter().chain(emptied);
+        findings.extend(warnings.map(|detail| finding(subject, Verdict::Warning { detail })));
     }
     findings
 }
@@ -185,22 +195,24 @@ async fn database(config: &Config, saved: &mut Vec<StoredText>) -> Vec<Finding> 
         Ok((_, texts)) => *saved = texts,
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     }
-    let mut files = Vec::new();
+    let mut of_entries = Vec::new();
     let bank = match database.questions().load().await {
         Ok((revision, entries)) if entries.is_empty() => {
+            of_entries.extend(categories(&database, &entries).await);
             let detail = format!("{version}, revision {revision}, the bank is empty: fill it with `wxfaq import FILE`");
             finding("database", Verdict::Warning { detail })
         }
         Ok((revision, entries)) => {
-            files = entry_files(config, &entries);
-            files.extend(shared_phrasings(&entries));
+            of_entries.extend(entry_files(config, &entries));
+            of_entries.extend(shared_phrasings(&entries));
+            of_entries.extend(categories(&database, &entries).await);
             let detail = format!("{version}, revision {revision}, {} entries", entries.len());
             good("database", detail)
         }
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
     let mut findings = vec![bank];
-    findings.extend(files);
+    findings.extend(of_entries);
     findings.extend(rules(config, &database).await);
     database.close().await;
     findings
@@ -226,6 +238,53 @@ fn shared_phrasings(entries: &[Entry]) -> Option<Finding> {
     };
     let detail = format!("{first}{more}");
     Some(finding("bank", Verdict::Warning { detail }))
+}
+
+/// Settings of categories that cannot be read, that break a limit or do nothing, and categories of entries that none of
+/// them is for.
+async fn categories(database: &Database, entries: &[Entry]) -> Vec<Finding> {
+    let set = match database.categories().load().await {
+        Ok((_, set)) => set,
+        Err(error) => return vec![wrong("categories", error.to_string(), Exit::from(&error))],
+    };
+    let replies = set.iter().filter(|category| !category.reply.is_empty()).count();
+    let detail = format!("{} set in the database, {replies} with a default reply", set.len());
+    let mut findings = vec![good("categories", detail)];
+    for category in &set {
+        if let Err(error) = category.validate() {
+            findings.push(wrong(
+                "categories",
+                format!("{}: {error}", category.category),
+                Exit::BadData,
+            ));
+        }
+    }
+    if let Some(reason) = Category::too_many(set.iter()) {
+        findings.push(wrong("categories", reason, Exit::BadData));
+    }
+    let warnings = category::warnings(&set, entries)
+        .into_iter()
+        .map(|warning| warning.to_string());
+    let warnings = warnings.chain(strays(&set, entries));
+    findings.extend(warnings.map(|detail| finding("categories", Verdict::Warning { detail })));
+    findings
+}
+
+/// Categories of entries that stand in no tree whose root is set, while others do: misspelt, perhaps.
+fn strays(set: &[Category], entries: &[Entry]) -> Option<String> {
+    let has_set = |named: &str| upwards(named).any(|above| set.iter().any(|set| set.category == above));
+    let counts = counts(entries);
+    let strays: Vec<String> = counts
+        .iter()
+        .filter(|(named, _)| !named.is_empty() && !set.is_empty() && !has_set(named))
+        .map(|(named, count)| format!("{named} ({count} entries)"))
+        .collect();
+    let shown = strays.iter().take(STRAYS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let more = match strays.len().saturating_sub(STRAYS_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!strays.is_empty()).then(|| format!("entries name what nothing is set for, nor above it: {shown}{more}"))
 }
 
 /// Rules that break a limit, that answer nobody, that name accounts which are not there.

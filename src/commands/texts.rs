@@ -8,7 +8,7 @@ use super::beside::Care;
 use super::export::replace_file;
 use super::import::ImportError;
 use super::{Exit, Failure, operator, unix_seconds, write_out};
-use crate::app::sources::{Layers, Live, Sources, TextFile, faults, files_in, known};
+use crate::app::sources::{Layers, Live, Sources, TextFile, alone, faults, files_in, known};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
 use crate::bank::{Text, TextFault, TextKind, TextName};
@@ -156,9 +156,21 @@ impl Shelf<'_> {
         Ok(Done::Looked)
     }
 
+    /// Says which dictionaries will be empty because of the texts, and how much was in use until now.
+    fn warn_of_emptied(all: &[Layers], texts: &[Text]) {
+        for text in texts {
+            let before = all.iter().find(|layers| layers.name == text.name);
+            let lines = before.and_then(|layers| lost_lines(&text.name, used(layers).content(), text.body.as_bytes()));
+            if let Some(lines) = lines {
+                say!("warning: {} is empty with this: {lines} lines go away", text.name);
+            }
+        }
+    }
+
     async fn put(&self, name: &str, file: &Path, made_from: u64) -> Result<Done, Failure> {
-        let name = self.find(name).await?.1.name;
-        let text = read(name, file)?;
+        let layers = self.find(name).await?.1;
+        let text = read(layers.name.clone(), file)?;
+        Self::warn_of_emptied(&[layers], std::slice::from_ref(&text));
         let change = BankChange {
             put_texts: std::slice::from_ref(&text),
             made_from: Some(made_from),
@@ -242,6 +254,17 @@ impl Shelf<'_> {
             made_from: Some(care.made_from.unwrap_or(revision)),
             ..BankChange::default()
         };
+        Self::warn_of_emptied(&all, &texts);
+        let counts = format!("{} changed, {} same", texts.len(), found - texts.len());
+        if care.dry_run {
+            let looked = self.database.look_for_overtaking(change).await;
+            looked.map_err(ImportError::from)?;
+            for text in &texts {
+                say!("{}: would change", text.name);
+            }
+            say!("dry run, nothing written: {counts}; the bank is at revision {revision}");
+            return Ok(Done::Looked);
+        }
         let revision = self.apply(change, "import").await?;
         for text in &texts {
             say!("{}: changed", text.name);
@@ -276,6 +299,18 @@ pub fn hidden(text: &Layers) -> Option<String> {
         file.path.display(),
         beijing::format(file.modified)
     ))
+}
+
+/// How many lines of the embedded dictionary `content` has in its place nothing for; `None`: that is no empty one.
+pub fn emptied(text: &Layers, content: &[u8]) -> Option<usize> {
+    lost_lines(&text.name, text.embedded.as_bytes(), content)
+}
+
+/// How many lines a dictionary had that has none any more; `None`: it has some, had none, or is no dictionary.
+fn lost_lines(name: &TextName, before: &[u8], after: &[u8]) -> Option<usize> {
+    let alone = |content| alone(&name.file, content).ok();
+    let (before, after) = (alone(before)?, alone(after)?);
+    before.emptied(&after).map(|(_, lines)| lines).next()
 }
 
 /// The version that followers meet, though what is in the database may be wrong.

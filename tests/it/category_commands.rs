@@ -3,6 +3,8 @@
 use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use std::fs;
 use std::path::Path;
+use wxfaq::bank::Category;
+use wxfaq::store::sql::{Author, Database, sqlite_url};
 
 /// Exit code, and everything that was said.
 fn wxfaq(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
@@ -227,4 +229,60 @@ fn categories_have_a_history_files_and_backups() {
     did(folder, &["category", "remove", "开户"], "");
     did(folder, &["restore", "all.backup", "--replace"], "");
     did(folder, &["category", "show", "开户"], "its own");
+}
+
+#[tokio::test]
+async fn check_looks_at_categories_as_at_the_rest() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::write(folder.join("wxfaq.toml"), configuration(free_port(), free_port(), "")).unwrap();
+    let bank = r#"{"id":"a","question":"怎么开户","answer":"一","category":"开户/网上"}
+        {"id":"b","question":"怎么销户","answer":"二","category":"开护"}"#;
+    fs::write(folder.join("bank.jsonl"), bank).unwrap();
+    did(folder, &["import", "bank.jsonl"], "revision 1");
+    let checked = did(
+        folder,
+        &["check", "--offline"],
+        "ok       categories: 0 set in the database",
+    );
+    assert!(!checked.contains("warning  categories"), "{checked}");
+    did(folder, &["category", "put", "开户", "--reply", "一"], "revision 2");
+    did(folder, &["category", "put", "基金", "--title", "理财"], "revision 3");
+    let checked = did(
+        folder,
+        &["check", "--offline"],
+        "ok       categories: 2 set in the database, 1 with a default reply",
+    );
+    for warned in [
+        "warning  categories: 基金: no entry stands in it or below it",
+        "warning  categories: entries name what nothing is set for, nor above it: 开护 (1 entries)",
+    ] {
+        assert!(checked.contains(warned), "{checked}");
+    }
+
+    // As another release, or somebody else, may have left them.
+    let url = sqlite_url(&folder.join("data/wxfaq.db"));
+    let database = Database::open(&url).await.unwrap();
+    let long = Category {
+        reply: "字".repeat(301),
+        ..Category::new("开户")
+    };
+    let by = Author {
+        who: "王".to_owned(),
+        source: "test".to_owned(),
+    };
+    database.categories().apply(&[long], &[], &by, 1, 3).await.unwrap();
+    refused(folder, &["check", "--offline"], 65, "categories: 开户: reply: has 301");
+    let options: sqlx::any::AnyConnectOptions = url.parse().unwrap();
+    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect_with(&options)
+        .await
+        .unwrap();
+    let spoil = "UPDATE category SET definition = '{' WHERE id = '开户'";
+    sqlx::query(spoil).execute(&mut connection).await.unwrap();
+    refused(
+        folder,
+        &["check", "--offline"],
+        65,
+        "categories: sqlite holds something unreadable: category 开户",
+    );
 }

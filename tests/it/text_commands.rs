@@ -355,3 +355,39 @@ fn a_sentence_shows_what_a_dictionary_would_change() {
     bench.refused(&arguments, 65, "s.txt:1: a group");
     bench.did(&["dict", "list"], "synonyms.txt          as embedded");
 }
+
+#[test]
+fn a_dictionary_that_becomes_empty_is_told_of() {
+    let daemon = Daemon::start("[database]\npoll_ms = 100");
+    let folder = daemon.folder.path();
+    fs::write(daemon.path("three.txt"), "提现;取现\n# 注\n开户;开通\n销户;注销\n").unwrap();
+    fs::write(daemon.path("none.txt"), "# 没有了\n\n").unwrap();
+    let put = |file: &str, revision: &str| {
+        let arguments = ["dict", "put", "synonyms.txt", file, "--made-from", revision];
+        did(folder, &arguments, "is used from the database")
+    };
+    assert!(!put("three.txt", "1").contains("warning"), "it is not empty");
+    daemon.wait_until("the three lines are used", || {
+        daemon
+            .ops("/readyz")
+            .is_some_and(|body| body.contains("\"revision\":2"))
+    });
+    let lost = "warning: dict/synonyms.txt is empty with this: 3 lines go away";
+    let said = put("none.txt", "2");
+    assert!(said.starts_with(lost), "{said}");
+    daemon.wait_until("it says so, too", || {
+        let log = daemon.log();
+        log.contains("a dictionary is empty now") && log.contains("synonyms.txt") && log.contains("lines=3")
+    });
+    assert!(!put("none.txt", "3").contains("warning"), "it was empty before");
+    did(
+        folder,
+        &["check", "--offline"],
+        "warning  dictionaries: dict/synonyms.txt is empty: ",
+    );
+    put("three.txt", "3");
+    fs::create_dir(daemon.path("in")).unwrap();
+    fs::write(daemon.path("in/synonyms.txt"), "").unwrap();
+    let dry = did(folder, &["dict", "import", "in", "--dry-run"], "would change");
+    assert!(dry.starts_with(lost), "{dry}");
+}
