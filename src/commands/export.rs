@@ -20,8 +20,10 @@ use tokio::task::spawn_blocking;
 pub struct ExportReport {
     #[expect(missing_docs, reason = "the type says it")]
     pub file: PathBuf,
-    /// How many.
+    /// How many it has.
     pub entries: usize,
+    /// Entries of the bank that the layout has no row for.
+    pub left_out: usize,
     /// The bank's at that moment.
     pub revision: u64,
 }
@@ -34,7 +36,14 @@ impl fmt::Display for ExportReport {
             self.file.display(),
             self.entries,
             self.revision
-        )
+        )?;
+        match self.left_out {
+            0 => Ok(()),
+            left_out => write!(
+                f,
+                "; {left_out} left out, whose answers are no texts: --layout full has them"
+            ),
+        }
     }
 }
 
@@ -115,10 +124,12 @@ async fn write_pages(
             finished.blocking_recv().map_err(broken_off)
         })
     });
-    let mut entries = 0;
+    let (mut entries, mut left_out) = (0, 0);
     let mut read = Ok(());
     while !page.is_empty() {
-        entries += page.len();
+        let taken = page.iter().filter(|entry| layout.takes(format, entry)).count();
+        entries += taken;
+        left_out += page.len() - taken;
         // Nobody takes it any more: the writer says why.
         if give.send(page).await.is_err() {
             break;
@@ -149,6 +160,7 @@ async fn write_pages(
     Ok(ExportReport {
         file: file.to_owned(),
         entries,
+        left_out,
         revision: pages.revision,
     })
 }

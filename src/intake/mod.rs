@@ -75,6 +75,8 @@ pub struct Sheet {
     pub format: Format,
     /// What its editor should know.
     pub notices: Vec<String>,
+    /// The headings nobody knows, which the result has again.
+    pub others: Vec<String>,
     /// In the file's order.
     pub rows: Vec<Result<Record, RowError>>,
 }
@@ -88,6 +90,7 @@ impl Sheet {
         let mut sheet = Self {
             format: Format::Jsonl,
             notices: Vec::new(),
+            others: Vec::new(),
             rows: Vec::new(),
         };
         read_file(file, &Limits::OWN_FILE.content, &mut |item| {
@@ -101,6 +104,7 @@ impl Sheet {
         match item {
             Item::Format(format) => self.format = format,
             Item::Notice(notice) => self.notices.push(notice),
+            Item::Others(others) => self.others = others,
             Item::Record(record) => self.rows.push(Ok(record)),
             Item::Error(error) => self.rows.push(Err(error)),
         }

@@ -86,6 +86,7 @@ async fn collect(
     let mut sheet = Sheet {
         format: Format::Jsonl,
         notices: Vec::new(),
+        others: Vec::new(),
         rows: Vec::new(),
     };
     loop {

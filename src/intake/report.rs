@@ -190,5 +190,5 @@ pub fn write_result(sheet: &Sheet, report: &ImportReport, format: Format, out: &
             },
         }
     });
-    result::write(format, rows, out)
+    result::write(format, &sheet.others, rows, out)
 }

@@ -211,6 +211,64 @@ async fn what_was_exported_is_the_same_bank_in_another_database() {
     );
 }
 
+#[tokio::test]
+async fn a_simple_sheet_says_what_it_has_and_what_it_leaves_out() {
+    let bench = Bench::new();
+    let bank = concat!(
+        r#"{"question":"甲","answer":"一"}"#,
+        "\n",
+        r#"{"question":"乙","answer":"二","state":"draft"}"#,
+        "\n",
+        r#"{"question":"图","answer":{"media_id":"m"},"kind":"image"}"#,
+    );
+    let file = bench.write("bank.jsonl", bank);
+    bench.import(&file, Mode::Append, false).await.unwrap();
+    for (name, layout, expected) in [
+        ("simple.csv", Layout::Simple, (2, 1)),
+        ("simple.xlsx", Layout::Simple, (2, 1)),
+        ("simple.jsonl", Layout::Simple, (3, 0)),
+        ("full.csv", Layout::Full, (3, 0)),
+    ] {
+        let out = bench.path(name);
+        let report = export::run(&out, layout, &bench.url("bank.db")).await.unwrap();
+        assert_eq!((report.entries, report.left_out), expected, "{name}");
+        assert_eq!(report.to_string().contains("; 1 left out"), expected.1 == 1, "{report}");
+        let back = bench.import_to("other.db", &out, Mode::Append, true).await.unwrap();
+        assert_eq!(back.rows.len(), expected.0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_result_has_the_columns_that_only_the_editor_knows() {
+    let bench = Bench::new();
+    let file = bench.write(
+        "bank.csv",
+        "作者,问题,答案,结果,审核人\n张三,甲,一,old,李四\n,乙,,,王五\n",
+    );
+    let (result, url) = (bench.path("result.csv"), bench.url("bank.db"));
+    let terms = ImportTerms {
+        mode: Mode::Append,
+        dry_run: false,
+        made_from: None,
+        who: "tester",
+        normalise: &normalise,
+        file_problem: &|_| None,
+    };
+    let options = ImportOptions {
+        file: &file,
+        result: Some(&result),
+        database: (&url).into(),
+        terms,
+    };
+    let report = import::run_by(Path::new(BINARY), options).await.unwrap();
+    assert!(!report.applied, "{report}");
+    let result = fs::read_to_string(result).unwrap();
+    let rows: Vec<&str> = result.lines().collect();
+    assert!(rows[0].ends_with(",priority,作者,审核人,outcome,reason"), "{result}");
+    assert!(rows[1].ends_with(",张三,李四,new,"), "{result}");
+    assert!(rows[2].contains(",,王五,error,"), "{result}");
+}
+
 on_every_database!(the_sample_bank_goes_out_and_in_in_every_format);
 
 async fn the_sample_bank_goes_out_and_in_in_every_format(place: TestDatabase) {

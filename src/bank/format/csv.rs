@@ -30,7 +30,7 @@ pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
         Ok(header) => header,
         Err(error) => return Box::new(iter::once(Item::Error(error))),
     };
-    let notices: Vec<_> = header.notices.iter().cloned().map(Item::Notice).collect();
+    let before = header.before_records();
     let first = header.is_missing.then_some(Ok((place, cells)));
     let items = first.into_iter().chain(records).filter_map(move |record| {
         let record = record.and_then(|(place, cells)| {
@@ -39,13 +39,13 @@ pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
         });
         record.transpose().map(Item::from)
     });
-    Box::new(notices.into_iter().chain(items))
+    Box::new(before.into_iter().chain(items))
 }
 
 /// Writes a header and rows of as many cells.
-pub fn write<'a, const N: usize>(
-    headings: [&str; N],
-    rows: impl Iterator<Item = [Cow<'a, str>; N]>,
+pub fn write<'a>(
+    headings: &[&str],
+    rows: impl Iterator<Item = impl AsRef<[Cow<'a, str>]>>,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     out.write_all("\u{feff}".as_bytes())?;
@@ -54,7 +54,11 @@ pub fn write<'a, const N: usize>(
         .from_writer(out);
     sheet.write_record(headings)?;
     for cells in rows {
-        sheet.write_record(cells.map(|cell| guarded(cell).into_owned()))?;
+        let cells = cells
+            .as_ref()
+            .iter()
+            .map(|cell| guarded(Cow::Borrowed(cell)).into_owned());
+        sheet.write_record(cells)?;
     }
     sheet.flush()
 }

@@ -3,6 +3,7 @@
 //! [`Header::of`] is the entry point. Columns we do not know are warned about and left out; a sheet of two columns
 //! without any header is taken for questions and answers, as tutorials make them.
 
+use super::Item;
 use super::row::{COLUMNS, Cell, Column, Place, Record, RowError, heading_key};
 use crate::bank::entry::did_you_mean;
 use std::borrow::Cow;
@@ -23,8 +24,10 @@ pub fn is_outcome(heading: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heading {
     Of(Column),
-    /// Something else: whatever stands below is left out.
-    Other,
+    /// Something of the editor's own, the one of that number: whatever stands below goes into no entry.
+    Other(usize),
+    /// One of [`OUTCOME`]: what an earlier import said.
+    Outcome,
     /// Nothing: nothing may stand below either.
     Nothing,
 }
@@ -35,6 +38,8 @@ pub struct Header {
     headings: Vec<Heading>,
     /// What the editor should know.
     pub notices: Vec<String>,
+    /// The headings of the editor's own.
+    pub others: Vec<String>,
     /// Whether the row it was read off is an entry already.
     pub is_missing: bool,
 }
@@ -54,7 +59,7 @@ impl Header {
             return Ok(Self::simple());
         }
         let mut headings = Vec::with_capacity(cells.len());
-        let mut notices = Vec::new();
+        let (mut notices, mut others) = (Vec::new(), Vec::new());
         for cell in cells {
             headings.push(match Column::parse(cell) {
                 _ if cell.trim().is_empty() => Heading::Nothing,
@@ -62,11 +67,11 @@ impl Header {
                     return Err(error(Some(column), "stands there twice".to_owned()));
                 }
                 Ok(column) => Heading::Of(column),
+                Err(_) if is_outcome(cell) => Heading::Outcome,
                 Err(complaint) => {
-                    if !is_outcome(cell) {
-                        notices.push(complaint);
-                    }
-                    Heading::Other
+                    notices.push(complaint);
+                    others.push(cell.trim().to_owned());
+                    Heading::Other(others.len() - 1)
                 }
             });
         }
@@ -82,6 +87,7 @@ impl Header {
         Ok(Self {
             headings,
             notices: notices.collect(),
+            others,
             is_missing: false,
         })
     }
@@ -90,8 +96,16 @@ impl Header {
         Self {
             headings: [Column::Question, Column::Answer].map(Heading::Of).to_vec(),
             notices: vec!["no header row: the first column is taken for questions, the second for answers".to_owned()],
+            others: Vec::new(),
             is_missing: true,
         }
+    }
+
+    /// What a reader says before the rows.
+    pub fn before_records(&self) -> Vec<Item> {
+        let notices = self.notices.iter().cloned().map(Item::Notice);
+        let others = (!self.others.is_empty()).then(|| Item::Others(self.others.clone()));
+        notices.chain(others).collect()
     }
 
     /// Which of our columns the file's column is, counted from 0.
@@ -110,6 +124,7 @@ impl Header {
         let mut record = Record {
             place,
             cells: Vec::with_capacity(COLUMNS.len()),
+            others: Vec::new(),
         };
         let mut is_blank = true;
         for position in 0..self.headings.len().max(cells.len()) {
@@ -128,7 +143,8 @@ impl Header {
                     );
                     return Err(RowError::new(place, None, reason));
                 }
-                Heading::Nothing | Heading::Other => {}
+                Heading::Other(number) if !has_nothing => record.others.push((*number, text.to_owned())),
+                Heading::Nothing | Heading::Other(_) | Heading::Outcome => {}
             }
         }
         Ok(Some(record).filter(|_| !is_blank))
@@ -175,14 +191,14 @@ mod tests {
             record.cells,
             [(Column::Answer, text("甲")), (Column::Question, text("乙"))]
         );
+        assert_eq!(header.others, ["作者", "anwsers"]);
+        assert_eq!(record.others, [(0, "张三".to_owned()), (1, "x".to_owned())]);
     }
 
     #[test]
     fn the_columns_of_a_result_are_known_and_nothing_to_warn_about() {
-        assert_eq!(
-            header(&["问题", "答案", "结果", "Reason"]).unwrap().notices,
-            Vec::<String>::new()
-        );
+        let header = header(&["问题", "答案", "结果", "Reason"]).unwrap();
+        assert_eq!((header.notices.len(), header.others.len()), (0, 0));
     }
 
     #[test]

@@ -31,7 +31,11 @@ fn record(place: Place, line: &str) -> Result<Record, RowError> {
         };
         cells.push((column, cell));
     }
-    Ok(Record { place, cells })
+    Ok(Record {
+        place,
+        cells,
+        others: Vec::new(),
+    })
 }
 
 /// Writes one line an entry.

@@ -46,7 +46,7 @@ pub struct Limits {
     pub unpacked_bytes: u64,
     /// Files in a workbook's archive.
     pub archive_entries: u64,
-    /// Cells with or without something in them, under headings that are known.
+    /// Cells with or without something in them, under headings that are known, and those with something under others.
     pub cells: u64,
 }
 
@@ -69,6 +69,8 @@ pub enum Item {
     Format(Format),
     /// Something about the file as a whole that its editor should know.
     Notice(String),
+    /// The headings of a sheet that nobody knows, in its order; before any record that has something below them.
+    Others(Vec<String>),
     #[expect(missing_docs, reason = "the type says it")]
     Record(Record),
     /// A row that cannot be understood. A mistake after which the rest has no meaning, in the header or in CSV's
@@ -92,6 +94,16 @@ pub enum Layout {
     Full,
     /// Question and answer, under Chinese headings, as simple sheets have them; only for answers that are texts.
     Simple,
+}
+
+impl Layout {
+    /// Whether a file of this format and layout has a row for the entry.
+    pub fn takes(self, format: Format, entry: &Entry) -> bool {
+        match (format, self) {
+            (Format::Jsonl, _) | (_, Self::Full) => true,
+            (Format::Csv | Format::Xlsx, Self::Simple) => entry.answer.kind() == "text",
+        }
+    }
 }
 
 impl Format {
@@ -126,7 +138,7 @@ impl Format {
         self.items(text).filter_map(|item| match item {
             Item::Record(record) => Some(record.row()),
             Item::Error(error) => Some(Err(error)),
-            Item::Format(_) | Item::Notice(_) => None,
+            Item::Format(_) | Item::Notice(_) | Item::Others(_) => None,
         })
     }
 
@@ -157,13 +169,13 @@ impl Format {
             (Self::Jsonl, _) => jsonl::write(entries, out),
             (_, Layout::Full) => {
                 let rows = entries.map(|entry| full.map(|column| own_cell_of(entry.borrow(), column)));
-                write_table(self, full.map(Column::name), rows, out)
+                write_table(self, &full.map(Column::name), rows, out)
             }
             (_, Layout::Simple) => {
                 let columns = [Column::Question, Column::Answer];
-                let rows = entries.filter(|entry| entry.borrow().answer.kind() == "text");
+                let rows = entries.filter(|entry| layout.takes(self, entry.borrow()));
                 let rows = rows.map(|entry| columns.map(|column| own_cell_of(entry.borrow(), column)));
-                write_table(self, columns.map(Column::chinese), rows, out)
+                write_table(self, &columns.map(Column::chinese), rows, out)
             }
         }
     }
@@ -175,10 +187,10 @@ fn own_cell_of(entry: &Entry, column: Column) -> Cow<'static, str> {
 }
 
 /// Writes a sheet: a header and rows of as many cells.
-fn write_table<'a, const N: usize>(
+fn write_table<'a>(
     format: Format,
-    headings: [&str; N],
-    rows: impl Iterator<Item = [Cow<'a, str>; N]>,
+    headings: &[&str],
+    rows: impl Iterator<Item = impl AsRef<[Cow<'a, str>]>>,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     match format {
@@ -218,7 +230,7 @@ pub fn read_file(bytes: &[u8], limits: &Limits, sink: &mut dyn FnMut(Item) -> Co
     let mut cells = 0;
     let mut counted = |item: Item| {
         if let Item::Record(record) = &item {
-            cells += record.cells.len() as u64;
+            cells += (record.cells.len() + record.others.len()) as u64;
         }
         match cells > limits.cells {
             true => ControlFlow::Break(()),
@@ -400,7 +412,7 @@ mod tests {
         let entry = |item| match item {
             Item::Record(record) => Some(record.row().unwrap().into_entry_or(None, new_id).unwrap()),
             Item::Error(error) => panic!("{error}"),
-            Item::Format(_) | Item::Notice(_) => None,
+            Item::Format(_) | Item::Notice(_) | Item::Others(_) => None,
         };
         items.into_iter().filter_map(entry).collect()
     }

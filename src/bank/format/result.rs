@@ -1,7 +1,8 @@
 //! What became of a file's rows, as a file again: every row as it was, with its outcome and the reason.
 //!
 //! [`write()`] is the entry point. Editors mend such a file and hand it in again: its two columns more are known to readers
-//! and left out by them. Columns of the file that we do not know are not in it.
+//! and left out by them. The editor's own columns stand behind ours; in JSONL they are not, for a name that nobody knows is
+//! a mistake there.
 
 use super::header::OUTCOME;
 use super::row::{COLUMNS, Cell, Column, Record, join_list, split_list};
@@ -20,36 +21,39 @@ pub struct Outcome<'a> {
     pub reason: String,
 }
 
-/// The columns of ours, then [`OUTCOME`].
-const WIDTH: usize = COLUMNS.len() + OUTCOME.len();
-
-/// Writes the rows in their order.
-pub fn write<'a>(format: Format, rows: impl Iterator<Item = Outcome<'a>>, out: &mut dyn io::Write) -> io::Result<()> {
+/// Writes the rows in their order; `others`: the headings of the editor's own.
+pub fn write<'a>(
+    format: Format,
+    others: &[String],
+    rows: impl Iterator<Item = Outcome<'a>>,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     if format == Format::Jsonl {
         for row in rows {
             writeln!(out, "{}", Value::Object(object(&row)))?;
         }
         return Ok(());
     }
-    let mut headings = [""; WIDTH];
-    let names = COLUMNS
-        .iter()
-        .map(|(_, name, _)| *name)
-        .chain(OUTCOME.map(|(name, _)| name));
-    headings
-        .iter_mut()
-        .zip(names)
-        .for_each(|(heading, name)| *heading = name);
-    write_table(format, headings, rows.map(|row| cells(&row)), out)
+    let ours = COLUMNS.iter().map(|(_, name, _)| *name);
+    let added = OUTCOME.map(|(name, _)| name);
+    let headings: Vec<&str> = ours.chain(others.iter().map(String::as_str)).chain(added).collect();
+    let width = headings.len();
+    write_table(format, &headings, rows.map(|row| cells(&row, width)), out)
 }
 
-fn cells<'a>(row: &Outcome<'a>) -> [Cow<'a, str>; WIDTH] {
-    let mut cells = [const { Cow::Borrowed("") }; WIDTH];
+fn cells<'a>(row: &Outcome<'a>, width: usize) -> Vec<Cow<'a, str>> {
+    let mut cells = vec![Cow::Borrowed(""); width];
     for (column, cell) in row.record.iter().flat_map(|record| &record.cells) {
         cells[*column as usize] = text(cell);
     }
-    cells[WIDTH - 2] = row.outcome.into();
-    cells[WIDTH - 1] = row.reason.clone().into();
+    let others = width - COLUMNS.len() - OUTCOME.len();
+    for (number, text) in row.record.iter().flat_map(|record| &record.others) {
+        if *number < others {
+            cells[COLUMNS.len() + number] = text.into();
+        }
+    }
+    cells[width - 2] = row.outcome.into();
+    cells[width - 1] = row.reason.clone().into();
     cells
 }
 
@@ -103,8 +107,8 @@ mod tests {
         let read = read_file(file, &LIMITS, &mut |item| {
             match item {
                 Item::Record(record) => records.push(record),
-                Item::Format(_) => {}
-                other => panic!("{other:?}"),
+                Item::Format(_) | Item::Notice(_) | Item::Others(_) => {}
+                Item::Error(error) => panic!("{error}"),
             }
             ControlFlow::Continue(())
         });
@@ -138,9 +142,37 @@ mod tests {
                     outcome: "new",
                     reason: "=why".to_owned(),
                 };
-                write(format, input.iter().map(outcome), &mut file).unwrap();
+                write(format, &[], input.iter().map(outcome), &mut file).unwrap();
                 assert_eq!(entries(records(&file)), expected, "{format:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_editors_own_columns_come_back_and_those_of_an_earlier_result_do_not() {
+        let sheet = "作者,question,answer,结果,备注\n张三,甲,=1,new,\n,乙,二,error,=看一下\n";
+        for format in [Format::Csv, Format::Xlsx] {
+            let mut file = Vec::new();
+            let outcome = |record| Outcome {
+                record: Some(record),
+                outcome: "same",
+                reason: String::new(),
+            };
+            let others = ["作者", "备注"].map(str::to_owned);
+            write(
+                format,
+                &others,
+                records(sheet.as_bytes()).iter().map(outcome),
+                &mut file,
+            )
+            .unwrap();
+            let again = records(&file);
+            let own: Vec<_> = again.iter().map(|record| record.others.clone()).collect();
+            assert_eq!(
+                own,
+                [[(0, "张三".to_owned())], [(1, "=看一下".to_owned())]],
+                "{format:?}"
+            );
         }
     }
 
@@ -152,7 +184,7 @@ mod tests {
             outcome: "error",
             reason: "row 2: torn".to_owned(),
         };
-        write(Format::Jsonl, std::iter::once(row), &mut file).unwrap();
+        write(Format::Jsonl, &[], std::iter::once(row), &mut file).unwrap();
         assert_eq!(
             String::from_utf8(file).unwrap(),
             "{\"outcome\":\"error\",\"reason\":\"row 2: torn\"}\n"

@@ -278,6 +278,9 @@ pub struct Record {
     pub place: Place,
     /// In the file's order.
     pub cells: Vec<(Column, Cell)>,
+    /// What stands under headings of the editor's own, of which [`Item::Others`](super::Item::Others) has the names: their
+    /// numbers there, ascending, and texts, none of them blank.
+    pub others: Vec<(usize, String)>,
 }
 
 impl Record {

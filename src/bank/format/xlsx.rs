@@ -144,9 +144,9 @@ impl Rows {
                     sink(Item::Error(error))?;
                     return ControlFlow::Break(());
                 }
-                Ok(mut header) => {
-                    for notice in std::mem::take(&mut header.notices) {
-                        sink(Item::Notice(notice))?;
+                Ok(header) => {
+                    for item in header.before_records() {
+                        sink(item)?;
                     }
                     let is_missing = header.is_missing;
                     self.header = Some(header);

@@ -20,9 +20,9 @@ const NOTES: &str = include_str!("template-notes.txt");
 ///
 /// # Errors
 /// A text too long for a cell, or a row too many; the reason names the cell and the row's first text.
-pub fn write<'a, const N: usize>(
-    headings: [&str; N],
-    rows: impl Iterator<Item = [Cow<'a, str>; N]>,
+pub fn write<'a>(
+    headings: &[&str],
+    rows: impl Iterator<Item = impl AsRef<[Cow<'a, str>]>>,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     let mut workbook = Workbook::new();
@@ -34,7 +34,7 @@ pub fn write<'a, const N: usize>(
 pub fn write_template(example: [Cow<'_, str>; COLUMNS.len()], out: &mut dyn io::Write) -> io::Result<()> {
     let mut workbook = Workbook::new();
     let headings = COLUMNS.map(|(column, ..)| column.chinese());
-    sheet(&mut workbook, headings, std::iter::once(example))?;
+    sheet(&mut workbook, &headings, std::iter::once(example))?;
     let notes = workbook.add_worksheet();
     write_notes(notes).map_err(other)?;
     out.write_all(&workbook.save_to_buffer().map_err(other)?)
@@ -54,10 +54,10 @@ fn write_notes(notes: &mut Worksheet) -> Result<(), XlsxError> {
     Ok(())
 }
 
-fn sheet<'a, const N: usize>(
+fn sheet<'a>(
     workbook: &mut Workbook,
-    headings: [&str; N],
-    rows: impl Iterator<Item = [Cow<'a, str>; N]>,
+    headings: &[&str],
+    rows: impl Iterator<Item = impl AsRef<[Cow<'a, str>]>>,
 ) -> io::Result<()> {
     let sheet = workbook.add_worksheet_with_constant_memory().map_err(other)?;
     let text = Format::new().set_num_format("@");
@@ -68,7 +68,8 @@ fn sheet<'a, const N: usize>(
                 "more than {MAX_ROWS} rows do not fit into a sheet of Excel"
             )));
         }
-        for ((column, cell), heading) in (0..).zip(&cells).zip(headings) {
+        let cells = cells.as_ref();
+        for ((column, cell), heading) in (0..).zip(cells).zip(headings) {
             let units = cell.encode_utf16().count();
             if units > MAX_CELL_UNITS {
                 return Err(refused(format!(
@@ -88,7 +89,7 @@ fn sheet<'a, const N: usize>(
     Ok(())
 }
 
-fn begin<const N: usize>(sheet: &mut Worksheet, headings: [&str; N], text: &Format) -> Result<(), XlsxError> {
+fn begin(sheet: &mut Worksheet, headings: &[&str], text: &Format) -> Result<(), XlsxError> {
     sheet.set_name("题库")?.set_freeze_panes(1, 0)?;
     for (column, heading) in (0..).zip(headings) {
         let width = match Column::parse(heading) {
@@ -103,7 +104,7 @@ fn begin<const N: usize>(sheet: &mut Worksheet, headings: [&str; N], text: &Form
     }
     let header = header_format();
     for (column, heading) in (0..).zip(headings) {
-        sheet.write_string_with_format(0, column, heading, &header)?;
+        sheet.write_string_with_format(0, column, *heading, &header)?;
     }
     Ok(())
 }
