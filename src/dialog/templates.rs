@@ -11,6 +11,7 @@ use crate::bank::{TextFault, TextKind, TextName};
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::LazyLock;
@@ -443,6 +444,8 @@ impl Templates {
     pub fn load(overrides: &BTreeMap<String, String>) -> Result<Self, Vec<TemplateError>> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Then it remembers which value it was that is not there.
+        environment.set_debug(true);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
         // In templates `tap("有用", useful)` is a link whose tap says what the second value stands for.
@@ -487,7 +490,13 @@ impl Templates {
     /// # Errors
     /// Only for values far from the samples, as beyond the limits, or when nothing is left to read.
     pub fn render<P: Page>(&self, page: &P) -> Result<String, TemplateError> {
-        let fail = |error: &minijinja::Error| TemplateError::from_engine(P::NAME, P::MAX_BYTES, error);
+        let fail = |error: &minijinja::Error| {
+            let mut fault = TemplateError::from_engine(P::NAME, P::MAX_BYTES, error);
+            if error.kind() == ErrorKind::UndefinedError {
+                fault.reason.push_str(&known_names(page));
+            }
+            fault
+        };
         let template = self.environment.get_template(P::NAME).map_err(|error| fail(&error))?;
         let mut output = Capped {
             bytes: Vec::new(),
@@ -559,6 +568,26 @@ impl TemplateError {
     }
 }
 
+/// Which names a template's input has, those of a list's items in brackets: for who wrote another one.
+fn known_names(page: &impl Page) -> String {
+    let names = |value: &Value| match value {
+        Value::Object(fields) => fields.keys().cloned().collect::<Vec<_>>().join(", "),
+        _ => String::new(),
+    };
+    let fields = match serde_json::to_value(page) {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let described = fields.iter().map(|(name, value)| match value.get(0).map(names) {
+        Some(items) if !items.is_empty() => format!("{name} (each with {items})"),
+        _ => name.clone(),
+    });
+    match described.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "; this template has no variables".to_owned(),
+        all => format!("; there are {all}"),
+    }
+}
+
 /// Collects bytes up to a limit, then fails.
 struct Capped {
     bytes: Vec<u8>,
@@ -618,6 +647,18 @@ mod tests {
                 .starts_with("suggestions.txt:3: ")
         );
         assert!(refusal("empty.txt", "\n{{ nobody }}").starts_with("empty.txt:2: undefined value"));
+        assert_eq!(
+            refusal("empty.txt", "{{ nobody }}"),
+            "empty.txt:1: undefined value: `nobody` is undefined; this template has no variables"
+        );
+        for (source, name) in [("{{ item[0].link }}", "`item`"), ("{{ items[7].link }}", "`items[7]`")] {
+            let told = format!("{name} is undefined; there are ");
+            let refused = refusal("suggestions.txt", source);
+            assert!(
+                refused.contains(&told) && refused.contains("items (each with "),
+                "{refused}"
+            );
+        }
         assert!(refusal("other.txt", "x").starts_with("other.txt:1: no such template"));
     }
 
