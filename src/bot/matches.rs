@@ -46,6 +46,8 @@ pub(super) struct Sought {
 #[derive(Serialize, Deserialize)]
 struct Cached {
     hits: Vec<(EntryId, u16, u16)>,
+    /// In steps.
+    sure: u16,
     guard: Option<Guard>,
 }
 
@@ -120,6 +122,7 @@ impl MatchStore {
                 .iter()
                 .map(|hit| (hit.entry.id.clone(), hit.score.steps(), hit.phrasing))
                 .collect(),
+            sure: matches.sure.steps(),
             guard: matches.guard,
         };
         let bytes = serde_json::to_vec(&cached).unwrap_or_default();
@@ -164,6 +167,7 @@ impl Cached {
         };
         Some(Matches {
             hits: self.hits.iter().map(hit).collect::<Option<_>>()?,
+            sure: Score::from_steps(self.sure),
             guard: self.guard,
         })
     }

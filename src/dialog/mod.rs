@@ -273,9 +273,11 @@ fn plan_text(text: &str, session: Session, desk: Desk<'_>) -> Plan {
 /// A search for the text, and in the light of what was answered last where it may be a follow-up.
 fn search(text: &str, session: &Session, desk: Desk<'_>) -> Plan {
     let text = text.to_owned();
-    // What was wrong with an answer is no question about it.
-    let topic = session.answered.as_ref().filter(|_| !session.awaits_comment);
+    // What was wrong with an answer is no question about it, and what the bank did not know has ended its topic.
+    let goes_on = !session.awaits_comment && session.misses == 0;
+    let topic = session.answered.as_ref().filter(|_| goes_on);
     let topic = topic.and_then(|answered| desk.index.entry(answered.entry.as_str()));
+    let topic = topic.filter(|entry| desk.scope.admits(entry));
     let read = topic.and_then(|before| {
         let follow_up = FollowUp::read(&text, before, desk.index.analyzer())?;
         Some((follow_up, before.clone()))

@@ -274,6 +274,7 @@ impl Outcome {
         let is_right = |hit: &RankedId| labelled.relevant.contains(&hit.id);
         let judged = Judged {
             best: matches.hits.first().map(|hit| hit.score),
+            sure: matches.sure,
             guard: matches.guard,
             rank: hits.iter().position(is_right).map(|at| at + 1),
             in_scope: !labelled.relevant.is_empty(),
@@ -462,6 +463,7 @@ mod tests {
             note: if in_scope { "in" } else { "out" }.into(),
             judged: Judged {
                 best: Some(Score::new(top)),
+                sure: Score::new(top),
                 guard: None,
                 rank,
                 in_scope,

@@ -85,7 +85,10 @@ impl Score {
 pub struct Matches {
     #[expect(missing_docs, reason = "said above")]
     pub hits: Vec<Hit>,
-    /// Why the best hit must not be answered directly although its score would allow it; `None`: nothing.
+    /// How sure it is that the best hit answers the query, among what else is like it; what answering is decided by. 0: there
+    /// is none.
+    pub sure: Score,
+    /// Why the best hit must not be answered directly however sure it is; `None`: nothing.
     pub guard: Option<Guard>,
 }
 
@@ -97,8 +100,6 @@ pub enum Guard {
     Contrast,
     /// The runner-up is as good and has another answer.
     CloseSecond,
-    /// Many entries are about as like the query as the first.
-    Crowded,
     /// Bare key words.
     KeywordOnly,
     /// Bare key words that the entry has, all of them: they name a subject.

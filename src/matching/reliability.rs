@@ -26,6 +26,8 @@ pub const BINS: usize = 20;
 pub struct Judged {
     /// Of the first hit; `None`: nothing was found.
     pub best: Option<Score>,
+    /// How sure it is among what else was found.
+    pub sure: Score,
     #[expect(missing_docs, reason = "the type says it")]
     pub guard: Option<Guard>,
     /// Of the first right hit, from 1.
@@ -98,7 +100,7 @@ pub struct Bin {
 impl Judged {
     /// What the bot would do.
     pub fn decide(&self, thresholds: Thresholds) -> Decision {
-        Decision::of(self.best, self.guard, thresholds)
+        Decision::of(self.best, self.sure, self.guard, thresholds)
     }
 
     /// Whether the first hit is right.
@@ -229,6 +231,7 @@ mod tests {
     fn judged(best: f64, rank: Option<usize>, in_scope: bool) -> Judged {
         Judged {
             best: Some(Score::new(best)),
+            sure: Score::new(best),
             guard: None,
             rank,
             in_scope,

@@ -6,6 +6,7 @@
 
 mod display;
 
+use super::confidence::Sureness;
 use super::features::Features;
 use super::index::{Breadth, Candidate, Ranking};
 use super::segment::phrasing_text;
@@ -32,13 +33,15 @@ pub struct Trace {
     pub compared_entries: usize,
     /// What a candidate without any feature scores.
     pub intercept: f64,
-    /// From here on the best is answered.
+    /// What the score of the best is worth among the others.
+    pub sureness: Sureness,
+    /// From here on the best is answered, by its sureness.
     pub answer_threshold: f64,
     /// From here on a list is shown.
     pub suggest_threshold: f64,
     #[expect(missing_docs, reason = "the name says it")]
     pub decision: Decision,
-    /// Why no direct answer although the score allows one.
+    /// Why no direct answer, however sure it would be.
     pub guard: Option<Guard>,
     /// The decision in a sentence.
     pub why: String,
@@ -133,7 +136,7 @@ impl Index {
         let compared_entries = ranking.candidates.len();
         let (normalized, compared) = (ranking.normalized.clone(), ranking.analysis.text.to_string());
         let respelled = ranking.respelled.as_ref().map(|respelled| respelled.text.clone());
-        let is_empty = compared.is_empty();
+        let (is_empty, sureness) = (compared.is_empty(), ranking.sureness);
         let matches = ranking.into_matches(k.max(1));
         let decision = matches.decide(thresholds);
         Trace {
@@ -145,6 +148,7 @@ impl Index {
             candidates,
             compared_entries,
             intercept: ranking::score(&Features::default()),
+            sureness,
             answer_threshold: thresholds.answer,
             suggest_threshold: thresholds.suggest,
             decision,
@@ -287,26 +291,23 @@ fn why(matches: &super::Matches, thresholds: Thresholds) -> String {
     let reason = matches.guard.map(|guard| match guard {
         Guard::Contrast => "query and entry hold different members of a contrast group, or different numbers",
         Guard::CloseSecond => "another entry with another answer fits as well",
-        Guard::Crowded => "many entries are about as like the query",
         Guard::KeywordOnly => "the query is bare key words",
         Guard::Subject => "the query is bare key words, and the entry has all of them",
         Guard::TooShort => "the query has fewer than two informative characters",
     });
+    let sure = matches.sure.get();
     match (matches.decide(thresholds), reason) {
         (Decision::Answer, _) if best >= 1.0 => "the query is one of the entry's phrasings".into(),
-        (Decision::Answer, _) => format!(
-            "confidence {best:.4} reaches the answer threshold {}",
-            thresholds.answer
-        ),
-        (Decision::Suggest, Some(reason)) if best >= thresholds.answer => {
-            format!("confidence {best:.4} would answer, but {reason}")
+        (Decision::Answer, _) => format!("sureness {sure:.4} reaches the answer threshold {}", thresholds.answer),
+        (Decision::Suggest, Some(reason)) if sure >= thresholds.answer => {
+            format!("sureness {sure:.4} would answer, but {reason}")
         }
         (Decision::Suggest, Some(reason)) if best < thresholds.suggest => {
             format!("confidence {best:.4} is low, but {reason}: those get a list sooner")
         }
         (Decision::Suggest, _) => format!(
-            "confidence {best:.4} reaches only the suggest threshold {}",
-            thresholds.suggest
+            "sureness {sure:.4} is below the answer threshold {}, confidence {best:.4} reaches the suggest threshold {}",
+            thresholds.answer, thresholds.suggest
         ),
         (Decision::None, _) => format!(
             "confidence {best:.4} is below the suggest threshold {}",

@@ -325,6 +325,7 @@ mod tests {
     fn the_drawing_is_whole_and_holds_the_counts() {
         let judged = |best: f64, rank, in_scope| Judged {
             best: Some(Score::new(best)),
+            sure: Score::new(best),
             guard: None,
             rank,
             in_scope,

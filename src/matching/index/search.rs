@@ -6,6 +6,7 @@
 use super::{Index, Inner, Scope};
 use crate::bank::{Entry, EntryId};
 use crate::matching::candidates::{Place, gather};
+use crate::matching::confidence::Sureness;
 use crate::matching::features::{Features, Query};
 use crate::matching::segment::{Item, Segment, phrasing_text};
 use crate::matching::sounding::Sounding;
@@ -27,6 +28,8 @@ pub(in crate::matching) struct Ranking<'a> {
     pub respelled: Option<Respelled>,
     /// Best first: by score, priority, id.
     pub candidates: Vec<Candidate<'a>>,
+    /// What the score of the best is worth among the others.
+    pub sureness: Sureness,
     /// Why the best must not be answered directly.
     pub guard: Option<Guard>,
 }
@@ -165,6 +168,7 @@ impl Index {
             }
         }
         let candidates = in_order(&candidates);
+        let sureness = Sureness::of(&candidates);
         let guard = confidence::guard(&analysis, &candidates, &inner.analyzer);
         reached(Stage::Ranked);
         Ranking {
@@ -172,6 +176,7 @@ impl Index {
             analysis,
             respelled,
             candidates,
+            sureness,
             guard,
         }
     }
@@ -313,6 +318,7 @@ impl Ranking<'_> {
         };
         Matches {
             hits: self.candidates.into_iter().take(k).map(hit).collect(),
+            sure: Score::new(self.sureness.confidence),
             guard: self.guard,
         }
     }

@@ -4,6 +4,7 @@
 
 use super::{CandidateTrace, FieldTrace, PartTrace, Trace};
 use crate::matching::Decision;
+use crate::matching::confidence::Sureness;
 use std::fmt;
 
 /// Columns of a terminal that is not wide.
@@ -41,9 +42,22 @@ impl fmt::Display for Trace {
         for (rank, candidate) in (1..).zip(&self.candidates) {
             self.candidate(f, rank, candidate)?;
         }
+        if !self.candidates.is_empty() {
+            let Sureness {
+                score,
+                sounds,
+                crowd,
+                confidence,
+            } = self.sureness;
+            writeln!(
+                f,
+                "sureness    {confidence:.4}, for the first's score {score:+.4}, its sound {sounds:+.4}, the crowd of others like \
+                 the query {crowd:+.4}"
+            )?;
+        }
         writeln!(
             f,
-            "thresholds  answer {}, suggest {}",
+            "thresholds  answer {} (of the sureness), suggest {} (of the confidence)",
             self.answer_threshold, self.suggest_threshold
         )?;
         let decision = match self.decision {
