@@ -233,8 +233,8 @@ impl Work {
         }
     }
 
-    /// Decides with the bank alone. `cached` are the matches of the message's own text; a follow-up is searched a second
-    /// time, with its topic.
+    /// Decides with the bank alone. `cached` are the matches of the message's own text; what follows on an answer is also
+    /// searched in its light.
     fn decide_at_once(&self, session: Session, lookup: Lookup<'_>, cached: Option<Arc<Matches>>) -> Decided {
         let hot = self.hot(&session, lookup);
         let desk = Desk {
@@ -255,8 +255,9 @@ impl Work {
                 before,
             } => {
                 let own = cached.unwrap_or_else(|| self.found(&text, lookup, &mut found));
-                asked = Some(text);
                 let followed = desk.followed(&own, &follow_up, &before);
+                // A source that knows the text alone has nothing to add to what the topic found.
+                asked = followed.is_none().then_some(text);
                 dialog::conclude(followed.as_ref().unwrap_or(&own), session, desk)
             }
         };

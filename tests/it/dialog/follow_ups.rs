@@ -109,6 +109,31 @@ fn what_was_answered_is_said_again_where_it_says_when_or_how_much() {
 }
 
 #[test]
+fn what_the_bank_does_not_know_ends_the_topic_before_it() {
+    let mut talk = Talk::with(&SAMPLE);
+    talk.ask("信用卡怎么注销");
+    assert_eq!(talk.hear(&typed("护照怎么办理")).told, Told::NotFound);
+    assert_eq!(talk.hear(&typed("要多久")).told, Told::NotFound);
+    talk.ask("信用卡怎么注销");
+    assert_eq!(told_entry_of(&talk.hear(&typed("要多久")).told), Some("card-010"));
+}
+
+#[test]
+fn an_answer_is_said_again_to_nothing_but_a_bare_question() {
+    // Each would find no answer alone, and the answer before names a time.
+    for text in ["今天几号", "你们几点上班", "几点了", "飞船多久飞到火星"] {
+        assert_ne!(
+            told_entry_of(&after("信用卡怎么注销", text)),
+            Some("card-010"),
+            "{text}"
+        );
+    }
+    // No duration and no cost stands there.
+    assert_ne!(told_entry_of(&after("科创板怎么开户", "要多久")), Some("sec-001"));
+    assert_ne!(told_entry_of(&after("怎么投诉银行", "费用呢")), Some("complaint-003"));
+}
+
+#[test]
 fn a_follow_up_that_only_leads_back_or_says_enough_stands_for_itself() {
     // The topic with the text finds nothing but what has been said.
     assert_eq!(after("科创板怎么开户", "那费用呢"), Told::NotFound);
