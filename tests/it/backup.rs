@@ -219,6 +219,18 @@ async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
             refused.contains("nothing can be kept of it before migrating"),
             "{refused}"
         );
+        // A backup that fails on its way leaves nothing behind, however often it is tried.
+        let odd = "CREATE TABLE odd (seen TIMESTAMP); INSERT INTO odd VALUES ('2026-01-02 03:04:05')";
+        place.tamper(odd).await;
+        for _ in 0..2 {
+            let refused = open(&folder).await.unwrap_err().to_string();
+            assert!(
+                refused.contains("nothing can be kept of it before migrating"),
+                "{refused}"
+            );
+            assert!(folder.is_dir() && kept_in(&folder).is_empty(), "{:?}", kept_in(&folder));
+        }
+        place.tamper("DROP TABLE odd").await;
     }
     open(&folder).await.unwrap().close().await;
     let kept = kept_in(&folder);
