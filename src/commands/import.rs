@@ -7,7 +7,7 @@ use super::export::replace_file;
 use super::{Exit, Failure};
 use crate::bank::format::{Format, write_template};
 use crate::bank::import::Mode;
-use crate::intake::{self, Event, ImportReport, ImportTerms, IntakeError, Limits, Sheet, write_result};
+use crate::intake::{self, Event, ImportReport, ImportTerms, IntakeError, Limits, Sheet, check_result, write_result};
 use crate::store::StoreError;
 use crate::store::sql::{ApplyError, Database, OpenError, Place, Questions};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,14 +48,14 @@ pub enum ImportError {
     /// The result would stand in the place of what it is about.
     #[error("{}: is the file that is imported; give the result another name", .0.display())]
     ResultIsInput(PathBuf),
-    /// The result cannot be written. What it would tell of has happened.
+    /// The result cannot be written. What it would tell of has happened, unless the text says otherwise.
     #[error("{}: {source}; {done}", .file.display())]
     Result {
         #[expect(missing_docs, reason = "the type says it")]
         file: PathBuf,
         #[expect(missing_docs, reason = "the type says it")]
         source: io::Error,
-        /// The report's text.
+        /// The report's text, or that nothing was imported.
         done: String,
     },
     #[error(transparent)]
@@ -181,6 +181,13 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
             0,
             format!("the name says {named}, the file holds {held} and is read so"),
         );
+    }
+    if let Some((path, format)) = result {
+        check_result(&sheet, format).map_err(|error| ImportError::Result {
+            file: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidData, error),
+            done: "nothing imported".to_owned(),
+        })?;
     }
     let database = Database::open(options.database).await?;
     let report = intake::import(&database.questions(), &sheet, options.terms, &listener).await;

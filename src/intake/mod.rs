@@ -14,7 +14,7 @@ mod report;
 
 pub use import::{ImportError, ImportTerms, import};
 pub use parent::{IntakeError, read};
-pub use report::{Counts, ImportReport, write_result};
+pub use report::{Counts, ImportReport, check_result, write_result};
 
 use crate::bank::format::{self, Format, Item, Record, Refusal, RowError, read_file};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 
 use super::Sheet;
 use super::import::ImportTerms;
-use crate::bank::format::Format;
 use crate::bank::format::result::{self, Outcome};
+use crate::bank::format::{Format, RowError};
 use crate::bank::import::{ImportPlan, Mode, RowReport, Verdict};
 use crate::bank::{Answer, Entry, EntryId, EntryWarning};
 use serde::Serialize;
@@ -165,6 +165,14 @@ impl fmt::Display for ImportReport {
             self.revision
         )
     }
+}
+
+/// Whether [`write_result`] can write the file's rows in that format.
+///
+/// # Errors
+/// The first cell of an entry that is too long for one.
+pub fn check_result(sheet: &Sheet, format: Format) -> Result<(), RowError> {
+    result::check(format, sheet.rows.iter().flatten())
 }
 
 /// Writes the file's rows, each with its outcome and the reason why it is not taken.

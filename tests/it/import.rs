@@ -72,6 +72,25 @@ impl Bench {
         import::run_by(Path::new(BINARY), options).await
     }
 
+    async fn import_with_result(&self, file: &Path, result: &Path) -> Result<ImportReport, ImportError> {
+        let terms = ImportTerms {
+            mode: Mode::Append,
+            dry_run: false,
+            made_from: None,
+            who: "tester",
+            normalise: &normalise,
+            file_problem: &|_| None,
+        };
+        let url = self.url("bank.db");
+        let options = ImportOptions {
+            file,
+            result: Some(result),
+            database: (&url).into(),
+            terms,
+        };
+        import::run_by(Path::new(BINARY), options).await
+    }
+
     async fn revision_and_size(&self) -> (u64, usize) {
         let database = Database::open(&self.url("bank.db")).await.unwrap();
         let (revision, entries) = database.questions().load().await.unwrap();
@@ -245,28 +264,37 @@ async fn the_result_has_the_columns_that_only_the_editor_knows() {
         "bank.csv",
         "作者,问题,答案,结果,审核人\n张三,甲,一,old,李四\n,乙,,,王五\n",
     );
-    let (result, url) = (bench.path("result.csv"), bench.url("bank.db"));
-    let terms = ImportTerms {
-        mode: Mode::Append,
-        dry_run: false,
-        made_from: None,
-        who: "tester",
-        normalise: &normalise,
-        file_problem: &|_| None,
-    };
-    let options = ImportOptions {
-        file: &file,
-        result: Some(&result),
-        database: (&url).into(),
-        terms,
-    };
-    let report = import::run_by(Path::new(BINARY), options).await.unwrap();
+    let result = bench.path("result.csv");
+    let report = bench.import_with_result(&file, &result).await.unwrap();
     assert!(!report.applied, "{report}");
     let result = fs::read_to_string(result).unwrap();
     let rows: Vec<&str> = result.lines().collect();
     assert!(rows[0].ends_with(",priority,作者,审核人,outcome,reason"), "{result}");
     assert!(rows[1].ends_with(",张三,李四,new,"), "{result}");
     assert!(rows[2].contains(",,王五,error,"), "{result}");
+}
+
+#[tokio::test]
+async fn a_result_that_is_no_workbook_keeps_an_import_from_nothing_or_from_the_beginning() {
+    let bench = Bench::new();
+    let result = bench.path("result.xlsx");
+    let long = "长".repeat(40_000);
+    let similar: Vec<String> = (0..200).map(|n| format!("{n}{}", "问".repeat(200))).collect();
+    let entry = bench.write("entry.csv", format!("问题,答案,相似问\n甲,一,{}\n", similar.join("|")));
+    let refused = bench.import_with_result(&entry, &result).await.unwrap_err();
+    let said = refused.to_string();
+    assert_eq!(refused.exit(), Exit::CannotCreate);
+    assert!(
+        said.contains("row 2, column similar: has 40689 characters") && said.ends_with("; nothing imported"),
+        "{said}"
+    );
+    assert_eq!(bench.revision_and_size().await, (0, 0));
+    assert!(!result.exists());
+
+    let own = bench.write("own.csv", format!("问题,答案,{long}\n甲,一,{long}\n"));
+    let report = bench.import_with_result(&own, &result).await.unwrap();
+    assert!(report.applied && result.exists(), "{report}");
+    assert_eq!(bench.revision_and_size().await, (1, 1));
 }
 
 on_every_database!(the_sample_bank_goes_out_and_in_in_every_format);

@@ -2,11 +2,12 @@
 //!
 //! [`write()`] is the entry point. Editors mend such a file and hand it in again: its two columns more are known to readers
 //! and left out by them. The editor's own columns stand behind ours; in JSONL they are not, for a name that nobody knows is
-//! a mistake there.
+//! a mistake there. A workbook's cells have an end: of the editor's own columns and of reasons as much is written as they
+//! hold, and no more, while an entry that was cut would come back so: [`check`] refuses it before anything is imported.
 
 use super::header::OUTCOME;
 use super::row::{COLUMNS, Cell, Column, Record, join_list, split_list};
-use super::{Format, write_table};
+use super::{Format, RowError, write_table, xlsx};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io;
@@ -21,7 +22,28 @@ pub struct Outcome<'a> {
     pub reason: String,
 }
 
+/// Whether the rows go into such a file.
+///
+/// # Errors
+/// The first cell of an entry that is too long.
+pub fn check<'a>(format: Format, records: impl Iterator<Item = &'a Record>) -> Result<(), RowError> {
+    if format != Format::Xlsx {
+        return Ok(());
+    }
+    for record in records {
+        for (column, cell) in &record.cells {
+            if let Some(reason) = xlsx::too_long(&text(cell)) {
+                return Err(RowError::new(record.place, Some(column.name()), reason));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes the rows in their order; `others`: the headings of the editor's own.
+///
+/// # Errors
+/// Whatever `out` says, and what [`check`] does.
 pub fn write<'a>(
     format: Format,
     others: &[String],
@@ -36,12 +58,20 @@ pub fn write<'a>(
     }
     let ours = COLUMNS.iter().map(|(_, name, _)| *name);
     let added = OUTCOME.map(|(name, _)| name);
-    let headings: Vec<&str> = ours.chain(others.iter().map(String::as_str)).chain(added).collect();
+    let fit: Fit = match format {
+        Format::Xlsx => xlsx::cut,
+        Format::Csv | Format::Jsonl => |text| text,
+    };
+    let others: Vec<_> = others.iter().map(|heading| fit(heading.into())).collect();
+    let headings: Vec<&str> = ours.chain(others.iter().map(AsRef::as_ref)).chain(added).collect();
     let width = headings.len();
-    write_table(format, &headings, rows.map(|row| cells(&row, width)), out)
+    write_table(format, &headings, rows.map(|row| cells(&row, width, fit)), out)
 }
 
-fn cells<'a>(row: &Outcome<'a>, width: usize) -> Vec<Cow<'a, str>> {
+/// Makes a text one that a cell holds.
+type Fit = for<'a> fn(Cow<'a, str>) -> Cow<'a, str>;
+
+fn cells<'a>(row: &Outcome<'a>, width: usize, fit: Fit) -> Vec<Cow<'a, str>> {
     let mut cells = vec![Cow::Borrowed(""); width];
     for (column, cell) in row.record.iter().flat_map(|record| &record.cells) {
         cells[*column as usize] = text(cell);
@@ -49,11 +79,11 @@ fn cells<'a>(row: &Outcome<'a>, width: usize) -> Vec<Cow<'a, str>> {
     let others = width - COLUMNS.len() - OUTCOME.len();
     for (number, text) in row.record.iter().flat_map(|record| &record.others) {
         if *number < others {
-            cells[COLUMNS.len() + number] = text.into();
+            cells[COLUMNS.len() + number] = fit(text.into());
         }
     }
     cells[width - 2] = row.outcome.into();
-    cells[width - 1] = row.reason.clone().into();
+    cells[width - 1] = fit(row.reason.clone().into());
     cells
 }
 
@@ -174,6 +204,39 @@ mod tests {
                 "{format:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_cell_does_not_hold_is_cut_where_it_is_the_editors_own_and_refused_where_it_is_an_entrys() {
+        let long = "长".repeat(32_766) + "😀";
+        let whole = "长".repeat(32_765) + "😀";
+        let record = |own: &str, answer: &str| {
+            let sheet = format!("question,answer,{long}\n甲,{answer},{own}\n");
+            records(sheet.as_bytes()).remove(0)
+        };
+        for format in [Format::Csv, Format::Xlsx] {
+            let rows = [record(&long, "一"), record(&whole, "一")];
+            check(format, rows.iter()).unwrap();
+            let outcome = |record| Outcome {
+                record: Some(record),
+                outcome: "new",
+                reason: long.clone(),
+            };
+            let mut file = Vec::new();
+            write(format, std::slice::from_ref(&long), rows.iter().map(outcome), &mut file).unwrap();
+            let own = records(&file).into_iter().map(|record| record.others[0].1.clone());
+            let cut = "长".repeat(32_766) + "…";
+            let expected = match format {
+                Format::Xlsx => &cut,
+                Format::Csv | Format::Jsonl => &long,
+            };
+            assert!(own.eq([expected.clone(), whole.clone()]), "{format:?}");
+        }
+        let entry = [record("", &long)];
+        let refusal = check(Format::Xlsx, entry.iter()).unwrap_err().to_string();
+        let expected = "row 2, column answer: has 32768 characters, a cell of Excel holds 32767; write .csv or .jsonl";
+        assert_eq!(refusal, expected);
+        check(Format::Csv, entry.iter()).unwrap();
     }
 
     #[test]

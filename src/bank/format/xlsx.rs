@@ -8,7 +8,7 @@
 mod archive;
 mod write;
 
-pub use write::{write, write_template};
+pub use write::{cut, too_long, write, write_template};
 
 use super::csv::MAX_CELL_BYTES;
 use super::header::{Header, MAX_COLUMNS};

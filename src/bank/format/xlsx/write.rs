@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::io;
 
 /// Longest text of a cell, in UTF-16 units: Excel's own limit.
-pub const MAX_CELL_UNITS: usize = 32_767;
+const MAX_CELL_UNITS: usize = 32_767;
 /// Most rows of a sheet: Excel's own limit.
 const MAX_ROWS: u32 = 1_048_576;
 
@@ -70,14 +70,9 @@ fn sheet<'a>(
         }
         let cells = cells.as_ref();
         for ((column, cell), heading) in (0..).zip(cells).zip(headings) {
-            let units = cell.encode_utf16().count();
-            if units > MAX_CELL_UNITS {
-                return Err(refused(format!(
-                    "row {}, column {heading} ({}): has {units} characters, a cell of Excel holds {MAX_CELL_UNITS}; \
-                     write .csv or .jsonl",
-                    row + 1,
-                    cells[0],
-                )));
+            if let Some(reason) = too_long(cell) {
+                let row = row + 1;
+                return Err(refused(format!("row {row}, column {heading} ({}): {reason}", cells[0])));
             }
             if !cell.is_empty() {
                 sheet
@@ -87,6 +82,26 @@ fn sheet<'a>(
         }
     }
     Ok(())
+}
+
+/// Why a text goes into no cell; `None`: it does.
+pub fn too_long(text: &str) -> Option<String> {
+    let units = text.encode_utf16().count();
+    (units > MAX_CELL_UNITS)
+        .then(|| format!("has {units} characters, a cell of Excel holds {MAX_CELL_UNITS}; write .csv or .jsonl"))
+}
+
+/// A text as far as a cell holds it, with `…` at the end when it was longer.
+pub fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
+    if too_long(&text).is_none() {
+        return text;
+    }
+    let mut units = '…'.len_utf16();
+    let kept = text.chars().take_while(|character| {
+        units += character.len_utf16();
+        units <= MAX_CELL_UNITS
+    });
+    kept.chain(['…']).collect::<String>().into()
 }
 
 fn begin(sheet: &mut Worksheet, headings: &[&str], text: &Format) -> Result<(), XlsxError> {
