@@ -1,8 +1,10 @@
 //! The archive a workbook is: looked through before the reader of workbooks sees it.
 //!
 //! [`check`] counts the files the directory names, before any list of them is made, and what they come to unpacked, by
-//! unpacking them: what the directory says of sizes may be a lie. It refuses archives that are no workbook, and texts and
-//! tags that go on and on, which the reader would gather before it can say so.
+//! unpacking them: what the directory says of sizes may be a lie. It refuses archives that are no workbook, and XML that goes
+//! on for more than 10 MiB without a `<`, a plain text or a tag, which the reader would gather before it can say so. It
+//! understands no XML: a text that has a `<` now and then, in CDATA, in an attribute or as `</t><t>`, passes however long
+//! it is. What the reader gathers of that, the limits of memory and time hold under which it runs (`intake`).
 
 use crate::bank::format::csv::MAX_CELL_BYTES;
 use crate::bank::format::{Limits, Refusal};
@@ -23,7 +25,7 @@ const UNWANTED: [(&str, &str); 4] = [
 /// What is no XML, and is not read.
 const PICTURES: &str = "xl/media/";
 
-/// Longest stretch of XML without a `<`. A cell's text may take ten bytes for one, as in `&#000038;`.
+/// Longest stretch of XML without a `<`, in bytes. A cell's text may take ten bytes for one, as in `&#000038;`.
 const MAX_STRETCH: usize = 10 * MAX_CELL_BYTES;
 
 /// # Errors
