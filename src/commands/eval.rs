@@ -25,6 +25,10 @@ pub struct Args {
     #[arg(long = "bank", value_name = "BANK.jsonl", required = true, num_args = 1..)]
     pub banks: Vec<PathBuf>,
     /// Labelled queries; without them the bank's own questions are replayed, which says what the thresholds mean for it.
+    ///
+    /// A line of JSON each: `id`, `query`, `relevant` (the ids of the entries that answer it; `[]`: the bank has no
+    /// answer), and where it is of use `note` (its kind, to report apart) and `after` (the id of the entry that was
+    /// answered right before: the query is asked as a follow-up on it, as 那费用呢 is).
     #[arg(long, value_name = "QUERIES.jsonl")]
     pub queries: Option<PathBuf>,
     /// Write each query's ten best hits and the decision.
@@ -66,7 +70,7 @@ pub fn run(file: Option<PathBuf>, args: &Args) -> Result<Exit, Failure> {
         thresholds: config.thresholds,
     };
     match &args.queries {
-        Some(path) => measured.with_queries(&read_queries(path)?)?,
+        Some(path) => measured.with_queries(&read_queries(path, &index)?)?,
         None => measured.with_itself()?,
     }
     Ok(Exit::Ok)
@@ -159,14 +163,21 @@ fn read_bank(path: &Path) -> Result<Vec<Entry>, Failure> {
     Ok(entries)
 }
 
-fn read_queries(path: &Path) -> Result<Vec<LabelledQuery>, Failure> {
+/// A query that follows on what `index` does not hold would be measured as a first message, and nobody would know.
+fn read_queries(path: &Path, index: &Index) -> Result<Vec<LabelledQuery>, Failure> {
     let bytes = read(path)?;
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(n, line)| {
-            let wrong = |error| Failure::report(Exit::BadData, format!("{}:{}: {error}", path.display(), n + 1));
-            serde_json::from_str(line).map_err(wrong)
+            let wrong = |error: &dyn std::fmt::Display| {
+                Failure::report(Exit::BadData, format!("{}:{}: {error}", path.display(), n + 1))
+            };
+            let query: LabelledQuery = serde_json::from_str(line).map_err(|error| wrong(&error))?;
+            match query.after.as_deref().filter(|id| index.entry(id).is_none()) {
+                Some(id) => Err(wrong(&format!("after: the bank has no entry {id:?}"))),
+                None => Ok(query),
+            }
         })
         .collect()
 }

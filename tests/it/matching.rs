@@ -489,6 +489,26 @@ fn two_processes_find_the_same_in_whatever_order_the_bank_is_read() {
     assert!(found == run("second", &backwards.join("\n")), "the runs differ");
 }
 
+#[test]
+fn a_query_that_follows_on_an_entry_the_bank_does_not_have_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let queries = folder.path().join("queries.jsonl");
+    let eval = |after: &str| {
+        let first = r#"{"id":"1","query":"科创板开户","relevant":["sec-001"]}"#;
+        let second = format!(r#"{{"id":"2","query":"那费用呢","relevant":[],"after":"{after}"}}"#);
+        std::fs::write(&queries, format!("{first}\n\n{second}\n")).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wxfaq"));
+        command.current_dir(folder.path()).args(["eval", "--bank"]);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/config/sample-bank.jsonl"));
+        let ended = command.arg("--queries").arg(&queries).output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    };
+    assert_eq!(eval("sec-001").0, Some(0));
+    let (code, said) = eval("sec-nowhere");
+    let expected = format!("{}:3: after: the bank has no entry \"sec-nowhere\"", queries.display());
+    assert!(code == Some(65) && said.contains(&expected), "{code:?} {said}");
+}
+
 /// The levels of "words BM25" on a development task (eval/README.md of the shared folder), which matching must beat.
 #[test]
 fn colloquial_questions_are_ranked_better_than_by_words() {
