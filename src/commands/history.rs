@@ -294,7 +294,9 @@ async fn compare(database: &Database, what: &What, from: u64, to: Option<u64>) -
     let things: Vec<Thing> = match &what.thing {
         Some(thing) => vec![thing.clone()],
         None => {
-            let (_, later) = revisions.changed_after(from).await.map_err(AppError::from)?;
+            // Whichever way it is asked.
+            let first = to.map_or(from, |to| to.min(from));
+            let (_, later) = revisions.changed_after(first).await.map_err(AppError::from)?;
             later.into_keys().collect()
         }
     };

@@ -122,6 +122,7 @@ fn an_entry_a_rule_and_the_whole_bank_go_back_without_losing_anything() {
         "{between}"
     );
     bench.did(&["diff", "--bank", "--from", "3", "--to", "4"], "a: made");
+    bench.did(&["diff", "--bank", "--from", "4", "--to", "3"], "a: removed");
     let before = bench.did(&["show", "--bank", "--revision", "1"], "怎么销户");
     assert!(!before.contains("\"trigger\""), "the rule came later: {before}");
     bench.did(
