@@ -57,7 +57,7 @@ pub enum Args {
         /// Made if it is not there.
         folder: PathBuf,
     },
-    /// Put a folder's files into the database, all or none; what is in use already is left alone.
+    /// Put a folder's files into the database, all or none; what it has already is left alone, and so is an embedded text.
     Import {
         /// With files named as in `list`, not all of them.
         folder: PathBuf,
@@ -244,11 +244,11 @@ impl Shelf<'_> {
             return Err(Failure::report(Exit::BadData, text));
         }
         let found = texts.len();
-        let is_used = |text: &Text| {
-            let mut same = all.iter().filter(|layers| layers.name == text.name);
-            same.any(|layers| used(layers).content() == text.body.as_bytes())
+        let is_there = |text: &Text| {
+            let mut meant = all.iter().filter(|layers| layers.name == text.name);
+            meant.any(|layers| has(layers, text))
         };
-        texts.retain(|text| !is_used(text));
+        texts.retain(|text| !is_there(text));
         let change = BankChange {
             put_texts: &texts,
             made_from: Some(care.made_from.unwrap_or(revision)),
@@ -280,6 +280,18 @@ impl Shelf<'_> {
         };
         let done = self.database.edit(change, &by, unix_seconds(), str::to_owned).await;
         Ok(done.map_err(ImportError::from)?)
+    }
+}
+
+/// Whether every host on the database has the text: it is there, or is the embedded one and nothing else is in use. The folder
+/// is this host's alone.
+fn has(layers: &Layers, text: &Text) -> bool {
+    match &layers.saved {
+        Some(saved) => saved.text.body == text.body,
+        None => {
+            let body = text.body.as_bytes();
+            layers.embedded.as_bytes() == body && used(layers).content() == body
+        }
     }
 }
 

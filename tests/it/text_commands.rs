@@ -243,6 +243,21 @@ fn what_is_exported_comes_back_as_it_was_and_moves_only_what_differs() {
     }
 }
 
+#[test]
+fn the_folder_of_one_host_moves_into_the_database_of_all() {
+    let bench = Bench::new("[paths]\ndictionaries = \"dict\"");
+    bench.did(&["dict", "export", "dict"], "revision 1");
+    bench.write("dict/user.txt", "蓝鲸\n");
+    bench.did(&["dict", "list"], "user.txt              from ");
+    bench.did(&["dict", "import", "dict", "--dry-run"], "dict/user.txt: would change");
+    bench.did(&["dict", "import", "dict"], "1 changed, ");
+    bench.did(
+        &["dict", "list"],
+        "user.txt              from the database (revision 2, ",
+    );
+    bench.did(&["dict", "import", "dict"], "0 changed, ");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_file_that_the_database_hides_is_named_and_a_broken_text_too() {
     let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
