@@ -3,7 +3,7 @@
 use super::Sheet;
 use super::import::ImportTerms;
 use crate::bank::format::result::{self, Outcome};
-use crate::bank::format::{Format, RowError};
+use crate::bank::format::{Format, REFUSED, Record, RowError};
 use crate::bank::import::{ImportPlan, Mode, RowReport, Verdict};
 use crate::bank::{Answer, Entry, EntryId, EntryWarning};
 use serde::Serialize;
@@ -180,6 +180,9 @@ pub fn check_result(sheet: &Sheet, format: Format) -> Result<(), RowError> {
 /// # Errors
 /// Whatever `out` says.
 pub fn write_result(sheet: &Sheet, report: &ImportReport, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
+    let beyond = |record: &Record| record.others.iter().any(|(number, _)| *number >= sheet.others.len());
+    let mut others = sheet.others.clone();
+    others.extend(sheet.rows.iter().flatten().any(beyond).then(String::new));
     let rows = sheet.rows.iter().zip(&report.rows).map(|(row, report)| {
         let warnings = report.warnings.iter();
         let warnings = warnings.map(|warning| format!("column {}: {}", warning.field, warning.reason));
@@ -190,7 +193,7 @@ pub fn write_result(sheet: &Sheet, report: &ImportReport, format: Format, out: &
                 Verdict::Changed => "changed",
                 Verdict::Same => "same",
                 Verdict::Duplicate { .. } => "duplicate",
-                Verdict::Error { .. } => "error",
+                Verdict::Error { .. } => REFUSED,
             },
             reason: match report.verdict.is_refusal() {
                 true => report.to_string(),
@@ -198,5 +201,5 @@ pub fn write_result(sheet: &Sheet, report: &ImportReport, format: Format, out: &
             },
         }
     });
-    result::write(format, &sheet.others, rows, out)
+    result::write(format, &others, rows, out)
 }

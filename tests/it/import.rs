@@ -297,6 +297,68 @@ async fn a_result_that_is_no_workbook_keeps_an_import_from_nothing_or_from_the_b
     assert_eq!(bench.revision_and_size().await, (1, 1));
 }
 
+/// Exit code, and everything that was said, of a command in the bench's folder.
+fn wxfaq(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = run(bench.folder.path(), arguments);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
+    let bench = Bench::new();
+    bench.write(
+        "sheet.csv",
+        "作者,问题,答案\n张三,怎么开户,带上身份证,和本人\n,怎么销户,二\n",
+    );
+    let refused = |file: &str, more: &[&str], reason: &str| {
+        let (code, said) = wxfaq(&bench, &[&["import", file], more].concat());
+        assert!(code == Some(65) && said.contains(reason), "{file}: {code:?} {said}");
+    };
+    for (name, reason) in [
+        ("r.csv", "has no heading"),
+        ("r.xlsx", "has no heading"),
+        ("r.jsonl", "unknown column \"\""),
+    ] {
+        refused("sheet.csv", &["--result", name], "row 2: cell 4 has no heading");
+        refused(name, &[], reason);
+        refused(name, &["--mode", "replace"], reason);
+    }
+    let result = fs::read_to_string(bench.path("r.csv")).unwrap();
+    let row = result.lines().nth(1).unwrap();
+    assert!(
+        row.starts_with(",怎么开户,,带上身份证,") && row.contains(",张三,和本人,error,"),
+        "{result}"
+    );
+    bench.write(
+        "mended.csv",
+        result
+            .replacen("带上身份证", "带上身份证和本人", 1)
+            .replacen(",和本人,", ",,", 1),
+    );
+    let (code, said) = wxfaq(&bench, &["import", "mended.csv"]);
+    assert!(code == Some(0) && said.contains("2 new"), "{said}");
+
+    // Results of before had nothing in such a row.
+    bench.write(
+        "torn.csv",
+        "question,answer,outcome,reason\n,,error,row 2: torn\n怎么销户,二,same,\n",
+    );
+    refused(
+        "torn.csv",
+        &[],
+        "row 2: has the outcome of an import that could not read it, and nothing else",
+    );
+    bench.write("mistake.csv", "question,answer,outcome\n怎么挂失,#N/A,error\n");
+    refused(
+        "mistake.csv",
+        &[],
+        "row 2, column answer: is the mistake #N/A of a formula",
+    );
+    bench.write("asked.csv", "question,answer\n#N/A,公式没有结果\n");
+    assert_eq!(wxfaq(&bench, &["import", "asked.csv"]).0, Some(0));
+}
+
 on_every_database!(the_sample_bank_goes_out_and_in_in_every_format);
 
 async fn the_sample_bank_goes_out_and_in_in_every_format(place: TestDatabase) {

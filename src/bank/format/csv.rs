@@ -33,7 +33,7 @@ pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
     let before = header.before_records();
     let first = header.is_missing.then_some(Ok((place, cells)));
     let items = first.into_iter().chain(records).filter_map(move |record| {
-        let record = record.and_then(|(place, cells)| {
+        let record = record.map(|(place, cells)| {
             let texts: Vec<Cow<'_, str>> = cells.iter().map(|cell| unguarded(cell).into()).collect();
             header.record(place, &texts)
         });

@@ -6,6 +6,7 @@
 use super::Item;
 use super::row::{COLUMNS, Cell, Column, Place, Record, RowError, heading_key};
 use crate::bank::entry::did_you_mean;
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// Most columns of a sheet. Ours are 13; some more may be the editor's own.
@@ -13,6 +14,34 @@ pub const MAX_COLUMNS: usize = 256;
 
 /// The headings of the columns that result files add: what became of a row, and why.
 pub const OUTCOME: [(&str, &str); 2] = [("outcome", "结果"), ("reason", "原因")];
+
+/// The outcome of a row that was refused by itself.
+pub const REFUSED: &str = "error";
+
+/// What a sheet has where a formula came to nothing.
+const MISTAKES: [&str; 7] = ["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"];
+
+/// Why a row that an earlier import refused is refused again, whatever reads its cells: it stands there as it came.
+pub fn unmended(place: Place, cells: &[(Column, Cell)]) -> Option<RowError> {
+    let text = |cell: &Cell| match cell {
+        Cell::Absent | Cell::Blank => None,
+        Cell::Text(text) | Cell::Json(Value::String(text)) => Some(text.trim().to_owned()),
+        Cell::Json(value) => Some(value.to_string()),
+    };
+    let mut filled = cells.iter().filter_map(|(column, cell)| Some((*column, text(cell)?)));
+    let Some(first) = filled.next() else {
+        let reason =
+            "has the outcome of an import that could not read it, and nothing else: fill it in, or take it out";
+        return Some(RowError::new(place, None, reason));
+    };
+    let mut all = std::iter::once(first).chain(filled);
+    let (column, mistake) = all.find(|(_, text)| MISTAKES.contains(&text.as_str()))?;
+    Some(RowError::new(
+        place,
+        Some(column.name()),
+        format!("is the mistake {mistake} of a formula"),
+    ))
+}
 
 /// Whether the heading is one of [`OUTCOME`]: such a file comes back once its rows are mended.
 pub fn is_outcome(heading: &str) -> bool {
@@ -116,17 +145,17 @@ impl Header {
         }
     }
 
-    /// The row with those texts in its cells; `None` when there is nothing in it.
-    ///
-    /// # Errors
-    /// Something stands below no heading.
-    pub fn record(&self, place: Place, cells: &[Cow<'_, str>]) -> Result<Option<Record>, RowError> {
+    /// The row with those texts in its cells; `None` when there is nothing in it. It is a refused one when something stands
+    /// below no heading, or when an earlier import refused it and nobody has mended it.
+    pub fn record(&self, place: Place, cells: &[Cow<'_, str>]) -> Option<Record> {
         let mut record = Record {
             place,
             cells: Vec::with_capacity(COLUMNS.len()),
             others: Vec::new(),
+            refusal: None,
         };
-        let mut is_blank = true;
+        let (mut is_blank, mut was_refused) = (true, false);
+        let mut beyond: Vec<(usize, &str)> = Vec::new();
         for position in 0..self.headings.len().max(cells.len()) {
             let text = cells.get(position).map_or("", AsRef::as_ref);
             let has_nothing = text.trim().is_empty();
@@ -136,18 +165,24 @@ impl Header {
                     is_blank = false;
                     record.cells.push((*column, Cell::Text(text.to_owned())));
                 }
-                Heading::Nothing if !has_nothing => {
-                    let reason = format!(
-                        "cell {} has no heading: is there a comma too many, or a quotation mark missing?",
-                        position + 1
-                    );
-                    return Err(RowError::new(place, None, reason));
-                }
+                Heading::Nothing if !has_nothing => beyond.push((position, text)),
+                Heading::Outcome if text.trim() == REFUSED => was_refused = true,
                 Heading::Other(number) if !has_nothing => record.others.push((*number, text.to_owned())),
                 Heading::Nothing | Heading::Other(_) | Heading::Outcome => {}
             }
         }
-        Ok(Some(record).filter(|_| !is_blank))
+        if let [(first, _), ..] = beyond.as_slice() {
+            let reason = format!(
+                "cell {} has no heading: is there a comma too many, or a quotation mark missing?",
+                first + 1
+            );
+            record.refusal = Some(RowError::new(place, None, reason));
+            let texts: Vec<&str> = beyond.iter().map(|(_, text)| *text).collect();
+            record.others.push((self.others.len(), texts.join(",")));
+        } else if was_refused {
+            record.refusal = unmended(place, &record.cells);
+        }
+        Some(record).filter(|record| !is_blank || record.refusal.is_some())
     }
 }
 
@@ -185,7 +220,7 @@ mod tests {
         assert!(header.notices[0].starts_with("unknown column \"作者\""), "{header:?}");
         assert!(header.notices[1].contains("did you mean \"answer\"?"), "{header:?}");
         let cells = ["甲", "张三", "乙", "x"].map(Cow::from);
-        let record = header.record(Place::line(2), &cells).unwrap().unwrap();
+        let record = header.record(Place::line(2), &cells).unwrap();
         let text = |text: &str| Cell::Text(text.to_owned());
         assert_eq!(
             record.cells,

@@ -1,6 +1,6 @@
 //! JSONL: one entry a line, a JSON object with the columns' names.
 
-use super::header::is_outcome;
+use super::header::{REFUSED, is_outcome, unmended};
 use super::row::{Cell, Column, Record, not_json};
 use super::{Item, Place, RowError};
 use crate::bank::{Answer, Channel, Entry, EntryId, State};
@@ -23,18 +23,35 @@ pub fn read(text: &str) -> impl Iterator<Item = Item> + '_ {
 fn record(place: Place, line: &str) -> Result<Record, RowError> {
     let fields: Fields = serde_json::from_str(line).map_err(|error| not_json(place, &error))?;
     let mut cells = Vec::with_capacity(fields.0.len());
-    for (name, value) in fields.0.into_iter().filter(|(name, _)| !is_outcome(name)) {
-        let column = Column::parse(&name).map_err(|reason| RowError::new(place, None, reason))?;
+    let (mut unknown, mut was_refused, mut refusal) = (Vec::new(), false, None);
+    for (name, value) in fields.0 {
+        if is_outcome(&name) {
+            was_refused |= value == REFUSED;
+            continue;
+        }
+        let column = match Column::parse(&name) {
+            Ok(column) => column,
+            Err(reason) => {
+                refusal.get_or_insert_with(|| RowError::new(place, None, reason));
+                unknown.push(format!("{name}: {value}"));
+                continue;
+            }
+        };
         let cell = match value.is_null() {
             true => Cell::Blank,
             false => Cell::Json(value),
         };
         cells.push((column, cell));
     }
+    if was_refused && refusal.is_none() {
+        refusal = unmended(place, &cells);
+    }
+    let beyond = (!unknown.is_empty()).then(|| (0, unknown.join(", ")));
     Ok(Record {
         place,
         cells,
-        others: Vec::new(),
+        others: beyond.into_iter().collect(),
+        refusal,
     })
 }
 

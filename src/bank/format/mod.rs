@@ -14,7 +14,7 @@ pub mod result;
 mod row;
 mod xlsx;
 
-pub use header::OUTCOME;
+pub use header::{OUTCOME, REFUSED};
 pub use jsonl::{from_line, to_line};
 pub use row::{Cell, Column, Place, Record, Row, RowError};
 

@@ -14,7 +14,7 @@ use std::io;
 
 /// One row of the file and what became of it.
 pub struct Outcome<'a> {
-    /// `None`: not even cells could be told apart.
+    /// As the file has it, also of a refused row. `None`: not even cells could be told apart.
     pub record: Option<&'a Record>,
     /// New, same, error and so on.
     pub outcome: &'static str,
@@ -40,7 +40,7 @@ pub fn check<'a>(format: Format, records: impl Iterator<Item = &'a Record>) -> R
     Ok(())
 }
 
-/// Writes the rows in their order; `others`: the headings of the editor's own.
+/// Writes the rows in their order; `others`: the headings of the editor's own, and a blank one for what stands under none.
 ///
 /// # Errors
 /// Whatever `out` says, and what [`check`] does.
@@ -52,7 +52,7 @@ pub fn write<'a>(
 ) -> io::Result<()> {
     if format == Format::Jsonl {
         for row in rows {
-            writeln!(out, "{}", Value::Object(object(&row)))?;
+            writeln!(out, "{}", Value::Object(object(&row, others)))?;
         }
         return Ok(());
     }
@@ -98,7 +98,7 @@ fn text(cell: &Cell) -> Cow<'_, str> {
     }
 }
 
-fn object(row: &Outcome<'_>) -> Map<String, Value> {
+fn object(row: &Outcome<'_>, others: &[String]) -> Map<String, Value> {
     let mut object = Map::new();
     for (column, cell) in row.record.iter().flat_map(|record| &record.cells) {
         let value = match (column, cell) {
@@ -110,6 +110,12 @@ fn object(row: &Outcome<'_>) -> Map<String, Value> {
             (_, Cell::Text(text)) => text.as_str().into(),
         };
         object.insert(column.name().to_owned(), value);
+    }
+    for (number, text) in row.record.iter().flat_map(|record| &record.others) {
+        // Under no name it is refused again, until somebody has put it where it belongs.
+        if others.get(*number).is_some_and(String::is_empty) {
+            object.insert(String::new(), text.as_str().into());
+        }
     }
     let [outcome, reason] = OUTCOME.map(|(name, _)| name.to_owned());
     object.insert(outcome, row.outcome.into());

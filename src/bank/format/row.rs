@@ -279,17 +279,22 @@ pub struct Record {
     /// In the file's order.
     pub cells: Vec<(Column, Cell)>,
     /// What stands under headings of the editor's own, of which [`Item::Others`](super::Item::Others) has the names: their
-    /// numbers there, ascending, and texts, none of them blank.
+    /// numbers there, ascending, and texts, none of them blank. Under the number after the last: what stands under no heading.
     pub others: Vec<(usize, String)>,
+    /// Why it is refused whatever its cells say; they are for the result.
+    pub refusal: Option<RowError>,
 }
 
 impl Record {
     /// What the row says.
     ///
     /// # Errors
-    /// The first column that stands there twice, or the first, in the order of the table of columns but the answer last, whose
+    /// [`Record::refusal`]; else the first column that stands there twice, or the first, in the order of the table of columns but the answer last, whose
     /// cell does not fit it.
     pub fn row(self) -> Result<Row, RowError> {
+        if let Some(refusal) = self.refusal {
+            return Err(refusal);
+        }
         let mut cells = Cells {
             place: self.place,
             cells: Default::default(),

@@ -12,7 +12,7 @@ pub use write::{cut, too_long, write, write_template};
 
 use super::csv::MAX_CELL_BYTES;
 use super::header::{Header, MAX_COLUMNS};
-use super::row::Column;
+use super::row::{Column, Record};
 use super::{Item, Limits, Place, Refusal, RowError, beijing};
 use calamine::{Data, DataRef, ExcelDateTime, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
 use std::borrow::Cow;
@@ -157,7 +157,13 @@ impl Rows {
             }
         }
         let header = self.header.as_ref().expect("set above");
-        let record = texts(header, place, &cells).and_then(|texts| header.record(place, &texts));
+        let record = texts(header, place, &cells).map(|(texts, mistake)| {
+            let record = header.record(place, &texts)?;
+            Some(Record {
+                refusal: mistake.or(record.refusal),
+                ..record
+            })
+        });
         match record.transpose() {
             Some(record) => sink(Item::from(record)),
             None => ControlFlow::Continue(()),
@@ -179,13 +185,18 @@ impl Rows {
     }
 }
 
-/// The cells as texts, each as its column wants it.
-fn texts(header: &Header, place: Place, cells: &[Value]) -> Result<Vec<Cow<'static, str>>, RowError> {
+/// The cells as texts, each as its column wants it, and the first that is a formula's mistake.
+fn texts(
+    header: &Header,
+    place: Place,
+    cells: &[Value],
+) -> Result<(Vec<Cow<'static, str>>, Option<RowError>), RowError> {
+    let mut first = None;
     let text = |(position, cell): (usize, &Value)| {
         let column = header.column(position);
         let error = |reason| RowError::new(place, column.map(Column::name), reason);
         if let (Value::Mistake(mistake), Some(_)) = (cell, column) {
-            return Err(error(format!("is the mistake {mistake} of a formula")));
+            first.get_or_insert_with(|| error(format!("is the mistake {mistake} of a formula")));
         }
         let text = cell.text(column);
         if text.len() > MAX_CELL_BYTES {
@@ -196,7 +207,8 @@ fn texts(header: &Header, place: Place, cells: &[Value]) -> Result<Vec<Cow<'stat
         }
         Ok(text.into())
     };
-    cells.iter().enumerate().map(text).collect()
+    let texts = cells.iter().enumerate().map(text).collect::<Result<_, _>>()?;
+    Ok((texts, first))
 }
 
 fn value_of(value: DataRef<'_>) -> Value {
@@ -252,6 +264,7 @@ fn cell_name(row: u32, column: u32) -> String {
 mod tests {
     use super::*;
     use crate::bank::format::row::Cell;
+    use calamine::CellErrorType;
     use rust_xlsxwriter::{ExcelDateTime, Format, Formula, Workbook, Worksheet};
     use std::io::Write;
     use zip::ZipWriter;
@@ -370,11 +383,45 @@ mod tests {
         assert!(text.contains("#DIV/0!"), "{text}");
         let mistake = Value::Mistake("#DIV/0!".to_owned());
         let header = Header::of(Place::line(1), &["问题", "答案"].map(Cow::from)).unwrap();
-        let error = texts(&header, Place::line(2), &[mistake]).unwrap_err();
+        let (texts, error) = texts(&header, Place::line(2), &[mistake]).unwrap();
         assert_eq!(
-            error.to_string(),
-            "row 2, column question: is the mistake #DIV/0! of a formula"
+            (texts[0].as_ref(), error.unwrap().to_string().as_str()),
+            ("#DIV/0!", "row 2, column question: is the mistake #DIV/0! of a formula")
         );
+    }
+
+    #[test]
+    fn a_row_with_a_mistake_keeps_what_else_stands_in_it() {
+        let mut rows = Rows {
+            header: Some(Header::of(Place::line(1), &["问题", "答案", "作者"].map(Cow::from)).unwrap()),
+            row: 1,
+            ..Rows::default()
+        };
+        let mut items = Vec::new();
+        let mut sink = |item| {
+            items.push(item);
+            ControlFlow::Continue(())
+        };
+        let cells = [
+            DataRef::String("甲".to_owned()),
+            DataRef::Error(CellErrorType::NA),
+            DataRef::String("张三".to_owned()),
+        ];
+        for (column, cell) in (0..).zip(cells) {
+            assert!(rows.take((1, column), cell, &mut sink).unwrap().is_continue());
+        }
+        assert!(rows.finish(&mut sink).is_continue());
+        let [Item::Record(record)] = items.as_slice() else {
+            panic!("{items:?}")
+        };
+        let text = |text: &str| Cell::Text(text.to_owned());
+        let cells = [(Column::Question, text("甲")), (Column::Answer, text("#N/A"))];
+        assert_eq!(
+            (&record.cells[..], &record.others[..]),
+            (&cells[..], &[(0, "张三".to_owned())][..])
+        );
+        let refused = record.clone().row().unwrap_err().to_string();
+        assert_eq!(refused, "row 2, column answer: is the mistake #N/A of a formula");
     }
 
     #[test]
