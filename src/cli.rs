@@ -8,7 +8,7 @@ use crate::bank::TextKind;
 use crate::bank::format::Layout;
 use crate::bank::import::Mode;
 use crate::commands::console_rules::{Edited, Effect};
-use crate::commands::import::ImportOptions;
+use crate::commands::import::{ImportError, ImportOptions};
 use crate::commands::{
     Exit, Failure, apikey, ask, backup, category, check, console_rules, dict, entry, eval, export, fake_wechat,
     feedback, history, import, media, menu, operator, privacy, queries, rule, say, serve, simulate, texts, write_out,
@@ -17,6 +17,7 @@ use crate::intake::ImportTerms;
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
 use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Answers the followers of WeChat official accounts (公众号) from a question bank.
@@ -249,19 +250,25 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
         terms,
     };
     let imported = import::run(options).await;
-    if let (true, Err(error)) = (args.json, &imported) {
-        say!(
-            "{}",
-            serde_json::json!({ "applied": false, "error": error.to_string() })
-        );
-    }
-    let report = imported?;
-    if report.applied {
+    let report = match &imported {
+        Ok(report) => Some(report),
+        Err(ImportError::Result { report, .. }) => Some(&**report),
+        Err(_) => None,
+    };
+    if let Some(report) = report.filter(|report| report.applied) {
         app::announce_revision(&config, report.revision).await;
     }
-    match args.json {
-        true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
-        false => say!("{report}"),
+    match (args.json, &imported) {
+        (true, _) => {
+            let mut told = report.map_or_else(|| json!({ "applied": false }), |report| json!(report));
+            if let Err(error) = &imported {
+                told["error"] = error.to_string().into();
+            }
+            say!("{}", serde_json::to_string_pretty(&told).unwrap_or_default());
+        }
+        (false, Ok(report)) => say!("{report}"),
+        // The failure says it.
+        (false, Err(_)) => {}
     }
-    Ok(Exit::from(&report))
+    Ok(Exit::from(&imported?))
 }

@@ -4,6 +4,7 @@
 //! are the name's extension, the progress bar and the result file.
 
 use super::export::replace_file;
+use super::replacement::{Readers, Replacement};
 use super::{Exit, Failure};
 use crate::bank::format::{Format, write_template};
 use crate::bank::import::Mode;
@@ -48,15 +49,23 @@ pub enum ImportError {
     /// The result would stand in the place of what it is about.
     #[error("{}: is the file that is imported; give the result another name", .0.display())]
     ResultIsInput(PathBuf),
-    /// The result cannot be written. What it would tell of has happened, unless the text says otherwise.
-    #[error("{}: {source}; {done}", .file.display())]
+    /// The result could not be begun; nothing has been done.
+    #[error("{}: {source}; nothing imported", .file.display())]
+    NoResult {
+        #[expect(missing_docs, reason = "the type says it")]
+        file: PathBuf,
+        #[expect(missing_docs, reason = "the type says it")]
+        source: io::Error,
+    },
+    /// The result cannot be written to its end. What it would tell of has happened.
+    #[error("{}: {source}; {report}", .file.display())]
     Result {
         #[expect(missing_docs, reason = "the type says it")]
         file: PathBuf,
         #[expect(missing_docs, reason = "the type says it")]
         source: io::Error,
-        /// The report's text, or that nothing was imported.
-        done: String,
+        #[expect(missing_docs, reason = "the type says it")]
+        report: Box<ImportReport>,
     },
     #[error(transparent)]
     #[expect(missing_docs, reason = "the type says it")]
@@ -87,7 +96,7 @@ impl ImportError {
         match self {
             Self::UnknownFormat(_) | Self::ResultIsInput(_) => Exit::Usage,
             Self::Read { .. } => Exit::NoInput,
-            Self::Result { .. } => Exit::CannotCreate,
+            Self::Result { .. } | Self::NoResult { .. } => Exit::CannotCreate,
             Self::Intake(IntakeError::Refused(_)) => Exit::BadData,
             Self::Intake(IntakeError::Broken(_)) => Exit::Unavailable,
             Self::Open(error) => error.into(),
@@ -172,6 +181,8 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
         file: path.to_owned(),
         source,
     })?;
+    let result = result.map(|(path, format)| begin_result(path).map(|file| (path, format, file)));
+    let result = result.transpose()?;
     let bar = progress_bar();
     let listener = |event| show(&bar, event);
     let mut sheet = intake::read(program, file, &Limits::OWN_FILE, &listener).await?;
@@ -182,11 +193,10 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
             format!("the name says {named}, the file holds {held} and is read so"),
         );
     }
-    if let Some((path, format)) = result {
-        check_result(&sheet, format).map_err(|error| ImportError::Result {
-            file: path.to_owned(),
+    if let Some((path, format, _)) = &result {
+        check_result(&sheet, *format).map_err(|error| ImportError::NoResult {
+            file: path.to_path_buf(),
             source: io::Error::new(io::ErrorKind::InvalidData, error),
-            done: "nothing imported".to_owned(),
         })?;
     }
     let database = Database::open(options.database).await?;
@@ -194,15 +204,29 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
     bar.finish_and_clear();
     database.close().await;
     let report = report?;
-    if let Some((path, format)) = result {
-        let written = replace_file(path, |out| write_result(&sheet, &report, format, out));
-        written.map_err(|source| ImportError::Result {
-            file: path.to_owned(),
-            source,
-            done: report.to_string(),
-        })?;
+    if let Some((path, format, mut file)) = result {
+        let written = write_result(&sheet, &report, format, &mut file.out).and_then(|()| file.finish());
+        if let Err(source) = written {
+            return Err(ImportError::Result {
+                file: path.to_owned(),
+                source,
+                report: Box::new(report),
+            });
+        }
     }
     Ok(report)
+}
+
+/// Before the import, for what cannot be written then is known while nothing has been done.
+fn begin_result(path: &Path) -> Result<Replacement, ImportError> {
+    let begun = match path.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Replacement::begin(path, Readers::Usual),
+    };
+    begun.map_err(|source| ImportError::NoResult {
+        file: path.to_owned(),
+        source,
+    })
 }
 
 /// Imports what is embedded: the sample bank, on the first start.

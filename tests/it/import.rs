@@ -404,6 +404,59 @@ async fn a_result_does_not_take_the_place_of_what_is_imported() {
 }
 
 #[test]
+fn what_was_imported_is_told_of_though_its_result_cannot_be_written() {
+    let bench = Bench::new();
+    bench.write("first.jsonl", r#"{"question":"怎么挂失","answer":"零"}"#);
+    assert_eq!(wxfaq(&bench, &["import", "first.jsonl"]).0, Some(0));
+    let told = |output: &[u8]| serde_json::from_slice::<serde_json::Value>(output).unwrap();
+    bench.write("bank.csv", "问题,答案\n怎么开户,一\n");
+    fs::create_dir(bench.path("folder.csv")).unwrap();
+    for result in ["nowhere/r.csv", "folder.csv"] {
+        let done = run(
+            bench.folder.path(),
+            &["import", "bank.csv", "--result", result, "--json"],
+        );
+        let report = told(&done.stdout);
+        assert_eq!(
+            (done.status.code(), &report["applied"]),
+            (Some(73), &false.into()),
+            "{report}"
+        );
+    }
+
+    // The editor's own column goes into the result alone, and makes it longer than a file may be.
+    let own = "x".repeat(100_000);
+    let row = |row| format!("问题{row}的答案,答案{row},{own}\n");
+    let rows = (0..60).map(row).collect::<Vec<_>>().concat();
+    bench.write("bank.csv", format!("问题,答案,备注\n{rows}"));
+    let script = r#"trap '' XFSZ; ulimit -f 4096; exec "$0" import bank.csv --result r.csv --json"#;
+    let done = std::process::Command::new("bash")
+        .args(["-c", script, BINARY])
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    let report = told(&done.stdout);
+    assert_eq!(done.status.code(), Some(73), "{done:?}");
+    assert_eq!(
+        (&report["applied"], &report["counts"]["new"]),
+        (&true.into(), &60.into())
+    );
+    assert_eq!(report["revision"], 2);
+    assert!(
+        report["error"].as_str().unwrap().starts_with("r.csv: "),
+        "{}",
+        report["error"]
+    );
+    let left = fs::read_dir(bench.folder.path()).unwrap();
+    let left = left.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        left.filter(|name| name.trim_start_matches('.').starts_with("r.csv"))
+            .count(),
+        0
+    );
+}
+
+#[test]
 fn a_template_replaces_no_file() {
     let bench = Bench::new();
     let template = |name: &str| {
