@@ -165,11 +165,12 @@ pub fn configure(file: Option<PathBuf>, missing: Missing) -> Result<Setup, AppEr
     })
 }
 
-/// The configured database.
+/// The configured database, for commands: people read that it was migrated.
 pub fn place_of(config: &Config) -> Place<'_> {
     Place {
         url: config.database_url.expose(),
         backups: Some(&config.paths.data),
+        told: |migrated| eprintln!("wxfaq: {migrated}"),
     }
 }
 

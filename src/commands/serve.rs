@@ -9,7 +9,7 @@ use crate::bank::rule::file;
 use crate::intake::ImportTerms;
 use crate::lifecycle::Inherited;
 use crate::matching::text::normalize;
-use crate::store::sql::{Database, Questions};
+use crate::store::sql::{Database, Place, Questions};
 use crate::telemetry::Logs;
 use std::path::PathBuf;
 
@@ -26,9 +26,11 @@ const SAMPLE_RULES: &str = include_str!("../../config/sample-rules.jsonl");
 pub async fn run(config: Option<PathBuf>, inherited: Inherited) -> Result<(), Failure> {
     let setup = app::configure(config, Missing::Make)?;
     let logs = Logs::start(&setup.config.log).map_err(AppError::from)?;
-    let database = Database::open(app::place_of(&setup.config))
-        .await
-        .map_err(AppError::from)?;
+    let place = Place {
+        told: |migrated| tracing::warn!("{migrated}"),
+        ..app::place_of(&setup.config)
+    };
+    let database = Database::open(place).await.map_err(AppError::from)?;
     let questions = database.questions();
     // An emptied bank stays empty; only one that never held anything gets the sample.
     if setup.first_day && questions.revision().await.map_err(AppError::from)? == 0 {

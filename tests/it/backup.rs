@@ -2,15 +2,16 @@
 
 use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use crate::support::database::{TestDatabase, on_every_database};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Connection};
 use std::io::{Cursor, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use wxfaq::bank::{Answer, Entry, EntryId, Text, TextKind, TextName};
 use wxfaq::store::Log;
 use wxfaq::store::conversations::Follower;
 use wxfaq::store::feedback::{FeedbackRow, Word};
-use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Place, Target, sqlite_url};
+use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Migrated, Place, Target, sqlite_url};
 
 on_every_database!(
     a_backup_goes_from_sqlite_to_another_and_back,
@@ -182,6 +183,9 @@ async fn as_before_migration_20(connection: &mut AnyConnection) {
     }
 }
 
+/// Of all databases here: those of the kinds are tried side by side.
+static TOLD: Mutex<Vec<Migrated>> = Mutex::new(Vec::new());
+
 /// What is kept of a database, by name.
 fn kept_in(folder: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(folder).into_iter().flatten();
@@ -204,7 +208,8 @@ async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
     let open = async |backups: &Path| {
         let url = place.url();
         let backups = Some(backups);
-        Database::open(Place { url, backups }).await
+        let told = |migrated: &Migrated| TOLD.lock().unwrap().push(migrated.clone());
+        Database::open(Place { url, backups, told }).await
     };
     open(&folder).await.unwrap().close().await;
     assert!(kept_in(&folder).is_empty(), "there was nothing to migrate");
@@ -235,6 +240,15 @@ async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
     open(&folder).await.unwrap().close().await;
     let kept = kept_in(&folder);
     assert_eq!(kept.len(), 1, "{kept:?}");
+    let told = TOLD
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|told| told.kept.as_ref() == Some(&kept[0]))
+        .cloned()
+        .next_back();
+    let told = told.unwrap();
+    assert!(told.from < 20 && told.to >= 22, "{told}");
     assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o077, 0);
     let copy = TestDatabase::sqlite();
     let restored = match is_file {
@@ -300,6 +314,26 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
     let before = std::fs::read_dir(&folder).unwrap().count();
     place.open().await.close().await;
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), before);
+}
+
+#[tokio::test]
+async fn a_command_that_migrates_says_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bank.jsonl"), r#"{"question":"问","answer":"答"}"#).unwrap();
+    let said = |arguments: &[&str]| String::from_utf8(run(folder.path(), arguments).stderr).unwrap();
+    assert_eq!(said(&["import", "bank.jsonl"]), "", "a new one is not migrated");
+    let file = folder.path().join("data/wxfaq.db");
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(&sqlite_url(&file)).await.unwrap();
+    as_before_migration_20(&mut connection).await;
+    connection.close().await.unwrap();
+    let told = said(&["history"]);
+    assert!(
+        told.starts_with("wxfaq: the database has been migrated from 10 to 2")
+            && told.ends_with("/data/wxfaq.db.before-migration-20\n"),
+        "{told}"
+    );
+    assert_eq!(said(&["history"]), "");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod dialect;
 mod schema;
 mod keep;
+mod migrated;
 mod sqlite;
 mod server;
 mod api_keys;
@@ -29,6 +30,7 @@ pub use beside::{Categories, Rules, Tabled, Things};
 pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author, BankChange, Edition};
+pub use migrated::Migrated;
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
 pub use questions::{Bank, Changes, Pages, Questions, StoredEntry};
 pub use revisions::Revisions;
@@ -65,11 +67,17 @@ pub struct Place<'a> {
     /// Where a server's database is backed up to before it is migrated, a folder that is made if it is not there. SQLite's
     /// copy stands beside its file. `None`: it is not backed up.
     pub backups: Option<&'a Path>,
+    /// Told of a migration once it has been run; never of the first ones of a new database.
+    pub told: fn(&Migrated),
 }
 
 impl<'a> From<&'a str> for Place<'a> {
     fn from(url: &'a str) -> Self {
-        Self { url, backups: None }
+        Self {
+            url,
+            backups: None,
+            told: |_| (),
+        }
     }
 }
 
@@ -135,7 +143,7 @@ impl Database {
     async fn open_or(place: Place<'_>, absent: Absent) -> Result<Self, OpenError> {
         let dialect = Dialect::of(place.url)?;
         let pool = match dialect {
-            Dialect::Sqlite => sqlite::open(place.url, absent).await?,
+            Dialect::Sqlite => sqlite::open(place, absent).await?,
             Dialect::MySql | Dialect::Postgres => server::open(dialect, place, absent).await?,
         };
         Ok(Self { pool, dialect })

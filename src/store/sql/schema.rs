@@ -40,9 +40,19 @@ fn unlocked(mut migrations: Migrator) -> Migrator {
     migrations
 }
 
-/// Waits until no other process migrates, and returns the first migration that is to be run on a database which others
-/// have been run on; `None`: there is none. On a server the connection has to be closed after [`run`].
-pub(super) async fn begin(dialect: Dialect, connection: &mut AnyConnection) -> Result<Option<i64>, OpenError> {
+/// What is to be run on a database on which migrations have been run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    /// The last one that has been.
+    pub from: i64,
+    /// The first that is to be.
+    pub next: i64,
+    /// The last that is to be.
+    pub to: i64,
+}
+
+/// Waits until no other process migrates, and says what is to be run; `None`: nothing, or the database is new. On a server the connection has to be closed after [`run`].
+pub(super) async fn begin(dialect: Dialect, connection: &mut AnyConnection) -> Result<Option<Pending>, OpenError> {
     lock(dialect, connection).await?;
     if !is_there(dialect, connection).await? {
         return Ok(None);
@@ -54,10 +64,15 @@ pub(super) async fn begin(dialect: Dialect, connection: &mut AnyConnection) -> R
             tracing::warn!("a migration of the database was interrupted and is run again");
         }
     }
-    let last = "SELECT COALESCE(MAX(version), 0) AS found FROM _sqlx_migrations";
-    let last = number(dialect, connection, last).await?;
+    let from = "SELECT COALESCE(MAX(version), 0) AS found FROM _sqlx_migrations";
+    let from = number(dialect, connection, from).await?;
     let versions = dialect.migrations().iter().map(|migration| migration.version);
-    Ok(versions.filter(|version| *version > last && last > 0).min())
+    let missing = versions.filter(|version| *version > from && from > 0);
+    let ends = missing.fold(None, |ends, version| match ends {
+        None => Some((version, version)),
+        Some((next, to)) => Some((version.min(next), version.max(to))),
+    });
+    Ok(ends.map(|(next, to)| Pending { from, next, to }))
 }
 
 /// Brings the schema up to date, after [`begin`].

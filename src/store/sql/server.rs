@@ -1,7 +1,7 @@
 //! The database on a server: its address, what a connection is set to, and what to do when there is no such database.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, Database, MAX_CONNECTIONS, OpenError, Place, StoreError, keep, schema};
+use super::{ACQUIRE_TIMEOUT, Absent, Database, MAX_CONNECTIONS, Migrated, OpenError, Place, StoreError, keep, schema};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
@@ -119,11 +119,16 @@ async fn prepare(
             "question bank in the database {name} on the server"
         )));
     }
-    if let Some(next) = schema::begin(dialect, connection).await? {
-        let kept = keep::in_folder(database, place, name, next).await;
+    let pending = schema::begin(dialect, connection).await?;
+    if let Some(pending) = pending {
+        let kept = keep::in_folder(database, place, name, pending.next).await;
         kept.map_err(|error| dialect.unavailable(error))?;
     }
-    schema::run(dialect, connection).await
+    schema::run(dialect, connection).await?;
+    if let Some(pending) = pending {
+        (place.told)(&Migrated::new(pending, place.backups, name));
+    }
+    Ok(())
 }
 
 impl Address {

@@ -1,7 +1,7 @@
 //! The database as a file: its address, how it is made, and what its connections are set to.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, OpenError, keep, schema};
+use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, Migrated, OpenError, Place, keep, schema};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Row};
@@ -22,8 +22,8 @@ const SQLITE_PRAGMAS: [&str; 5] = [
 ];
 
 /// Opens the file and brings its schema up to date.
-pub(super) async fn open(url: &str, absent: Absent) -> Result<AnyPool, OpenError> {
-    let path = sqlite_path(url)?;
+pub(super) async fn open(place: Place<'_>, absent: Absent) -> Result<AnyPool, OpenError> {
+    let path = sqlite_path(place.url)?;
     if absent == Absent::Refuse && !path.is_file() {
         let path = std::path::absolute(&path).unwrap_or(path);
         return Err(OpenError::Absent(format!("database at {}", path.display())));
@@ -56,11 +56,16 @@ pub(super) async fn open(url: &str, absent: Absent) -> Result<AnyPool, OpenError
         .await
         .map_err(|error| about(&error))?;
     let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
-    if let Some(next) = schema::begin(dialect, &mut connection).await? {
-        let kept = keep::beside(&file, next, &mut connection).await;
+    let pending = schema::begin(dialect, &mut connection).await?;
+    if let Some(pending) = pending {
+        let kept = keep::beside(&file, pending.next, &mut connection).await;
         kept.map_err(|error| about(&error))?;
     }
     schema::run(dialect, &mut connection).await?;
+    if let Some(pending) = pending {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        (place.told)(&Migrated::new(pending, file.parent(), &name));
+    }
     drop(lock);
     drop(connection);
     Ok(pool)
