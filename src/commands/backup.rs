@@ -6,7 +6,7 @@ use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
 use crate::bot::{Clock, SystemClock};
-use crate::store::sql::{BackupError, Contents, Database, Target};
+use crate::store::sql::{BackupError, Contents, Database, Target, check_backup};
 use serde_json::json;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -55,13 +55,14 @@ pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit,
 /// Puts a backup into the database, which is made if there is none.
 pub async fn restore(config: Option<PathBuf>, args: &RestoreArgs) -> Result<Exit, Failure> {
     let config = app::configure(config, Missing::Leave)?.config;
-    // A file that cannot be read makes no database.
     let unreadable = |error: BackupError| failure(&args.file, &error, Exit::NoInput);
-    open_file(&args.file).map_err(|error| unreadable(error.into()))?;
+    let open = || open_file(&args.file).map(BufReader::new);
+    // A file that is not there or not whole makes no database.
+    let checked = open().map_err(BackupError::from).and_then(check_backup);
+    checked.map_err(unreadable)?;
     let opened = Database::open(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let target = if args.replace { Target::Any } else { Target::Empty };
-    let open = || open_file(&args.file).map(BufReader::new);
     let restored = database.restore(open, target).await;
     database.close().await;
     show(&args.file, &restored.map_err(unreadable)?, args.json);

@@ -137,6 +137,13 @@ async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {
             .await
             .ends_with("the checksum is not that of the lines before")
     );
+    assert_eq!(
+        refused(format!("{taken}\n")).await,
+        format!(
+            "line {}: stands after the line that ends a backup",
+            taken.lines().count() + 1
+        )
+    );
     assert!(
         refused("{\"id\":\"a\"}\n".into())
             .await
@@ -414,7 +421,27 @@ fn a_backup_that_is_not_there_and_one_that_cannot_be_written_are_told_apart() {
     assert_eq!(code(&["restore", "absent.backup"]), Some(66));
     assert!(!folder.path().join("data").exists(), "it makes no database");
     assert_eq!(code(&["restore", "."]), Some(66), "a folder");
+    std::fs::write(folder.path().join("cut.backup"), "{}\n").unwrap();
+    assert_eq!(code(&["restore", "cut.backup"]), Some(65));
+    assert!(!folder.path().join("data").exists(), "it makes no database");
     std::fs::write(folder.path().join("bank.jsonl"), r#"{"question":"问","answer":"答"}"#).unwrap();
     assert_eq!(code(&["import", "bank.jsonl"]), Some(0));
     assert_eq!(code(&["backup", "absent/a.backup"]), Some(73));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_called_so_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data/wxfaq.db");
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    for content in ["a letter to somebody, and no bank", "short"] {
+        std::fs::write(&file, content).unwrap();
+        let done = run(folder.path(), &["history"]);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            done.status.code() == Some(65) && said.contains("wxfaq.db is not a database"),
+            "{said}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+    }
 }

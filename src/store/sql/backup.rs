@@ -161,7 +161,7 @@ impl Database {
         open: impl Fn() -> io::Result<R>,
         target: Target,
     ) -> Result<Contents, BackupError> {
-        let contents = check(open()?)?;
+        let contents = check_backup(open()?)?;
         let tables = self.tables().await?;
         let mut transaction = self.begin_write().await?;
         let known = self.last_migration(&mut transaction).await?;
@@ -388,6 +388,16 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
+    /// Whether there is anything after what was read, text or not.
+    fn goes_on(&mut self) -> Result<bool, BackupError> {
+        self.line += 1;
+        match self.lines.next() {
+            None => Ok(false),
+            Some(Err(error)) if error.kind() != io::ErrorKind::InvalidData => Err(error.into()),
+            Some(_) => Ok(true),
+        }
+    }
+
     fn note(&mut self, text: &str) {
         self.sum.update(text.as_bytes());
         self.sum.update(b"\n");
@@ -420,7 +430,10 @@ impl<R: BufRead> Reader<R> {
 }
 
 /// Reads to the end: whether the file is whole, and what is in it.
-fn check(file: impl BufRead) -> Result<Contents, BackupError> {
+///
+/// # Errors
+/// What [`Database::restore`] would say of the file before it asks the database.
+pub fn check_backup(file: impl BufRead) -> Result<Contents, BackupError> {
     let mut reader = Reader::new(file);
     let head = reader.head()?;
     let (mut rows, mut columns) = (0, None);
@@ -431,14 +444,17 @@ fn check(file: impl BufRead) -> Result<Contents, BackupError> {
             Line::Row(_) => return Err(reader.damaged("has not as many values as its table has columns")),
             Line::End(end) => {
                 let found = hex(&reader.sum.finalize_reset());
-                return match (end.rows == rows, end.sha256 == found) {
-                    (true, true) => Ok(Contents {
-                        revision: head.revision,
-                        rows,
-                        taken_at: head.taken_at,
-                    }),
-                    _ => Err(reader.damaged("the checksum is not that of the lines before")),
-                };
+                if end.rows != rows || end.sha256 != found {
+                    return Err(reader.damaged("the checksum is not that of the lines before"));
+                }
+                if reader.goes_on()? {
+                    return Err(reader.damaged("stands after the line that ends a backup"));
+                }
+                return Ok(Contents {
+                    revision: head.revision,
+                    rows,
+                    taken_at: head.taken_at,
+                });
             }
         }
     }

@@ -25,7 +25,7 @@ mod erasures;
 mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
-pub use backup::{BackupError, Contents, Target};
+pub use backup::{BackupError, Contents, Target, check_backup};
 pub use beside::{Categories, Rules, Tabled, Things};
 pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};

@@ -1,12 +1,12 @@
 //! The database as a file: its address, how it is made, and what its connections are set to.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, Migrated, OpenError, Place, keep, schema};
+use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, Migrated, OpenError, Place, StoreError, keep, schema};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Row};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ const SQLITE_PRAGMAS: [&str; 5] = [
     "PRAGMA busy_timeout = 200",
 ];
 
+/// What every file of SQLite that is not empty begins with.
+const SQLITE_HEAD: &[u8] = b"SQLite format 3\0";
+
 /// Opens the file and brings its schema up to date.
 pub(super) async fn open(place: Place<'_>, absent: Absent) -> Result<AnyPool, OpenError> {
     let path = sqlite_path(place.url)?;
@@ -30,6 +33,14 @@ pub(super) async fn open(place: Place<'_>, absent: Absent) -> Result<AnyPool, Op
     }
     let dialect = Dialect::Sqlite;
     let shown = path.display().to_string();
+    if is_something_else(&path) {
+        let reason = format!("{shown} is not a database of SQLite");
+        return Err(StoreError::Corrupt {
+            backend: dialect.name(),
+            reason,
+        }
+        .into());
+    }
     let about = |error: &dyn std::fmt::Display| dialect.unavailable(format!("{shown}: {error}"));
     let created = tokio::task::spawn_blocking(move || create_and_lock(&path));
     let (file, lock) = created
@@ -96,6 +107,14 @@ fn sqlite_path(url: &str) -> Result<PathBuf, OpenError> {
         let reason = "must be sqlite:// and the path of a file, without parameters".to_owned();
         OpenError::Configuration(reason)
     })
+}
+
+/// Whether there is a file that SQLite would refuse by its first bytes, which the pool only says as a connection that takes too
+/// long. What cannot be read is somebody else's to say.
+fn is_something_else(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(SQLITE_HEAD.len() as u64).read_to_end(&mut head));
+    read.is_ok() && !head.is_empty() && head != SQLITE_HEAD
 }
 
 /// Creates the file if it is not there, and returns its absolute path and a lock beside it, held until dropped: SQLite
