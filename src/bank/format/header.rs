@@ -98,7 +98,7 @@ impl Header {
                 Ok(column) => Heading::Of(column),
                 Err(_) if is_outcome(cell) => Heading::Outcome,
                 Err(complaint) => {
-                    notices.push(complaint);
+                    notices.push(told_once(complaint, &notices));
                     others.push(cell.trim().to_owned());
                     Heading::Other(others.len() - 1)
                 }
@@ -110,9 +110,10 @@ impl Header {
                 return Err(error(Some(required), reason.collect::<Vec<_>>().join("; ")));
             }
         }
-        let notices = notices
-            .into_iter()
-            .map(|complaint| format!("{complaint} It is left out."));
+        let notices = notices.into_iter().map(|complaint| match complaint.ends_with('?') {
+            true => format!("{complaint} It is left out."),
+            false => format!("{complaint}. It is left out."),
+        });
         Ok(Self {
             headings,
             notices: notices.collect(),
@@ -186,6 +187,15 @@ impl Header {
     }
 }
 
+/// The complaint without the list of all headings if one before it has that.
+fn told_once(complaint: String, before: &[String]) -> String {
+    const LIST: &str = "; known are ";
+    match complaint.rsplit_once(LIST) {
+        Some((unknown, _)) if before.iter().any(|notice| notice.contains(LIST)) => unknown.to_owned(),
+        _ => complaint,
+    }
+}
+
 /// Whether the row is a question and its answer, not the header of two columns: neither is, or is nearly, a heading.
 fn is_simple(cells: &[Cow<'_, str>]) -> bool {
     let filled: Vec<&str> = cells.iter().map(|cell| cell.trim()).collect();
@@ -228,6 +238,16 @@ mod tests {
         );
         assert_eq!(header.others, ["作者", "anwsers"]);
         assert_eq!(record.others, [(0, "张三".to_owned()), (1, "x".to_owned())]);
+    }
+
+    #[test]
+    fn the_headings_there_are_stand_in_one_sentence_of_one_notice() {
+        let header = header(&["问题", "答案", "作者", "审核人"]).unwrap();
+        let [first, second] = header.notices.as_slice() else {
+            panic!("{header:?}")
+        };
+        assert!(first.ends_with("priority, 优先级. It is left out."), "{first}");
+        assert_eq!(second, "unknown column \"审核人\". It is left out.");
     }
 
     #[test]
