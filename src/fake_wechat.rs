@@ -2,8 +2,8 @@
 //!
 //! [`Fake`] decides, [`router`] puts it on HTTP. `ledger` knows tokens, quotas and the windows in which a follower may be
 //! written to, `answers` what each API says. Time is passed in. Nothing of it runs in the daemon. Besides WeChat's paths
-//! there are `/fake/sent`, `/fake/calls`, `/fake/fail`, `/fake/contact` and `/fake/invalidate`, for whoever plays the
-//! follower. Follows 公众号开发文档 as `wechat_api` does, and shares no code with it.
+//! there are `/fake/sent`, `/fake/calls`, `/fake/fail`, `/fake/slow`, `/fake/contact` and `/fake/invalidate`, for whoever
+//! plays the follower. Follows 公众号开发文档 as `wechat_api` does, and shares no code with it.
 
 mod answers;
 mod ledger;
@@ -198,7 +198,14 @@ impl Fake {
                 self.fail(&order.path, &failure, order.times.unwrap_or(1));
                 Answer::ok()
             }
-            _ => Answer::usage("GET sent, calls; POST fail, contact, invalidate"),
+            ("POST", "/fake/slow") => match order.seconds {
+                Some(seconds) if order.path.starts_with("/cgi-bin/") => {
+                    self.slow_down(&order.path, Duration::from_secs(seconds.into()));
+                    Answer::ok()
+                }
+                _ => Answer::usage(r#"{"path": "/cgi-bin/…", "seconds": 6}"#),
+            },
+            _ => Answer::usage("GET sent, calls; POST fail, slow, contact, invalidate"),
         }
     }
 }
@@ -214,6 +221,7 @@ struct Order {
     errmsg: String,
     status: Option<u16>,
     times: Option<usize>,
+    seconds: Option<u16>,
 }
 
 /// The API, and the operator's doors.

@@ -15,7 +15,7 @@ use deliver::Left;
 use sweep::Listed;
 pub(super) use sweep::{InHand, PassedOver};
 
-pub(super) use state::{LateState, MOST_QUESTION_BYTES, Remembered};
+pub(super) use state::{Entry, LateState, MOST_QUESTION_BYTES, Remembered};
 
 use super::answers::Way;
 use super::held::{Held, Reach, report};

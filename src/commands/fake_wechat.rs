@@ -41,8 +41,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         "WeChat, as far as wxfaq needs it, on http://{address}; of an account, set:\n  api_base = \"http://{address}\"\n  \
          app_secret = \"anything\"\nWhat was sent:         curl http://{address}/fake/sent\nA follower writes:     curl \
          http://{address}/fake/contact -d '{{\"openid\":\"o…\",\"kind\":\"message\"}}'\nThe next call fails:   curl \
-         http://{address}/fake/fail -d '{{\"path\":\"/cgi-bin/message/custom/send\",\"errcode\":45009}}'\nTokens die:            \
-         curl -X POST http://{address}/fake/invalidate"
+         http://{address}/fake/fail -d '{{\"path\":\"/cgi-bin/message/custom/send\",\"errcode\":45009}}'\nUploads take longer:   curl \
+         http://{address}/fake/slow -d '{{\"path\":\"/cgi-bin/media/upload\",\"seconds\":6}}'\nTokens die:            curl \
+         -X POST http://{address}/fake/invalidate"
     );
     let limits = Limits {
         connections: 256,

@@ -1,8 +1,9 @@
 //! `wxfaq simulate`: plays WeChat against a running daemon.
 //!
 //! Signs, encrypts and sends as the account's mode says, and prints what the follower would see. With `--retries` the
-//! same message is delivered three times, as WeChat does when no answer comes; all three must get the same reply. With
-//! `--script` it plays whole conversations from files and holds the replies against what the files expect.
+//! same message is delivered three times, as WeChat does when no answer comes; all replies must be the same. With
+//! `--script` it plays whole conversations from files and holds the replies against what the files expect; there a
+//! message is delivered until it is answered, at most as often as WeChat does.
 
 use super::script::{self, Cast, Played, Said, Script, ScriptError, Stage};
 use super::{Exit, Failure, account_named};
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// WeChat hangs up after five seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// So often WeChat delivers a message that is not answered.
+const DELIVERIES: usize = 3;
 /// The account's original id; the daemon does not look at it.
 const ORIGINAL_ID: &str = "gh_simulated0001";
 
@@ -40,7 +43,7 @@ pub struct Args {
     /// Who sends it.
     #[arg(long, default_value = "oSimulatedFollower0000000001")]
     pub openid: String,
-    /// Deliver it three times, as WeChat does when no answer comes; the replies must be the same.
+    /// Deliver it three times, as WeChat does when no answer comes within five seconds; the replies must be the same.
     #[arg(long)]
     pub retries: bool,
     /// Play the conversations in these files and fail when a reply is not as expected; the long help describes the form.
@@ -61,7 +64,9 @@ pub struct Args {
 #[derive(Debug, Clone, Serialize)]
 struct Delivered {
     elapsed_ms: u64,
-    /// `None`: WeChat was only told `success`.
+    /// Nothing came within [`PATIENCE`].
+    hung_up: bool,
+    /// `None`: WeChat was only told `success`, or hung up.
     reply: Option<Shown>,
 }
 
@@ -97,11 +102,19 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     }
     let xml = message(&args)?;
     let mut delivered = Vec::new();
-    for _ in 0..if args.retries { 3 } else { 1 } {
+    for _ in 0..if args.retries { DELIVERIES } else { 1 } {
         delivered.push(door.deliver_once(&xml).await?);
     }
     print(&delivered, args.json);
-    let same = delivered.windows(2).all(|pair| pair[0].reply == pair[1].reply);
+    let answered: Vec<_> = delivered.iter().filter(|delivery| !delivery.hung_up).collect();
+    if answered.is_empty() && args.retries {
+        return Err(door.unanswered());
+    }
+    let same = answered.windows(2).all(|pair| pair[0].reply == pair[1].reply);
+    if answered.is_empty() {
+        let text = "WeChat would hang up and deliver the message again: --retries plays that";
+        return Err(Failure::report(Exit::Unavailable, text));
+    }
     if !same {
         return Err(Failure::report(
             Exit::BadData,
@@ -212,7 +225,7 @@ struct Door<'a> {
 #[async_trait]
 impl Stage for Door<'_> {
     async fn deliver(&mut self, xml: &str) -> Result<Option<String>, String> {
-        match self.deliver_once(xml).await {
+        match self.deliver_until_answered(xml).await {
             Ok(delivered) => Ok(delivered.reply.map(|shown| shown.xml)),
             Err(failure) => {
                 let text = failure.to_string();
@@ -226,6 +239,25 @@ impl Stage for Door<'_> {
 }
 
 impl Door<'_> {
+    async fn deliver_until_answered(&self, xml: &str) -> Result<Delivered, Failure> {
+        for _ in 0..DELIVERIES {
+            let delivered = self.deliver_once(xml).await?;
+            if !delivered.hung_up {
+                return Ok(delivered);
+            }
+        }
+        Err(self.unanswered())
+    }
+
+    fn unanswered(&self) -> Failure {
+        let seconds = PATIENCE.as_secs();
+        let text = format!(
+            "{}: none of {DELIVERIES} deliveries was answered within {seconds} seconds",
+            self.url
+        );
+        Failure::report(Exit::Unavailable, text)
+    }
+
     async fn deliver_once(&self, xml: &str) -> Result<Delivered, Failure> {
         let Self {
             client, url, account, ..
@@ -254,10 +286,22 @@ impl Door<'_> {
                 format!("{url}: {}{hint}", super::causes(&error.without_url())),
             )
         };
-        let response = sent.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(unreachable)?;
+        let answered = async {
+            let response = sent.send().await?;
+            Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
+        };
+        let answered = answered.await;
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (status, body) = match answered {
+            Err(error) if error.is_timeout() && !error.is_connect() => {
+                return Ok(Delivered {
+                    elapsed_ms,
+                    hung_up: true,
+                    reply: None,
+                });
+            }
+            answered => answered.map_err(unreachable)?,
+        };
         if !status.is_success() {
             let hint = if status == 403 {
                 ": Token, key, mode or clock differ from the daemon's"
@@ -275,6 +319,7 @@ impl Door<'_> {
         match platform::open_reply(&account.credentials, &body).map_err(|error| faulty(&error))? {
             Answer::Silence => Ok(Delivered {
                 elapsed_ms,
+                hung_up: false,
                 reply: None,
             }),
             Answer::Reply(xml) => {
@@ -287,6 +332,7 @@ impl Door<'_> {
                 };
                 Ok(Delivered {
                     elapsed_ms,
+                    hung_up: false,
                     reply: Some(shown),
                 })
             }
@@ -304,6 +350,7 @@ fn print(delivered: &[Delivered], json: bool) {
             say!("-- delivery {}, {} ms", n + 1, delivery.elapsed_ms);
         }
         match &delivery.reply {
+            None if delivery.hung_up => say!("(hung up: no answer within {} seconds)", PATIENCE.as_secs()),
             None => say!("(success: the follower sees nothing)"),
             Some(Shown { text: Some(text), .. }) => say!("{text}"),
             Some(Shown { kind, xml, .. }) => say!("[{kind}] {xml}"),

@@ -123,22 +123,41 @@ pub fn moves_on(outcome: &Outcome, desk: Desk<'_>) -> bool {
     }
 }
 
+/// What becomes of a waiting answer with the message that may bring it.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each message, and it is moved once"
+)]
+pub enum Brought {
+    /// It is told, with what the message gets itself as far as that stands beside it.
+    Told(Outcome),
+    /// It waits on: this is what the message gets itself.
+    Waits(Outcome),
+}
+
 /// A waiting answer together with what the message that brings it gets itself.
 ///
 /// `late` is the answer as it was told, `again` tells it at another desk; `own` is what the message, `text`, gets by itself.
 /// A text made up to see the answer gets that alone. The bank's answer to a question of its own follows where both are texts
-/// and fit one; else, in words as far as `late` is a text, such a question is asked for once more.
+/// and fit one. Else a choice from the list on the table, which would be gone, is answered and `late` waits, and so it does
+/// where it has no words and the bank knows what is asked; beside words such a question is asked for once more.
 pub fn with_own(
     late: Outcome,
     again: impl FnOnce(Desk<'_>) -> Outcome,
     own: Outcome,
     text: &str,
     desk: Desk<'_>,
-) -> Outcome {
-    if words(&late).is_none() || !asks(&own, text, desk) {
-        return late;
+) -> Brought {
+    if !asks(&own, text, desk) {
+        return Brought::Told(late);
     }
-    let say = Say { desk };
+    if words(&late).is_none() {
+        return match goes_first(&own, text, desk) {
+            true => Brought::Waits(with_waiting(own, desk)),
+            false => Brought::Told(late),
+        };
+    }
     let render = |late, answer| desk.templates.words(&templates::LateAndNew { late, answer });
     // Numbers belong to one list.
     let answer = whole_words(&own).filter(|_| is_direct(&own) && late.shown.is_empty());
@@ -147,22 +166,47 @@ pub fn with_own(
         && content.trim_end().len() <= desk.max_bytes
     {
         let content = content.trim_end().to_owned();
-        return Outcome {
+        return Brought::Told(Outcome {
             reply: Reply::Text { content },
             fault: late.fault.or(own.fault).or(fault.map(Box::new)),
             ..own
-        };
+        });
+    }
+    if Pick::parse(text).is_some() {
+        return Brought::Waits(with_waiting(own, desk));
     }
     let max_bytes = desk.max_bytes.saturating_sub(render("", "").0.len());
     let late = again(Desk { max_bytes, ..desk });
     let (Reply::Text { content }, Some(session)) = (&late.reply, late.session.clone()) else {
-        return late;
+        return Brought::Told(late);
     };
     let (content, fault) = render(content, "");
-    Outcome {
+    Brought::Told(Outcome {
         shown: late.shown.clone(),
         fault: late.fault.or(fault.map(Box::new)),
-        ..say.text(&content, session, late.told)
+        ..Say { desk }.text(&content, session, late.told)
+    })
+}
+
+/// Whether `text`, which gets `own`, asks what the bank knows, so that it is answered before what cannot stand beside it.
+pub fn goes_first(own: &Outcome, text: &str, desk: Desk<'_>) -> bool {
+    own.told != Told::NotFound && asks(own, text, desk)
+}
+
+/// `own` with a word on the answer that waits, where it is a text with room for it.
+fn with_waiting(own: Outcome, desk: Desk<'_>) -> Outcome {
+    let Some(answer) = whole_words(&own) else {
+        return own;
+    };
+    let (content, fault) = desk.templates.words(&templates::LateWaits { answer });
+    let content = content.trim_end().to_owned();
+    if content.len() > desk.max_bytes {
+        return own;
+    }
+    Outcome {
+        reply: Reply::Text { content },
+        fault: own.fault.or(fault.map(Box::new)),
+        ..own
     }
 }
 
@@ -178,9 +222,8 @@ fn asks(own: &Outcome, text: &str, desk: Desk<'_>) -> bool {
     const SHORTEST: usize = 4;
     let normalize = |text: &str| desk.index.analyzer().normalize(text);
     match &own.told {
-        _ if Pick::parse(text).is_some() => false,
         Told::Answer(..) => moves_on(own, desk),
-        Told::Choice(_) | Told::Rule(_) | Told::List(_) | Told::Human => true,
+        Told::Choice(_) | Told::Rule(_) | Told::List(_) | Told::Part | Told::Human => true,
         Told::NotFound => {
             let text = normalize(text);
             // 查看答案, 任意内容: copied from what asks for it.

@@ -10,8 +10,8 @@ mod pages;
 
 pub use pages::{
     Answer, Apology, Category, ChooseAgain, Commented, Continued, Empty, Gone, Greeting, Human, LateAndNew,
-    LateHandoff, MediaAway, MenuUnknown, MiniprogramLink, NoList, NoMore, NotFound, NotFoundAgain, NothingToJudge,
-    Page, Refused, Searching, Suggestion, Suggestions, TooOften, Unsupported, Useful, Useless,
+    LateHandoff, LateWaits, MediaAway, MenuUnknown, MiniprogramLink, NoList, NoMore, NotFound, NotFoundAgain,
+    NothingToJudge, Page, Refused, Searching, Suggestion, Suggestions, TooOften, Unsupported, Useful, Useless,
 };
 
 use super::link::link;
@@ -35,7 +35,7 @@ static STAND_IN: LazyLock<Templates> = LazyLock::new(|| match Templates::load(&B
 });
 
 /// Embedded templates: file name and source.
-const EMBEDDED: [(&str, &str); 27] = [
+const EMBEDDED: [(&str, &str); 28] = [
     (Answer::NAME, include_str!("../../templates/reply/answer.txt")),
     (Suggestions::NAME, include_str!("../../templates/reply/suggestions.txt")),
     (Category::NAME, include_str!("../../templates/reply/category.txt")),
@@ -80,6 +80,7 @@ const EMBEDDED: [(&str, &str); 27] = [
         include_str!("../../templates/reply/late_handoff.txt"),
     ),
     (LateAndNew::NAME, include_str!("../../templates/reply/late_and_new.txt")),
+    (LateWaits::NAME, include_str!("../../templates/reply/late_waits.txt")),
     (TooOften::NAME, include_str!("../../templates/reply/too_often.txt")),
 ];
 
@@ -226,6 +227,7 @@ impl Templates {
         self.try_one::<Apology>(&mut errors);
         self.try_one::<LateHandoff>(&mut errors);
         self.try_one::<LateAndNew<'_>>(&mut errors);
+        self.try_one::<LateWaits<'_>>(&mut errors);
         self.try_one::<TooOften>(&mut errors);
         errors
     }

@@ -177,14 +177,23 @@ impl FallbackConversations {
     /// Finishes in memory; what becomes of the session there is news to the shared store.
     async fn finish_here(&self, turn: &Turn, record: &[u8], session: SessionChange) -> Result<Finished, StoreError> {
         let (is_news, is_gone) = (session != SessionChange::Keep, session == SessionChange::Delete);
-        let finished = self.memory.finish(turn, record, session).await?;
-        if is_news && finished == Finished::Stored {
-            self.newer_here.insert(follower_digest(&turn.follower), ());
-            if is_gone {
-                self.owe_forget(turn.follower.clone());
+        // Before it is written: whoever gives up copies may look in between.
+        let follower = follower_digest(&turn.follower);
+        let is_marked = is_news && self.newer_here.entry(follower).or_insert(()).is_fresh();
+        let finished = self.memory.finish(turn, record, session).await;
+        match &finished {
+            Ok(Finished::Stored) if is_news => {
+                // Its lifetime begins with the session's.
+                self.newer_here.insert(follower, ());
+                if is_gone {
+                    self.owe_forget(turn.follower.clone());
+                }
             }
+            Ok(Finished::Stored) => {}
+            _ if is_marked => self.newer_here.invalidate(&follower),
+            _ => {}
         }
-        Ok(finished)
+        finished
     }
 }
 
@@ -373,5 +382,95 @@ impl MatchCache for TieredMatchCache {
             .call(User::Matches, &key.tag(), self.shared.put(key, value))
             .await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Bounds;
+    use super::*;
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    const LIFETIMES: Lifetimes = Lifetimes {
+        lease: Duration::from_secs(10),
+        signature: Duration::from_secs(10),
+        record: Duration::from_secs(10),
+        session: Duration::from_secs(10),
+    };
+
+    struct Healthy;
+
+    #[async_trait]
+    impl Upstream for Healthy {
+        async fn probe(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn is_connected(&self) -> bool {
+            true
+        }
+        fn part_of(&self, _: &str) -> usize {
+            0
+        }
+        fn disconnect(&self) {}
+    }
+
+    /// The store, and for each look at the clock, which comes before anything is written, whether anna's session was
+    /// marked as newer.
+    fn observed() -> (Arc<FallbackConversations>, Arc<Mutex<Vec<bool>>>) {
+        let (place, seen) = (Arc::new(OnceLock::new()), Arc::new(Mutex::new(Vec::new())));
+        let (store, looks): (Arc<OnceLock<Arc<FallbackConversations>>>, _) = (place.clone(), seen.clone());
+        let memory = |clock| MemoryConversations::new(LIFETIMES, Bounds::default(), clock);
+        let clock = move || {
+            if let Some(store) = store.get() {
+                let is_marked = store.is_newer_here(&arrival().follower);
+                looks.lock().unwrap().push(is_marked);
+            }
+            Duration::ZERO
+        };
+        let shared = Arc::new(memory(Arc::new(|| Duration::ZERO)));
+        let breaker = Breaker::new("tests", Arc::new(Healthy), Patience::default());
+        let store = FallbackConversations::new(shared, memory(Arc::new(clock)), breaker, LIFETIMES);
+        let store = place.get_or_init(|| Arc::new(store)).clone();
+        (store, seen)
+    }
+
+    fn arrival() -> Arrival {
+        Arrival {
+            follower: Follower {
+                account: "demo".into(),
+                pseudonym: "anna".into(),
+            },
+            message: "1".into(),
+            signature: "s".into(),
+            fingerprint: "f".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_is_marked_as_newer_before_it_is_written() {
+        let (store, seen) = observed();
+        let Begun::Claimed { turn, .. } = store.memory.begin(&arrival()).await.unwrap() else {
+            panic!("it is not to be had");
+        };
+        let session = SessionChange::Put(b"new".to_vec());
+        let finished = store.finish(&turn, b"reply", session.clone()).await.unwrap();
+        assert_eq!(finished, Finished::Stored);
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [false, true],
+            "when it is begun, and when it is finished"
+        );
+        assert!(store.is_newer_here(&turn.follower));
+
+        // What is not written is not news.
+        store.forget_copy(follower_digest(&turn.follower));
+        let other = Turn {
+            token: "mother".into(),
+            ..turn
+        };
+        let finished = store.finish(&other, b"other", session).await.unwrap();
+        assert!(matches!(finished, Finished::Superseded(_)), "{finished:?}");
+        assert!(!store.is_newer_here(&other.follower));
     }
 }

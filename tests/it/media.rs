@@ -201,6 +201,46 @@ async fn an_upload_that_takes_too_long_goes_on_and_its_answer_comes_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_file_waits_behind_what_the_bank_knows() {
+    // It is there, or has to be uploaded anew and is on its way.
+    for anew in [false, true] {
+        let (folder, clock) = (folder(), TokioClock::starting(NOON));
+        let api = Slow::taking(Duration::from_secs(6));
+        let image = BankAnswer::parse("image", &format!(r#"{{"file":"{FILE}"}}"#)).unwrap();
+        let desk = BankAnswer::Handoff { kf_account: None };
+        let words = BankAnswer::Text("带上身份证。".into());
+        let entries = [
+            ("map", QUESTION, image),
+            ("kaihu", KNOWN, words),
+            ("desk", "人工", desk),
+        ];
+        let entries =
+            entries.map(|(id, question, answer)| Entry::new(EntryId::parse(id).unwrap(), question.into(), answer));
+        let bot = Bot::new(Parts {
+            media: uploads(kept(), folder.path(), api.clone()),
+            deliveries: Deliveries::new([(ACCOUNT.to_owned(), LateDelivery::Placeholder)]),
+            ..parts(entries.into(), memory(), clock.clone())
+        });
+        let say = async |text: &str| write(&bot, &clock, "oAsks", text).await.1;
+        assert_eq!(say(QUESTION).await, SEARCHING);
+        settle(&bot).await;
+        if anew {
+            // While it is on its way, another message lets it become ready.
+            std::fs::write(folder.path().join(FILE), b"\x89PNG, another").unwrap();
+            sleep(LONG).await;
+        }
+        let known = say(KNOWN).await;
+        assert!(known.starts_with("带上身份证。"), "{anew}: {known}");
+        assert_eq!(known.contains("回复“好”查看"), !anew, "{known}");
+        assert!(say("人工").await.starts_with("Transfer"), "{anew}");
+        settle(&bot).await;
+        let shown = if anew { "image M2" } else { "image M1" };
+        assert_eq!(say("好").await, shown);
+        assert!(!say("好").await.starts_with("image"), "once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_customer_service_messages_a_late_file_is_sent_and_again_when_wechat_has_forgotten_it() {
     for (refusals, expected) in [(vec![], "M1"), (vec![40_007], "M2")] {
         let (folder, api, clock) = (
@@ -657,4 +697,65 @@ async fn the_daemon_uploads_what_import_and_check_have_looked_at() {
     );
     assert_eq!(wechat.fake.calls(UPLOAD), 1);
     assert!(!daemon.log().contains(APP_SECRET));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulate_plays_held_deliveries() {
+    let (wechat, folder, port, ops_port) = (
+        FakeWechat::start().await,
+        tempfile::tempdir().unwrap(),
+        free_port(),
+        free_port(),
+    );
+    let slow = [&format!("{}/fake/slow", wechat.base), "-d"].map(str::to_owned);
+    let ordered = std::process::Command::new("curl")
+        .arg("-s")
+        .args(slow)
+        .arg(format!(r#"{{"path":"{UPLOAD}","seconds":6}}"#))
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&ordered.stdout).contains("\"errcode\":0"),
+        "{ordered:?}"
+    );
+    let root = folder.path();
+    let settings = format!(
+        "[reply]\nhold_retries = true\n[paths]\nmedia = \"media\"\n[[account]]\nid = \"calls\"\nappid = \"{APPID}\"\ntoken = \
+         \"TokenOfTestsCalls\"\nmode = \"plain\"\napp_secret = \"{APP_SECRET}\"\napi_base = \"{}\"\n",
+        wechat.base
+    );
+    std::fs::write(root.join("wxfaq.toml"), configuration(port, ops_port, &settings)).unwrap();
+    std::fs::create_dir(root.join("media")).unwrap();
+    let questions = ["网点地图", "停车示意图", "班车路线图"];
+    let mut bank = String::new();
+    for (n, question) in questions.iter().enumerate() {
+        std::fs::write(root.join(format!("media/{n}.png")), format!("\u{89}PNG {n}")).unwrap();
+        let row = format!(r#"{{"id":"p{n}","question":"{question}","kind":"image","answer":{{"file":"{n}.png"}}}}"#);
+        bank.push_str(&format!("{row}\n"));
+    }
+    std::fs::write(root.join("bank.jsonl"), bank).unwrap();
+    let script = format!("== held\n> {}\n< kind image\n", questions[2]);
+    std::fs::write(root.join("held.txt"), script).unwrap();
+    let imported = run(root, &["--config", "wxfaq.toml", "import", "bank.jsonl"]);
+    assert!(imported.status.success(), "{imported:?}");
+    let daemon = Daemon::start_in(folder, port, ops_port);
+    let play = |arguments: &[&str]| {
+        let all = [&["--config", "wxfaq.toml", "simulate", "--account", "calls"], arguments].concat();
+        let output = run(daemon.folder.path(), &all);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let [once, retried, script] = std::thread::scope(|scope| {
+        let playing = [
+            scope.spawn(|| play(&["--openid", "oOnce", questions[0]])),
+            scope.spawn(|| play(&["--openid", "oRetries", "--retries", questions[1]])),
+            scope.spawn(|| play(&["--script", "held.txt"])),
+        ];
+        playing.map(|played| played.join().unwrap())
+    });
+    assert!(once.0 == Some(69) && once.1.contains("--retries"), "{once:?}");
+    assert_eq!(retried.0, Some(0), "{retried:?}");
+    assert_eq!(retried.1.matches("(hung up").count(), 1, "{retried:?}");
+    assert_eq!(retried.1.matches("[image]").count(), 2, "{retried:?}");
+    assert_eq!(script.0, Some(0), "{script:?}");
 }

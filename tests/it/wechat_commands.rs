@@ -312,6 +312,7 @@ fn fake_wechat_serves_until_it_is_stopped() {
         curl(&[&format!("{base}/fake/contact"), "-d", "{}"]).contains("message|click"),
         "says how"
     );
+    assert!(curl(&[&format!("{base}/fake/slow"), "-d", "{}"]).contains("seconds"));
     let pid = fake.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(fake.wait().unwrap().code(), Some(0));

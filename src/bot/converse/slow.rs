@@ -8,7 +8,7 @@ use crate::bank::Channel;
 use crate::bot::held::Reach;
 use crate::bot::late::{Errand, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::{Bot, Snapshot};
-use crate::dialog::late::{Finding, moves_on, searching, tell, with_own};
+use crate::dialog::late::{Brought, Finding, moves_on, searching, tell, with_own};
 use crate::dialog::{self, Desk, Outcome, Session, Told};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -48,12 +48,18 @@ impl Bot {
                 question: &entry.question,
                 session,
             };
-            let outcome = self.told_late_to_page(page, &snapshot, &waited, own);
+            let (outcome, spent) = match self.told_late_to_page(page, &snapshot, &waited, own) {
+                Brought::Told(outcome) => (outcome, Some(entry.key)),
+                Brought::Waits(outcome) => {
+                    remembered.late.put_back(&entry.key, &entry.question, finding);
+                    (outcome, None)
+                }
+            };
             return PageDecided {
                 outcome,
                 snapshot,
                 remembered,
-                spent: Some(entry.key),
+                spent,
             };
         }
         let session = std::mem::take(&mut remembered.session);
@@ -121,7 +127,10 @@ impl Bot {
                     session,
                 };
                 decided.outcome = if is_joined {
-                    self.told_late_to_page(page, &snapshot, &waited, decided.outcome)
+                    match self.told_late_to_page(page, &snapshot, &waited, decided.outcome) {
+                        Brought::Told(outcome) => outcome,
+                        Brought::Waits(outcome) => return PageDecided { outcome, ..decided },
+                    }
                 } else {
                     self.told_to_page(page, &snapshot, &waited, desk)
                 };
@@ -144,7 +153,7 @@ impl Bot {
     }
 
     /// With what the text gets itself, `own`.
-    fn told_late_to_page(&self, page: &Page, snapshot: &Snapshot, waited: &Waited<'_>, own: Outcome) -> Outcome {
+    fn told_late_to_page(&self, page: &Page, snapshot: &Snapshot, waited: &Waited<'_>, own: Outcome) -> Brought {
         let desk = self.page_desk(page, snapshot, &[]);
         let tell = |desk: Desk<'_>| Outcome {
             told: Told::Late,

@@ -5,9 +5,11 @@
 use super::{Decided, LAST_DELIVERY, LAST_DELIVERY_FROM, Work};
 use crate::bank::{Answer as BankAnswer, Channel};
 use crate::bot::held::Reach;
-use crate::bot::late::{Errand, LateState, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
+use crate::bot::late::{Entry, Errand, LateState, MOST_QUESTION_BYTES, Pursued, Remembered, key_of};
 use crate::bot::matches::Lookup;
-use crate::dialog::late::{FileAnswer, Finding, acknowledged, moves_on, searching, tell, with_own};
+use crate::dialog::late::{
+    Brought, FileAnswer, Finding, acknowledged, goes_first, moves_on, searching, tell, with_own,
+};
 use crate::dialog::{self, Desk, Outcome, Session, Told};
 use crate::matching::Matches;
 use crate::wechat::Inbound;
@@ -42,47 +44,79 @@ impl Work {
         };
         let ready = if self.is_event() { None } else { late.take_ready() };
         let mut decided = match ready {
-            Some((entry, finding)) => {
-                let mut found = None;
-                let (outcome, spent) = match self.told(&finding, &entry.question, &session, desk).await {
-                    Telling::Told(late) => {
-                        let own = self.decide_at_once(session.clone(), lookup, cached);
-                        found = own.found;
-                        let again = |desk: Desk<'_>| told_late(tell(&finding, &entry.question, session, desk));
-                        let outcome = with_own(told_late(late), again, own.outcome, self.text(), desk);
-                        (outcome.fitting(&self.inbound), Some(entry.key))
-                    }
-                    Telling::Lacking(answer, after) => match self.sent_later(&answer, after, &mut late, desk).await {
-                        Some(outcome) => (outcome, Some(entry.key)),
-                        None => {
-                            late.put_back(&entry.key, &entry.question, finding);
-                            (searching(session, desk), None)
-                        }
-                    },
-                };
-                Decided {
-                    outcome,
-                    late,
-                    asked: None,
-                    is_single: true,
-                    spent,
-                    create_time: lookup.scope.now,
-                    found,
-                }
-            }
+            Some(ready) => self.bring(ready, late, session, lookup, cached, desk).await,
             None => {
                 let decided = self.decide_at_once(session.clone(), lookup, cached.clone());
-                let mut decided = Decided { late, ..decided };
-                match decided.outcome.lacks.take() {
-                    Some(answer) => self.fetch(&answer, decided, session, lookup, cached).await,
-                    None => self.consult(decided, session, desk).await,
-                }
+                let decided = Decided { late, ..decided };
+                self.go_on(decided, session, lookup, cached, desk).await
             }
         };
         if self.way.api().is_some() && !decided.late.is_empty() {
             decided.late.windows.note(&self.inbound, lookup.scope.now);
         }
         decided
+    }
+
+    /// Decides with the answer that is `ready`: it is told, or waits on behind what the message asks itself.
+    async fn bring(
+        &self,
+        (entry, finding): (Entry, Finding),
+        mut late: LateState,
+        session: Session,
+        lookup: Lookup<'_>,
+        cached: Option<Arc<Matches>>,
+        desk: Desk<'_>,
+    ) -> Decided {
+        let telling = self.told(&finding, &entry.question, &session, desk).await;
+        let own = self.decide_at_once(session.clone(), lookup, cached.clone());
+        let (outcome, spent) = match telling {
+            Telling::Told(told) => {
+                let again = |desk: Desk<'_>| told_late(tell(&finding, &entry.question, session.clone(), desk));
+                match with_own(told_late(told), again, own.outcome, self.text(), desk) {
+                    Brought::Told(outcome) => (outcome.fitting(&self.inbound), Some(entry.key)),
+                    Brought::Waits(outcome) => {
+                        late.put_back(&entry.key, &entry.question, finding);
+                        let decided = Decided { outcome, late, ..own };
+                        return self.go_on(decided, session, lookup, cached, desk).await;
+                    }
+                }
+            }
+            Telling::Lacking(answer, after) => {
+                let sent = self.sent_later(&answer, after, &mut late, desk).await;
+                let spent = sent.is_some().then(|| entry.key.clone());
+                if sent.is_none() {
+                    late.put_back(&entry.key, &entry.question, finding);
+                }
+                if goes_first(&own.outcome, self.text(), desk) {
+                    let decided = Decided { late, spent, ..own };
+                    return self.go_on(decided, session, lookup, cached, desk).await;
+                }
+                (sent.unwrap_or_else(|| searching(session, desk)), spent)
+            }
+        };
+        Decided {
+            outcome,
+            late,
+            asked: None,
+            is_single: true,
+            spent,
+            ..own
+        }
+    }
+
+    /// What the bank alone has decided, with what is slow about it.
+    async fn go_on(
+        &self,
+        mut decided: Decided,
+        session: Session,
+        lookup: Lookup<'_>,
+        cached: Option<Arc<Matches>>,
+        desk: Desk<'_>,
+    ) -> Decided {
+        match decided.outcome.lacks.take() {
+            Some(answer) => self.fetch(&answer, decided, session, lookup, cached).await,
+            None => self.consult(decided, session, desk).await,
+        }
     }
 
     /// Gives WeChat the file of `answer` and decides again; when that takes too long it goes on, and the answer comes
@@ -212,7 +246,10 @@ impl Work {
                 };
                 let outcome = if joined.is_some() {
                     let again = |desk: Desk<'_>| told_late(tell(&finding, &errand.question, session, desk));
-                    with_own(told_late(outcome), again, decided.outcome, self.text(), desk)
+                    match with_own(told_late(outcome), again, decided.outcome, self.text(), desk) {
+                        Brought::Told(outcome) => outcome,
+                        Brought::Waits(outcome) => return Decided { outcome, ..decided },
+                    }
                 } else {
                     outcome
                 };

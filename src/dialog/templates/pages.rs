@@ -175,6 +175,22 @@ impl Page for LateAndNew<'_> {
     }
 }
 
+/// A message's own answer, while another waits.
+#[derive(Serialize)]
+pub struct LateWaits<'a> {
+    /// What the message gets itself.
+    pub answer: &'a str,
+}
+
+impl Page for LateWaits<'_> {
+    const NAME: &'static str = "late_waits.txt";
+    fn samples() -> Vec<Self> {
+        vec![Self {
+            answer: "带上身份证。"
+        }]
+    }
+}
+
 /// 没用, and no answer right before it.
 #[derive(Serialize)]
 pub struct NothingToJudge {

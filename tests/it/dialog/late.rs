@@ -1,17 +1,26 @@
 //! A waiting answer, told to a message that may ask something itself.
 
 use super::*;
-use wxfaq::dialog::late::{Finding, tell, with_own};
+use wxfaq::dialog::late::{Brought, FileAnswer, Finding, tell, with_own};
 
 const WAITED: &str = "晚到的答案。";
 const ONCE_MORE: &str = "如果您刚才发的是新问题，请再发一次。";
 
-/// What `text` gets in `talk` while this waits for it, which was asked with `question`.
-fn told(talk: &mut Talk, finding: &Finding, question: &str, text: &str) -> (String, Outcome) {
+const WAITS: &str = "您之前那个问题的答案也有了，回复“好”查看。";
+
+/// What `text` comes to in `talk` while this waits for it, which was asked with `question`.
+fn brought(talk: &mut Talk, finding: &Finding, question: &str, text: &str) -> Brought {
     let own = talk.hear(&typed(text));
     let desk = talk.desk();
     let again = |desk: Desk<'_>| tell(finding, question, Session::default(), desk);
-    let outcome = with_own(again(desk), again, own, text, desk);
+    with_own(again(desk), again, own, text, desk)
+}
+
+/// What `text` gets where it is told.
+fn told(talk: &mut Talk, finding: &Finding, question: &str, text: &str) -> (String, Outcome) {
+    let Brought::Told(outcome) = brought(talk, finding, question, text) else {
+        panic!("it waits on: {text}")
+    };
     let Reply::Text { content } = &outcome.reply else {
         panic!("{outcome:?}")
     };
@@ -60,4 +69,85 @@ fn a_waiting_list_keeps_its_numbers() {
     talk.session = outcome.session.unwrap();
     assert_eq!(talk.session.shown, outcome.shown.end);
     assert!(matches!(talk.hear(&typed("2")).told, Told::Choice(_)));
+}
+
+#[test]
+fn what_is_chosen_from_the_list_on_the_table_is_answered() {
+    let list = "基金赎回";
+    let mut alone = Talk::with(&SAMPLE);
+    alone.ask(list);
+    let chosen = alone.ask("2");
+    let mut talk = Talk::with(&SAMPLE);
+    talk.ask(list);
+    let (said, outcome) = told(&mut talk, &waited(), "", "2");
+    assert_eq!(said, format!("{WAITED}\n\n关于您刚才的问题：\n{chosen}"));
+    assert!(matches!(outcome.told, Told::Choice(_)), "{outcome:?}");
+
+    // Numbers of two lists, the next page, and a choice that has no room beside it: its list would be gone.
+    let long = Finding::of_words(Some("长".repeat(600)));
+    for (finding, question, text) in [(Finding::Nothing, list, "2"), (waited(), "", "更多"), (long, "", "2")] {
+        let mut talk = Talk::with(&SAMPLE);
+        talk.habits.also_asked = 0;
+        talk.ask(list);
+        let mut alone = Talk::with(&SAMPLE);
+        alone.ask(list);
+        let own = alone.hear(&typed(text));
+        let Reply::Text { content } = &own.reply else {
+            panic!("{own:?}")
+        };
+        let Brought::Waits(outcome) = brought(&mut talk, &finding, question, text) else {
+            panic!("told: {text}")
+        };
+        assert!(matches!(own.told, Told::Choice(_) | Told::List(_)), "{own:?}");
+        let said = format!("{}\n\n{WAITS}", content.trim_end());
+        let reply = Reply::Text { content: said };
+        assert_eq!(outcome, Outcome { reply, ..own }, "{text}");
+    }
+}
+
+#[test]
+fn the_next_part_of_a_long_answer_comes_first() {
+    let long = Answer::Text("一句长长的话。".repeat(200));
+    let bank = Talk::of(&[Entry::new(id("long"), "章程全文".into(), long)]).index;
+    let mut talk = Talk::with(&bank);
+    talk.ask("章程全文");
+    assert!(talk.session.rest.is_some());
+    let Brought::Waits(outcome) = brought(&mut talk, &waited(), "", "更多") else {
+        panic!("told")
+    };
+    assert_eq!(outcome.told, Told::Part);
+}
+
+#[test]
+fn what_the_bank_knows_is_answered_before_what_has_no_words() {
+    let picture = Answer::parse("image", r#"{"media_id":"M1"}"#).unwrap();
+    let picture = Finding::File(FileAnswer::of(&picture));
+    for text in ["科创板开户要什么条件", "基金赎回", "人工"] {
+        let alone = Talk::with(&SAMPLE).hear(&typed(text));
+        let Brought::Waits(outcome) = brought(&mut Talk::with(&SAMPLE), &picture, "", text) else {
+            panic!("told: {text}")
+        };
+        assert_eq!((&outcome.told, &outcome.session), (&alone.told, &alone.session));
+        match (&alone.reply, outcome.reply) {
+            (Reply::Text { content: own }, Reply::Text { content }) => {
+                assert_eq!(content, format!("{}\n\n{WAITS}", own.trim_end()));
+            }
+            (own, reply) => assert_eq!(*own, reply),
+        }
+    }
+    // A word of more than one reply holds goes without.
+    let mut tight = Talk::with(&SAMPLE);
+    let own = Talk::with(&SAMPLE).ask("科创板开户要什么条件");
+    tight.max_bytes = own.len() + 10;
+    let Brought::Waits(outcome) = brought(&mut tight, &picture, "", "科创板开户要什么条件") else {
+        panic!("told")
+    };
+    assert_eq!(outcome.reply, Reply::Text { content: own });
+    for text in ["好", "谢谢", "1", "火星旅游团几月出发"] {
+        let brought = brought(&mut Talk::with(&SAMPLE), &picture, "", text);
+        assert!(
+            matches!(&brought, Brought::Told(outcome) if matches!(outcome.reply, Reply::Image { .. })),
+            "{text}: {brought:?}"
+        );
+    }
 }
