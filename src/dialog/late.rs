@@ -125,10 +125,6 @@ pub fn moves_on(outcome: &Outcome, desk: Desk<'_>) -> bool {
 
 /// What becomes of a waiting answer with the message that may bring it.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each message, and it is moved once"
-)]
 pub enum Brought {
     /// It is told, with what the message gets itself as far as that stands beside it.
     Told(Outcome),
