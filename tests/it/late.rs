@@ -855,7 +855,7 @@ async fn a_picture_that_wechat_does_not_take_waits_for_the_next_message() {
     stage.outbox.refuse(refused);
     assert_eq!(stage.write(QUESTION).await.1, None);
     stage.settle().await;
-    let Answer::Reply { reply, .. } = stage.bots[0].handle(ACCOUNT, &stage.message(KNOWN)).await else {
+    let Answer::Reply { reply, .. } = stage.bots[0].handle(ACCOUNT, &stage.message(ANYTHING)).await else {
         panic!("no answer");
     };
     assert_eq!(reply, Reply::Image { media_id: "m".into() });
