@@ -154,8 +154,11 @@ impl Index {
         };
         match (own.decide(thresholds), others.decide(thresholds)) {
             (_, Decision::Answer) | (Decision::None, Decision::Suggest) => return Some(others),
-            // Whoever has turned to something else must not be led back.
-            (_, Decision::Suggest) => return (others.sure >= own.hits.first()?.score).then_some(others),
+            // Whoever has turned to something else, or names a subject, must not be led back.
+            (_, Decision::Suggest) => {
+                let is_surer = own.guard != Some(Guard::Subject) && others.sure >= own.hits.first()?.score;
+                return is_surer.then_some(others);
+            }
             (Decision::None, _) => {}
             _ => return None,
         }

@@ -119,6 +119,15 @@ fn what_the_bank_does_not_know_ends_the_topic_before_it() {
 }
 
 #[test]
+fn a_bare_subject_gets_its_own_list_whatever_was_answered_before() {
+    for subject in ["基金", "信用卡", "开户"] {
+        let fresh = Talk::with(&SAMPLE).hear(&typed(subject));
+        assert!(matches!(fresh.told, Told::List(_)), "{subject}: {fresh:?}");
+        assert_eq!(after("创业板权限怎么开通", subject), fresh.told, "{subject}");
+    }
+}
+
+#[test]
 fn an_answer_is_said_again_to_nothing_but_a_bare_question() {
     // Each would find no answer alone, and the answer before names a time.
     for text in ["今天几号", "你们几点上班", "几点了", "飞船多久飞到火星"] {
