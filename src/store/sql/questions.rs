@@ -75,9 +75,13 @@ impl Pages {
     /// As of [`Questions::load`].
     pub async fn next(&mut self) -> Result<Vec<Entry>, StoreError> {
         // Ids sort alike in every database: their columns compare bytes.
-        let select = format!("{SELECT} WHERE id > ? ORDER BY id LIMIT {BATCH}");
+        let select = format!("{SELECT_ENTRIES} WHERE id > ? ORDER BY id LIMIT {BATCH}");
         let query = sqlx::query(self.questions.database.dialect.sql(&select)).bind(self.after.clone());
-        let entries = sorted(self.questions.fetch(&mut self.transaction, query).await?);
+        let entries = self
+            .questions
+            .fetch(&mut self.transaction, query, |cells| cells.entry())
+            .await?;
+        let entries = sorted(entries);
         if let Some(last) = entries.last() {
             last.id.as_str().clone_into(&mut self.after);
         }
@@ -122,6 +126,10 @@ pub struct StoredEntry {
     pub updated_by: String,
 }
 
+/// What is read of an entry alone; of a large bank every column more takes its time.
+const SELECT_ENTRIES: &str = "SELECT id, question, similar_questions, kind, answer, category, tags, state, accounts, \
+                              channels, valid_from, valid_until, priority FROM entry";
+
 const SELECT: &str = "SELECT id, question, similar_questions, kind, answer, category, tags, state, accounts, channels, \
                       valid_from, valid_until, priority, created_at, created_by, \
                       updated_at, updated_by, revision FROM entry";
@@ -158,8 +166,8 @@ impl Questions {
     }
 
     async fn load_in(&self, transaction: &mut Transaction<'static, Any>) -> Result<Vec<Entry>, StoreError> {
-        let query = sqlx::query(self.database.dialect.sql(SELECT));
-        Ok(sorted(self.fetch(transaction, query).await?))
+        let query = sqlx::query(self.database.dialect.sql(SELECT_ENTRIES));
+        Ok(sorted(self.fetch(transaction, query, |cells| cells.entry()).await?))
     }
 
     /// What has changed since `known`; `None`: a backup has been put in its place, which has to be loaded whole.
@@ -194,8 +202,8 @@ impl Questions {
     ) -> Result<Changes, StoreError> {
         let dialect = self.database.dialect;
         let since = signed(revision);
-        let query = sqlx::query(dialect.sql(&format!("{SELECT} WHERE revision > ?"))).bind(since);
-        let put = self.fetch(transaction, query).await?;
+        let query = sqlx::query(dialect.sql(&format!("{SELECT_ENTRIES} WHERE revision > ?"))).bind(since);
+        let put = self.fetch(transaction, query, |cells| cells.entry()).await?;
         let gone = "SELECT DISTINCT subject_id FROM history WHERE subject = ? AND revision > ? \
                     AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = history.subject_id)";
         let query = sqlx::query(dialect.sql(gone)).bind(Subject::Entry.as_str()).bind(since);
@@ -302,7 +310,7 @@ impl Questions {
                 .fold(sqlx::query(self.database.dialect.sql(&select)), |query, id| {
                     query.bind(id.as_str())
                 });
-            let stored = self.fetch(transaction, query).await?;
+            let stored = self.fetch(transaction, query, |cells| cells.stored()).await?;
             found.extend(stored.into_iter().map(|stored| (stored.entry.id.clone(), stored)));
         }
         Ok(found)
@@ -349,28 +357,29 @@ impl Questions {
             .await
     }
 
-    /// Runs a [`SELECT`].
-    async fn fetch(
+    /// Runs a [`SELECT`] or [`SELECT_ENTRIES`] and makes something of each row.
+    async fn fetch<T>(
         &self,
         transaction: &mut Transaction<'static, Any>,
         query: AnyQuery<'_>,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
+        read: impl Fn(&Cells<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
         let mut rows = query.fetch(&mut **transaction);
-        let mut entries = Vec::new();
+        let mut found = Vec::new();
         while let Some(row) = self.database.answer(rows.try_next()).await? {
-            entries.push(self.cells(&row, "id")?.stored()?);
+            found.push(read(&self.cells(&row, "id")?)?);
         }
-        Ok(entries)
+        Ok(found)
     }
 
     fn cells<'r>(&self, row: &'r AnyRow, id_column: &'static str) -> Result<Cells<'r>, StoreError> {
-        let mut cells = Cells {
+        let unnamed = Cells {
             row,
-            id: String::from("?"),
+            id: "?",
             backend: self.database.dialect.name(),
         };
-        cells.id = cells.get(id_column)?;
-        Ok(cells)
+        let id = unnamed.get(id_column)?;
+        Ok(Cells { id, ..unnamed })
     }
 }
 
@@ -415,33 +424,36 @@ impl Change<'_> {
 /// The cells of one row; complaints name the entry and the column.
 struct Cells<'r> {
     row: &'r AnyRow,
-    id: String,
+    id: &'r str,
     backend: &'static str,
 }
 
-impl Cells<'_> {
-    fn stored(&self) -> Result<StoredEntry, StoreError> {
-        let id = self.id()?;
-        let question = self.get("question")?;
-        let (kind, content): (String, String) = (self.get("kind")?, self.get("answer")?);
-        let answer = Answer::parse(&kind, &content).map_err(|error| self.corrupt(error.field, &error.reason))?;
-        let state: String = self.get("state")?;
+impl<'r> Cells<'r> {
+    /// Of a [`SELECT_ENTRIES`] or a [`SELECT`].
+    fn entry(&self) -> Result<Entry, StoreError> {
+        let (kind, content): (&str, &str) = (self.get("kind")?, self.get("answer")?);
+        let answer = Answer::parse(kind, content).map_err(|error| self.corrupt(error.field, &error.reason))?;
+        let state = self.get("state")?;
         let priority: i64 = self.get("priority")?;
-        let entry = Entry {
+        Ok(Entry {
             similar: self.json("similar_questions")?,
             category: self.get("category")?,
             tags: self.json("tags")?,
-            state: State::parse(&state).ok_or_else(|| self.corrupt("state", &format!("{state:?} is not a state")))?,
+            state: State::parse(state).ok_or_else(|| self.corrupt("state", &format!("{state:?} is not a state")))?,
             accounts: self.json("accounts")?,
             channels: self.json::<Box<[Channel]>>("channels")?,
             valid_from: self.get("valid_from")?,
             valid_until: self.get("valid_until")?,
             priority: i32::try_from(priority).map_err(|error| self.corrupt("priority", &error))?,
-            ..Entry::new(id, question, answer)
-        };
+            ..Entry::new(self.id()?, self.get("question")?, answer)
+        })
+    }
+
+    /// Of a [`SELECT`].
+    fn stored(&self) -> Result<StoredEntry, StoreError> {
         let revision: i64 = self.get("revision")?;
         Ok(StoredEntry {
-            entry,
+            entry: self.entry()?,
             revision: u64::try_from(revision).map_err(|error| self.corrupt("revision", &error))?,
             created_at: self.get("created_at")?,
             created_by: self.get("created_by")?,
@@ -451,16 +463,16 @@ impl Cells<'_> {
     }
 
     fn id(&self) -> Result<EntryId, StoreError> {
-        EntryId::parse(&self.id).map_err(|error| self.corrupt("id", &error.reason))
+        EntryId::parse(self.id).map_err(|error| self.corrupt("id", &error.reason))
     }
 
-    fn get<'a, T: Decode<'a, Any> + Type<Any>>(&'a self, column: &'static str) -> Result<T, StoreError> {
+    fn get<T: Decode<'r, Any> + Type<Any>>(&self, column: &'static str) -> Result<T, StoreError> {
         self.row.try_get(column).map_err(|error| self.corrupt(column, &error))
     }
 
     fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
-        let text: String = self.get(column)?;
-        serde_json::from_str(&text).map_err(|error| self.corrupt(column, &error))
+        let text: &str = self.get(column)?;
+        serde_json::from_str(text).map_err(|error| self.corrupt(column, &error))
     }
 
     fn corrupt(&self, column: &str, reason: &dyn std::fmt::Display) -> StoreError {
@@ -472,8 +484,7 @@ impl Cells<'_> {
 }
 
 /// By id, here and not in SQL: databases sort texts each in its own way.
-fn sorted(stored: Vec<StoredEntry>) -> Vec<Entry> {
-    let mut entries: Vec<_> = stored.into_iter().map(|stored| stored.entry).collect();
+fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     entries
 }
