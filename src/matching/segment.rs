@@ -4,16 +4,16 @@
 //! entries, or of other segments, without analysing anything anew. Its documents stand in flat arrays: a row of numbers
 //! each for ranking, and inverted lists for finding. What the whole bank says about terms is `vocabulary`'s subject.
 
-use super::drafts::{Draft, Drafts};
-use super::features::denies;
-use super::pinyin::Syllable;
+mod filing;
+
+use super::drafts::{Draft, Drafts, distinct_syllables};
 use super::postings::{Lists, PackedLists};
 use super::spelling::Lexicon;
 use super::tokenizer::{Bigram, Contrasted, SoundBigram, Unit, Word};
 use super::vocabulary::{Terms, Vocabulary};
 use crate::bank::{Entry, State};
+use filing::{Pace, number_units, number_words};
 use std::borrow::Cow;
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// Entries with their phrasings, by id.
@@ -152,13 +152,10 @@ impl Segment {
             drafts.iter().map(|draft| draft.answers.len()).sum(),
         );
         for draft in drafts {
-            for (word, spelled) in &draft.spellings {
-                lexicon.learn(spelled, vocabulary.words.number_or_new(word.0));
-            }
             segment.take(draft, vocabulary, lexicon);
         }
-        let sounds = segment.file(vocabulary);
-        segment.count(&sounds, vocabulary);
+        let pace = Pace::of(segment.docs.len());
+        segment.file(vocabulary, pace).count_in(vocabulary);
         segment
     }
 
@@ -183,7 +180,8 @@ impl Segment {
             merged.copy(parts[part], item);
         }
         merged.shrink();
-        merged.file(vocabulary);
+        // Whoever is searching meanwhile needs the other cores.
+        merged.file(vocabulary, Pace::OneByOne);
         merged
     }
 
@@ -212,12 +210,21 @@ impl Segment {
         }
     }
 
+    /// Takes drafts in and counts them, all but the documents of their terms.
     fn take(&mut self, drafts: Drafts, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) {
-        let mut units = drafts.units.into_iter();
-        let mut words = drafts.words.into_iter();
-        let mut contrasts = drafts.contrasts.into_iter();
-        let mut answers = drafts.answers.into_iter();
-        let mut docs = drafts.docs.into_iter();
+        let units = number_units(&drafts, vocabulary, lexicon);
+        let words = number_words(&drafts, vocabulary, lexicon);
+        vocabulary.documents += drafts.docs.len() as u32;
+        vocabulary.entries += drafts.items.len() as u32;
+        vocabulary.total_units += drafts.unit_rows.len() as u64;
+        for (syllable, documents) in &drafts.syllable_freq {
+            vocabulary.syllable_freq[syllable.index()] += documents;
+        }
+        let mut unit_rows = drafts.unit_rows.iter().map(|number| units[*number as usize]);
+        let mut word_rows = drafts.word_rows.iter().map(|number| words[*number as usize]);
+        let mut answers = drafts.answers.iter().map(|number| words[*number as usize]);
+        let mut contrasts = drafts.contrasts.iter().copied().map(Contrasted::code);
+        let mut docs = drafts.docs.iter();
         for Draft {
             entry,
             phrasings,
@@ -225,43 +232,24 @@ impl Segment {
         } in drafts.items
         {
             for (phrasing, doc) in (0..).zip(docs.by_ref().take(phrasings)) {
-                let own: Vec<Unit> = units.by_ref().take(doc.units).collect();
-                let denies = denies(&own);
-                let row = self.rows.len();
-                for unit in own {
-                    let known = vocabulary.units.numbers();
-                    let number = vocabulary.unit_or_new(unit);
-                    if number as usize >= known {
-                        lexicon.learn_char(unit, number);
-                        if let Some(run) = drafts.runs.get(&unit) {
-                            lexicon.learn_run(run, number);
-                        }
-                    }
-                    self.rows.push(number);
-                }
-                let words = words.by_ref().take(doc.words);
-                self.rows
-                    .extend(words.map(|word| vocabulary.words.number_or_new(word.0)));
-                let contrasts = contrasts.by_ref().take(doc.contrasts);
-                self.rows.extend(contrasts.map(Contrasted::code));
-                self.push_doc(
-                    &entry,
-                    doc.normalized,
-                    Doc {
-                        item: self.items.len() as u32,
-                        phrasing,
-                        denies,
-                        row: row as u32,
-                        units: doc.units as u16,
-                        words: doc.words as u16,
-                        contrasts: doc.contrasts.min(255) as u8,
-                    },
-                );
+                let row = self.rows.len() as u32;
+                self.rows.extend(unit_rows.by_ref().take(doc.units));
+                self.rows.extend(word_rows.by_ref().take(doc.words));
+                self.rows.extend(contrasts.by_ref().take(doc.contrasts));
+                let normalized = doc.normalized;
+                let doc = Doc {
+                    item: self.items.len() as u32,
+                    phrasing,
+                    denies: doc.denies,
+                    row,
+                    units: doc.units as u16,
+                    words: doc.words as u16,
+                    contrasts: doc.contrasts.min(255) as u8,
+                };
+                self.push_doc(&entry, normalized, doc);
             }
             let start = self.answers.len();
-            let answer = answers.by_ref().take(answer);
-            self.answers
-                .extend(answer.map(|word| vocabulary.words.number_or_new(word.0)));
+            self.answers.extend(answers.by_ref().take(answer));
             self.answers[start..].sort_unstable();
             self.push_item(entry);
         }
@@ -313,66 +301,15 @@ impl Segment {
         });
     }
 
-    /// Makes the inverted lists; returns those of sounds as they were before they were packed.
-    fn file(&mut self, vocabulary: &mut Vocabulary) -> Lists {
-        let (mut bigrams, mut bigrams_ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
-        let (mut sounds, mut sounds_ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
-        for at in 0..self.docs.len() as u32 {
-            for pair in self.row(at).units.windows(2) {
-                let (first, second) = (vocabulary.unit(pair[0]), vocabulary.unit(pair[1]));
-                bigrams.push(vocabulary.bigrams.number_or_new(Bigram::new(first, second).0));
-                for sound in SoundBigram::of(first, second) {
-                    sounds.push(vocabulary.sounds.number_or_new(sound.0));
-                }
-            }
-            bigrams_ends.push(bigrams.len());
-            sounds_ends.push(sounds.len());
-        }
-        let rows = || (0..self.docs.len() as u32).map(|at| self.row(at));
-        let words = Lists::build(rows().map(|row| row.words), vocabulary.words.numbers());
-        let units = Lists::build(rows().map(|row| row.units), vocabulary.units.numbers());
-        (self.words, self.units) = (words, units);
-        self.bigrams = Lists::build(pieces(&bigrams, &bigrams_ends), vocabulary.bigrams.numbers());
-        let sounds = Lists::build(pieces(&sounds, &sounds_ends), vocabulary.sounds.numbers());
-        self.sounds = PackedLists::pack(&sounds);
-        let firsts = (0..self.docs.len() as u32).map(|at| &self.units(at)[..self.units(at).len().min(1)]);
-        self.firsts = Lists::build(firsts, vocabulary.units.numbers());
-        self.by_normalized = (0..self.docs.len() as u32).collect();
-        let normalized = &self.normalized;
-        self.by_normalized
-            .sort_unstable_by_key(|at| (normalized[*at as usize], *at));
-        let item = |at: u32| {
-            (
-                self.item(at).entry.category.as_str(),
-                Reverse(self.item(at).priority),
-                at,
-            )
-        };
-        let mut items: Vec<_> = (0..self.items.len() as u32).map(item).collect();
-        items.sort_unstable();
-        self.by_category = items.into_iter().map(|(_, _, at)| at).collect();
-        sounds
-    }
-
     /// Items in the order of categories; of one category the highest priority first, then by id.
     pub fn by_category(&self) -> &[u32] {
         &self.by_category
     }
 
-    /// Counts the terms of every document.
-    fn count(&self, sounds: &Lists, vocabulary: &mut Vocabulary) {
-        vocabulary.words.count_all(&self.words.frequencies());
-        vocabulary.units.count_all(&self.units.frequencies());
-        vocabulary.bigrams.count_all(&self.bigrams.frequencies());
-        vocabulary.sounds.count_all(&sounds.frequencies());
-        for item in 0..self.items.len() as u32 {
-            self.count_entry(item, vocabulary, 1);
-        }
-    }
-
     /// Takes the terms of an entry, which lives no longer, out of the counts.
     #[expect(clippy::missing_panics_doc, reason = "it cannot")]
     pub fn discount(&self, item: u32, vocabulary: &mut Vocabulary) {
+        let less = |count: &mut u32| *count = count.saturating_sub(1);
         let mut terms = Vec::new();
         let mut distinct = |found: &mut dyn Iterator<Item = u32>, counted: &mut Terms| {
             terms.clear();
@@ -396,34 +333,16 @@ impl Segment {
             let sounds = pairs().flat_map(|pair| SoundBigram::of(pair[0], pair[1]));
             let sounds: Vec<u32> = sounds.map(|sound| known(&vocabulary.sounds, sound.0)).collect();
             distinct(&mut sounds.into_iter(), &mut vocabulary.sounds);
-        }
-        self.count_entry(item, vocabulary, -1);
-    }
-
-    /// Counts an entry with its phrasings, syllables and answer.
-    fn count_entry(&self, item: u32, vocabulary: &mut Vocabulary, by: i32) {
-        let add = |count: &mut u32| *count = count.saturating_add_signed(by);
-        let mut syllables: Vec<Syllable> = Vec::new();
-        for at in self.docs_of(item) {
-            let row = self.row(at);
-            syllables.clear();
-            syllables.extend(row.units.iter().flat_map(|number| vocabulary.unit(*number).readings()));
-            syllables.sort_unstable();
-            syllables.dedup();
-            for syllable in &syllables {
-                add(&mut vocabulary.syllable_freq[syllable.index()]);
+            for syllable in distinct_syllables(codes.into_iter()) {
+                less(&mut vocabulary.syllable_freq[syllable.index()]);
             }
-            add(&mut vocabulary.documents);
-            let units = row.units.len() as u64;
-            vocabulary.total_units = match by {
-                1.. => vocabulary.total_units + units,
-                _ => vocabulary.total_units.saturating_sub(units),
-            };
+            less(&mut vocabulary.documents);
+            vocabulary.total_units = vocabulary.total_units.saturating_sub(row.units.len() as u64);
         }
         for number in self.answer(item).numbers {
-            add(vocabulary.answer_freq.at_mut(*number));
+            less(vocabulary.answer_freq.at_mut(*number));
         }
-        add(&mut vocabulary.entries);
+        less(&mut vocabulary.entries);
     }
 
     /// Entries, the dead ones too.
@@ -570,12 +489,6 @@ fn first_at(order: &[u32], hash: impl Fn(&u32) -> u32, wanted: u32) -> usize {
     } else {
         order.partition_point(|at| hash(at) < wanted)
     }
-}
-
-/// One slice of `terms` for each of `ends`.
-fn pieces<'a>(terms: &'a [u32], ends: &'a [usize]) -> impl Iterator<Item = &'a [u32]> + Clone {
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    starts.zip(ends).map(|(start, end)| &terms[start..*end])
 }
 
 fn is_open(entry: &Entry) -> bool {
