@@ -1,7 +1,8 @@
 //! Matching at scale: build time, memory by field, search time by stage, edits one at a time.
 //!
-//! `cargo bench --bench matching -- BANK.jsonl QUERIES.jsonl` on files made by `make_bank.py`; tests/README.md has the
-//! commands and what came out. Everything runs on one thread but building. Edits under load are `edits.rs`.
+//! `cargo bench --bench matching -- BANK.jsonl QUERIES.jsonl [search|suggest|edits]` on files made by `make_bank.py`;
+//! tests/README.md has the commands and what came out. Everything runs on one thread but building. Edits under load are
+//! `edits.rs`.
 
 mod support;
 
@@ -17,7 +18,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() {
     // `cargo test --benches` runs this without files: there is nothing to do then.
     let arguments = support::arguments();
-    let [bank, queries] = arguments.as_slice() else { return };
+    let [bank, queries, only @ ..] = arguments.as_slice() else {
+        return;
+    };
+    let wanted = |part: &str| only.is_empty() || only.iter().any(|only| only == part);
     let entries: Vec<Arc<Entry>> = support::bank(bank).into_iter().map(Arc::new).collect();
     let queries = support::questions(queries);
     println!(
@@ -40,9 +44,15 @@ fn main() {
         println!("  {what:20} {:8.1} MiB", bytes as f64 / 1_048_576.0);
     }
 
-    stages(&index, &queries);
-    suggest(&index, &entries);
-    edits(index, &entries, &queries);
+    if wanted("search") {
+        stages(&index, &queries);
+    }
+    if wanted("suggest") {
+        suggest(&index, &entries);
+    }
+    if wanted("edits") {
+        edits(index, &entries, &queries);
+    }
 }
 
 /// The stages of a search in the order in which they end; the last one is what comes after.
