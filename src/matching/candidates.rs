@@ -15,10 +15,13 @@ use std::cell::RefCell;
 /// Phrasings compared in full because of the words and characters they share with the query.
 const COMPARED: usize = 32;
 /// Phrasings compared in full because they sound like the query.
-const COMPARED_BY_SOUND: usize = 8;
+const COMPARED_BY_SOUND: usize = 6;
 /// Documents read for one query at least; large banks allow a share of their documents.
 const READ: u32 = 2_048;
 const READ_SHARE: u32 = 256;
+/// Of what sounds like the query so many times fewer are read: there are few of them to compare, and pairs that the bank
+/// does not have sound like rare ones.
+const FEWER_BY_SOUND: u32 = 4;
 /// Phrasings with less than so many hundredths of the best one's points are not compared.
 const NEAR: u64 = 30;
 /// Lists that are read however long they are.
@@ -58,11 +61,10 @@ pub fn gather(
         weights: &weights,
         visible,
     };
-    let mut found = reader.best(&affordable(lexical(query, vocabulary), vocabulary.documents), COMPARED);
-    found.extend(reader.best(
-        &affordable(by_sound(query, sounding, vocabulary), vocabulary.documents),
-        COMPARED_BY_SOUND,
-    ));
+    let allowed = READ.max(vocabulary.documents / READ_SHARE);
+    let mut found = reader.best(&affordable(lexical(query, vocabulary), allowed), COMPARED);
+    let by_sound = affordable(by_sound(query, sounding, vocabulary), allowed / FEWER_BY_SOUND);
+    found.extend(reader.best(&by_sound, COMPARED_BY_SOUND));
     found.sort_unstable();
     found.dedup();
     found
@@ -136,11 +138,10 @@ impl Wanted {
     }
 }
 
-/// The rarest of `wanted`, each once, as many as may be read in a bank of so many documents.
-fn affordable(mut wanted: Vec<Wanted>, documents: u32) -> Vec<Wanted> {
+/// The rarest of `wanted`, each once, as many as hold the `allowed` documents.
+fn affordable(mut wanted: Vec<Wanted>, allowed: u32) -> Vec<Wanted> {
     wanted.sort_unstable_by_key(|wanted| (wanted.doc_freq, wanted.term));
     wanted.dedup_by_key(|wanted| wanted.term);
-    let allowed = READ.max(documents / READ_SHARE);
     let mut read = 0_u32;
     let mut rank = 0;
     wanted.retain(|term| {

@@ -5,7 +5,7 @@
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
 use super::pinyin::Syllable;
-use super::segment::{AnswerWords, Row};
+use super::segment::{AnswerWords, Row, Sieve};
 use super::sounding::Sounding;
 use super::tokenizer::{Analysis, Contrasted, Unit};
 use super::vocabulary::{IDF_STEPS, Rarity, Terms, Vocabulary};
@@ -73,10 +73,15 @@ pub struct Features {
 pub struct Query<'a> {
     vocabulary: &'a Vocabulary,
     rarity: Rarity,
+    /// Rarity of what nobody has.
+    rarest: u32,
     analysis: &'a Analysis,
     /// Numbers of its units and words; [`NOBODYS`] where the bank has none.
     units: Vec<u32>,
     words: Vec<u32>,
+    /// Of both.
+    units_sieve: Sieve,
+    words_sieve: Sieve,
     unit_idf: Vec<u32>,
     word_idf: Vec<u32>,
     /// Those of its words that some answer has.
@@ -175,6 +180,7 @@ impl<'a> Query<'a> {
             .iter()
             .map(|word| known(&vocabulary.words, word.0))
             .unzip();
+        let rarest = rarity.idf(0);
         let word_idf: Vec<u32> = word_freq.iter().map(|freq| rarity.idf(*freq)).collect();
         let unseen = word_freq.iter().zip(&word_idf).filter(|(freq, _)| **freq == 0);
         let answers = Rarity::among(vocabulary.entries);
@@ -209,7 +215,7 @@ impl<'a> Query<'a> {
             word_idf,
             sounds: heard.iter().map(|sound| square(sound.unwrap_or(0))).collect(),
             sound_pairs: (0..heard.len())
-                .map(|at| sound_pair(at.checked_sub(1).and_then(|before| heard[before]), heard[at], rarity))
+                .map(|at| sound_pair(at.checked_sub(1).and_then(|before| heard[before]), heard[at], rarest))
                 .collect(),
             sound_places,
             word_places: word_places(analysis),
@@ -217,11 +223,14 @@ impl<'a> Query<'a> {
             read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
             unit_facts: Memo::new(),
             word_facts: Memo::new(),
+            units_sieve: units.iter().copied().collect(),
+            words_sieve: words.iter().copied().collect(),
             units,
             words,
             analysis,
             vocabulary,
             rarity,
+            rarest,
         };
         query.mass = Mass {
             units: sum(&query.unit_idf),
@@ -282,6 +291,7 @@ impl<'a> Query<'a> {
             vocabulary,
             rarity,
             units,
+            units_sieve,
             sound_places,
             unit_facts,
             ..
@@ -291,7 +301,7 @@ impl<'a> Query<'a> {
             let readings = unit.readings();
             let heard = readings.iter().map(|reading| sound_places[reading.index()]);
             UnitFacts {
-                places: places_of(units, number),
+                places: places_of(units, *units_sieve, number),
                 sounding: heard.fold(0, |places, more| places | more),
                 idf: rarity.idf(vocabulary.units.doc_freq(number)),
                 sound: readings.first().map(|first| vocabulary.sound_idf(*rarity, *first)),
@@ -322,7 +332,7 @@ impl<'a> Query<'a> {
             heard_before = facts.sounding;
             let taken = open & facts.sounding;
             open = open.wrapping_add(taken) | (open - taken);
-            sound_mass += square(facts.sound.unwrap_or(0)) + sound_pair(sound_before, facts.sound, self.rarity);
+            sound_mass += square(facts.sound.unwrap_or(0)) + sound_pair(sound_before, facts.sound, self.rarest);
             sound_before = facts.sound;
         }
         overlap.matched_places = matched;
@@ -344,11 +354,12 @@ impl<'a> Query<'a> {
             vocabulary,
             rarity,
             words,
+            words_sieve,
             word_facts,
             ..
         } = self;
         word_facts.get_or(number, || WordFacts {
-            place: places_of(words, number),
+            place: places_of(words, *words_sieve, number),
             idf: rarity.idf(vocabulary.words.doc_freq(number)),
         })
     }
@@ -363,12 +374,15 @@ impl<'a> Query<'a> {
             overlap.places |= facts.place;
         }
         for (at, (places, idf)) in self.word_places.iter().zip(&self.word_idf).enumerate() {
-            let (part, whole) = if overlap.places & bit(at) == 0 {
-                ((places & covered).count_ones(), places.count_ones().max(1))
+            let part = places & covered;
+            let counts = if overlap.places & bit(at) != 0 || (part == *places && part != 0) {
+                *idf
+            } else if part == 0 {
+                0
             } else {
-                (1, 1)
+                idf * part.count_ones() / places.count_ones()
             };
-            overlap.in_part += u64::from(idf * part / whole);
+            overlap.in_part += u64::from(counts);
         }
         overlap
     }
@@ -394,11 +408,11 @@ impl Vocabulary {
 
 /// Squared rarity of two neighbouring sounds, as if each came by chance: counting every pair is dear, and what a pair adds
 /// to its two sounds is order.
-fn sound_pair(first: Option<u32>, second: Option<u32>, rarity: Rarity) -> u64 {
+fn sound_pair(first: Option<u32>, second: Option<u32>, rarest: u32) -> u64 {
     let (Some(first), Some(second)) = (first, second) else {
         return 0;
     };
-    square((first + second).min(rarity.idf(0)))
+    square((first + second).min(rarest))
 }
 
 /// A term's number, or [`NOBODYS`], and how many documents hold it.
@@ -484,8 +498,11 @@ fn contrast(own: &[Contrasted], other: &[u32]) -> f64 {
     f64::from(u8::from(own.iter().any(|c| conflicts(c.group))))
 }
 
-/// Where `number` stands, as bits.
-fn places_of(numbers: &[u32], number: u32) -> u64 {
+/// Where `number` stands, as bits; most do not stand anywhere.
+fn places_of(numbers: &[u32], sieve: Sieve, number: u32) -> u64 {
+    if !sieve.may_hold(number) {
+        return 0;
+    }
     let places = numbers.iter().enumerate().filter(|(_, own)| **own == number);
     places.fold(0, |places, (at, _)| places | bit(at))
 }

@@ -112,19 +112,22 @@ pub struct AnswerWords<'a> {
 
 /// Holds back most numbers that a set does not have: each number has one of 64 bits.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sieve(u64);
+pub struct Sieve(u64);
 
 impl Sieve {
     fn bit(number: u32) -> u64 {
         1 << (number.wrapping_mul(0x9e37_79b9) >> 26)
     }
 
-    fn with(self, number: u32) -> Self {
-        Self(self.0 | Self::bit(number))
-    }
-
-    fn may_hold(self, number: u32) -> bool {
+    /// `false`: the set does not have the number.
+    pub fn may_hold(self, number: u32) -> bool {
         self.0 & Self::bit(number) != 0
+    }
+}
+
+impl FromIterator<u32> for Sieve {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        Self(numbers.into_iter().fold(0, |bits, number| bits | Self::bit(number)))
     }
 }
 
@@ -290,9 +293,7 @@ impl Segment {
         let priority = entry.priority.clamp(i8::MIN.into(), i8::MAX.into()) as i8;
         self.top_priority = self.top_priority.max(priority);
         self.items.push(Item {
-            sieve: answer
-                .iter()
-                .fold(Sieve::default(), |sieve, number| sieve.with(*number)),
+            sieve: answer.iter().copied().collect(),
             priority,
             entry,
             docs_end: self.docs.len() as u32,
