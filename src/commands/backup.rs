@@ -77,6 +77,7 @@ fn show(file: &Path, contents: &Contents, as_json: bool) {
         revision,
         rows,
         taken_at,
+        ..
     } = contents;
     if as_json {
         let report = json!({ "file": file, "revision": revision, "rows": rows, "taken_at": taken_at });

@@ -259,7 +259,11 @@ async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
     assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o077, 0);
     let copy = TestDatabase::sqlite();
     let restored = match is_file {
-        true => Database::open(&sqlite_url(&kept[0])).await.unwrap(),
+        true => {
+            let put_back = state.path().join("put-back.db");
+            std::fs::copy(&kept[0], &put_back).unwrap();
+            Database::open(&sqlite_url(&put_back)).await.unwrap()
+        }
         false => {
             let file = std::fs::read(&kept[0]).unwrap();
             let restored = copy.open().await;
@@ -272,28 +276,37 @@ async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
     };
     assert_eq!(restored.questions().load().await.unwrap().1.len(), 1_199);
     restored.close().await;
-    if is_file {
-        return;
-    }
+    // A service that is started again and again fills no disk.
+    as_before_migration_20(&mut place.connect().await).await;
+    open(&folder).await.unwrap().close().await;
+    let again = kept_in(&folder);
+    as_before_migration_20(&mut place.connect().await).await;
+    open(&folder).await.unwrap().close().await;
+    assert_eq!(kept_in(&folder), again, "the same state is kept once");
 
-    // A service that is started again and again fills no disk; a later state of the bank is kept beside the earlier.
-    as_before_migration_20(&mut place.connect().await).await;
-    open(&folder).await.unwrap().close().await;
-    assert_eq!(kept_in(&folder), kept);
-    let first = std::fs::read(&kept[0]).unwrap();
-    let database = place.open().await;
-    let author = Author {
-        who: "x".to_owned(),
-        source: "test".to_owned(),
+    // Another state is kept beside them: the bank's, or of what is no part of it, at the same revision.
+    let kept_now = || {
+        kept_in(&folder)
+            .into_iter()
+            .map(|path| (std::fs::read(&path).unwrap(), path))
     };
-    let gone = [EntryId::parse("e8").unwrap()];
-    database.questions().apply(&[], &gone, &author, 3, 2).await.unwrap();
-    database.close().await;
-    as_before_migration_20(&mut place.connect().await).await;
-    open(&folder).await.unwrap().close().await;
-    let both = kept_in(&folder);
-    assert_eq!(both.len(), 2, "{both:?}");
-    assert!(std::fs::read(&kept[0]).unwrap() == first, "it is not overwritten");
+    let before: Vec<(Vec<u8>, PathBuf)> = kept_now().collect();
+    let gone = "DELETE FROM feedback";
+    let entry = "DELETE FROM entry WHERE id = 'e8'; UPDATE bank_revision SET revision = 3";
+    for (count, statements) in [(1, gone), (2, entry)] {
+        as_before_migration_20(&mut place.connect().await).await;
+        place.tamper(statements).await;
+        open(&folder).await.unwrap().close().await;
+        let now: Vec<(Vec<u8>, PathBuf)> = kept_now().collect();
+        assert_eq!(now.len(), before.len() + count, "{statements}");
+        assert!(before.iter().all(|copy| now.contains(copy)), "none is overwritten");
+    }
+    let told = TOLD.lock().unwrap();
+    let told: Vec<&PathBuf> = told.iter().filter_map(|told| told.kept.as_ref()).collect();
+    assert!(
+        kept_in(&folder).iter().all(|copy| told.contains(&copy)),
+        "each is named"
+    );
 }
 
 /// A release of before has been here: the last migration has not been run.

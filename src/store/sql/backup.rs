@@ -31,6 +31,9 @@ pub struct Contents {
     pub rows: u64,
     /// Unix seconds.
     pub taken_at: i64,
+    /// The same for the same tables and rows, whenever they were written down and in whatever order.
+    #[serde(skip)]
+    pub(super) state: u128,
 }
 
 /// What a database must be for a restore.
@@ -138,19 +141,21 @@ impl Database {
         };
         let mut lines = Lines {
             out,
-            sum: Sha256::new(),
+            sums: Sums::default(),
         };
         lines.write(&head)?;
         let mut rows = 0;
         for table in &tables {
             rows += self.write_table(&mut transaction, table, &mut lines).await?;
         }
-        let sha256 = hex(&lines.sum.finalize_reset());
+        let state = lines.sums.state;
+        let sha256 = lines.sums.sha256();
         lines.write(&End { rows, sha256 })?;
         Ok(Contents {
             revision: head.revision,
             rows,
             taken_at: now,
+            state,
         })
     }
 
@@ -342,14 +347,42 @@ impl Filled {
 /// Lines on their way to a file.
 struct Lines<'a> {
     out: &'a mut (dyn Write + Send),
-    sum: Sha256,
+    sums: Sums,
+}
+
+/// What lines come to.
+#[derive(Default)]
+struct Sums {
+    /// Of all of them, with their ends.
+    file: Sha256,
+    /// Of all but the first, which says when they were written.
+    state: u128,
+    lines: u64,
+}
+
+impl Sums {
+    fn add(&mut self, text: &str) {
+        self.file.update(text.as_bytes());
+        self.file.update(b"\n");
+        if self.lines > 0 {
+            let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+            let (half, _) = digest.split_first_chunk().expect("32 bytes are more than 16");
+            // A sum, because a table has no order.
+            self.state = self.state.wrapping_add(u128::from_be_bytes(*half));
+        }
+        self.lines += 1;
+    }
+
+    fn sha256(&mut self) -> String {
+        hex(&self.file.finalize_reset())
+    }
 }
 
 impl Lines<'_> {
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_string(line)?;
+        self.sums.add(&text);
         text.push('\n');
-        self.sum.update(text.as_bytes());
         self.out.write_all(text.as_bytes())
     }
 }
@@ -359,7 +392,7 @@ struct Reader<R> {
     lines: io::Lines<R>,
     /// Lines read.
     line: u64,
-    sum: Sha256,
+    sums: Sums,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -367,7 +400,7 @@ impl<R: BufRead> Reader<R> {
         Self {
             lines: file.lines(),
             line: 0,
-            sum: Sha256::new(),
+            sums: Sums::default(),
         }
     }
 
@@ -398,11 +431,6 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    fn note(&mut self, text: &str) {
-        self.sum.update(text.as_bytes());
-        self.sum.update(b"\n");
-    }
-
     fn head(&mut self) -> Result<Head, BackupError> {
         let text = self.text()?;
         let head: Head = serde_json::from_str(&text).map_err(|_| self.damaged("is not the first one of a backup"))?;
@@ -410,7 +438,7 @@ impl<R: BufRead> Reader<R> {
             let format = head.wxfaq_backup;
             return Err(self.damaged(format!("is of format {format}, this release reads {FORMAT}")));
         }
-        self.note(&text);
+        self.sums.add(&text);
         Ok(head)
     }
 
@@ -424,7 +452,7 @@ impl<R: BufRead> Reader<R> {
                 Err(_) => return serde_json::from_str(&text).map(Line::End).map_err(|_| unreadable(self)),
             },
         };
-        self.note(&text);
+        self.sums.add(&text);
         Ok(line)
     }
 }
@@ -443,7 +471,8 @@ pub fn check_backup(file: impl BufRead) -> Result<Contents, BackupError> {
             Line::Row(row) if columns == Some(row.len()) => rows += 1,
             Line::Row(_) => return Err(reader.damaged("has not as many values as its table has columns")),
             Line::End(end) => {
-                let found = hex(&reader.sum.finalize_reset());
+                let state = reader.sums.state;
+                let found = reader.sums.sha256();
                 if end.rows != rows || end.sha256 != found {
                     return Err(reader.damaged("the checksum is not that of the lines before"));
                 }
@@ -454,6 +483,7 @@ pub fn check_backup(file: impl BufRead) -> Result<Contents, BackupError> {
                     revision: head.revision,
                     rows,
                     taken_at: head.taken_at,
+                    state,
                 });
             }
         }

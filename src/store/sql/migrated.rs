@@ -3,8 +3,7 @@
 
 use super::schema::Pending;
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A database is of this release now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,34 +17,11 @@ pub struct Migrated {
 }
 
 impl Migrated {
-    /// After it was done; `name`: what the names of kept files in the folder begin with.
-    pub(super) fn new(pending: Pending, folder: Option<&Path>, name: &str) -> Self {
-        let Pending { from, next, to } = pending;
-        let mark = format!("-migration-{next}");
-        Self {
-            from,
-            to,
-            kept: folder.and_then(|folder| newest(folder, name, &mark)),
-        }
+    /// After it was done.
+    pub(super) fn new(pending: Pending, kept: Option<PathBuf>) -> Self {
+        let Pending { from, to, .. } = pending;
+        Self { from, to, kept }
     }
-}
-
-/// What a kept file of SQLite has beside it while it is written, or once somebody has opened it.
-const BESIDE: [&str; 4] = [".tmp", ".lock", "-wal", "-shm"];
-
-/// The file written last of those so named. It is for a message: what cannot be read is not there.
-fn newest(folder: &Path, name: &str, mark: &str) -> Option<PathBuf> {
-    let files = fs::read_dir(folder).ok()?.flatten();
-    let meant = files.filter(|file| {
-        let found = file.file_name();
-        let rest = found.to_str().and_then(|found| found.strip_prefix(name));
-        let end = rest.and_then(|rest| rest.split_once(mark)).map(|(_, end)| end);
-        end.is_some_and(|end| {
-            !end.starts_with(|c: char| c.is_ascii_digit()) && !BESIDE.iter().any(|own| end.ends_with(own))
-        })
-    });
-    let written = meant.filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())));
-    written.max().map(|(_, path)| path)
 }
 
 impl fmt::Display for Migrated {

@@ -120,13 +120,14 @@ async fn prepare(
         )));
     }
     let pending = schema::begin(dialect, connection).await?;
+    let mut kept = None;
     if let Some(pending) = pending {
-        let kept = keep::in_folder(database, place, name, pending.next).await;
-        kept.map_err(|error| dialect.unavailable(error))?;
+        let copy = keep::in_folder(database, place, name, pending.next).await;
+        kept = copy.map_err(|error| dialect.unavailable(error))?;
     }
     schema::run(dialect, connection).await?;
     if let Some(pending) = pending {
-        (place.told)(&Migrated::new(pending, place.backups, name));
+        (place.told)(&Migrated::new(pending, kept));
     }
     Ok(())
 }

@@ -68,14 +68,14 @@ pub(super) async fn open(place: Place<'_>, absent: Absent) -> Result<AnyPool, Op
         .map_err(|error| about(&error))?;
     let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
     let pending = schema::begin(dialect, &mut connection).await?;
+    let mut kept = None;
     if let Some(pending) = pending {
-        let kept = keep::beside(&file, pending.next, &mut connection).await;
-        kept.map_err(|error| about(&error))?;
+        let copy = keep::beside(&file, pending.next, &mut connection).await;
+        kept = Some(copy.map_err(|error| about(&error))?);
     }
     schema::run(dialect, &mut connection).await?;
     if let Some(pending) = pending {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        (place.told)(&Migrated::new(pending, file.parent(), &name));
+        (place.told)(&Migrated::new(pending, kept));
     }
     drop(lock);
     drop(connection);
