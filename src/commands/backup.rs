@@ -6,8 +6,8 @@ use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
 use crate::bot::{Clock, SystemClock};
-use crate::store::sql::{BackupError, Contents, Database, Target, check_backup};
-use serde_json::json;
+use crate::store::sql::{BackupError, Contents, Database, Restored, Target, check_backup};
+use serde_json::{Value, json};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,10 @@ pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit,
     let written = written.await;
     database.close().await;
     let written = written.map_err(|error| failure(&args.file, &error, Exit::CannotCreate))?;
-    show(&args.file, &written, args.json);
+    match args.json {
+        true => say!("{}", described(&args.file, &written)),
+        false => show(&args.file, &written),
+    }
     Ok(Exit::Ok)
 }
 
@@ -65,26 +68,35 @@ pub async fn restore(config: Option<PathBuf>, args: &RestoreArgs) -> Result<Exit
     let target = if args.replace { Target::Any } else { Target::Empty };
     let restored = database.restore(open, target).await;
     database.close().await;
-    show(&args.file, &restored.map_err(unreadable)?, args.json);
-    if !args.json {
-        say!("daemons on this database take it up by themselves, within database.poll_ms");
+    let Restored { contents, revision } = restored.map_err(unreadable)?;
+    if args.json {
+        let mut report = described(&args.file, &contents);
+        report["bank_revision"] = revision.into();
+        say!("{report}");
+        return Ok(Exit::Ok);
     }
+    show(&args.file, &contents);
+    say!(
+        "the bank is at revision {revision}; daemons on this database take it up by themselves, within database.poll_ms"
+    );
     Ok(Exit::Ok)
 }
 
-fn show(file: &Path, contents: &Contents, as_json: bool) {
+fn show(file: &Path, contents: &Contents) {
+    let taken = beijing::format(contents.taken_at);
+    let Contents { revision, rows, .. } = contents;
+    say!("{}: revision {revision}, {rows} rows, taken {taken}", file.display());
+}
+
+/// For programs.
+fn described(file: &Path, contents: &Contents) -> Value {
     let Contents {
         revision,
         rows,
         taken_at,
         ..
     } = contents;
-    if as_json {
-        let report = json!({ "file": file, "revision": revision, "rows": rows, "taken_at": taken_at });
-        return say!("{report}");
-    }
-    let taken = beijing::format(*taken_at);
-    say!("{}: revision {revision}, {rows} rows, taken {taken}", file.display());
+    json!({ "file": file, "revision": revision, "rows": rows, "taken_at": taken_at })
 }
 
 /// `on_file`: what it means that the file cannot be had.

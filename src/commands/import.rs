@@ -113,6 +113,7 @@ impl From<&intake::ImportError> for Exit {
             intake::ImportError::Empty
             | intake::ImportError::Apply(
                 ApplyError::Ahead { .. }
+                | ApplyError::PutBack { .. }
                 | ApplyError::Repeated(_)
                 | ApplyError::Overtaken(_)
                 | ApplyError::Duplicates(_),

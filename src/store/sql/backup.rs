@@ -7,7 +7,6 @@
 use super::dialect::Dialect;
 use super::history::{batches, tuples};
 use super::{Database, StoreError};
-use crate::store::api_key::random_id;
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +33,15 @@ pub struct Contents {
     /// The same for the same tables and rows, whenever they were written down and in whatever order.
     #[serde(skip)]
     pub(super) state: u128,
+}
+
+/// What a restore has put into the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Of the backup.
+    pub contents: Contents,
+    /// The bank's now: one that was never seen of the backup's nor of the one that was there.
+    pub revision: u64,
 }
 
 /// What a database must be for a restore.
@@ -160,12 +168,12 @@ impl Database {
     }
 
     /// Puts what `open` reads into the database, all of it or nothing. It is read twice: first to see that it is whole.
-    /// Daemons on the database see that it is another bank.
+    /// Daemons on the database see that it is another bank. What was revoked stays so, and who was about to be erased will be.
     pub async fn restore<R: BufRead>(
         &self,
         open: impl Fn() -> io::Result<R>,
         target: Target,
-    ) -> Result<Contents, BackupError> {
+    ) -> Result<Restored, BackupError> {
         let contents = check_backup(open()?)?;
         let tables = self.tables().await?;
         let mut transaction = self.begin_write().await?;
@@ -173,9 +181,9 @@ impl Database {
         // Its lock first: changes of the bank wait.
         self.execute(&mut transaction, "UPDATE bank_revision SET revision = revision")
             .await?;
-        let revision = self.bank_revision(&mut transaction).await?;
-        if target == Target::Empty && revision > 0 {
-            return Err(BackupError::Occupied(revision));
+        let carried = self.carried(&mut transaction).await?;
+        if target == Target::Empty && carried.revision > 0 {
+            return Err(BackupError::Occupied(carried.revision));
         }
         let mut reader = Reader::new(open()?);
         let head = reader.head()?;
@@ -209,11 +217,9 @@ impl Database {
                 }
             }
         }
-        let id = random_id().map_err(|error| self.dialect.unavailable(error))?;
-        let query = sqlx::query(self.dialect.sql("UPDATE bank_id SET id = ?")).bind(id);
-        self.answer(query.execute(&mut *transaction)).await?;
+        let revision = self.carry_over(&mut transaction, &carried).await?;
         self.commit(transaction).await?;
-        Ok(contents)
+        Ok(Restored { contents, revision })
     }
 
     /// Every table of ours, by name.

@@ -175,18 +175,7 @@ impl ErasureQueue {
 
     async fn erasures(&self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<Erasure>, StoreError> {
         let rows = self.database.answer(query.fetch_all(&self.database.pool)).await?;
-        let erasure = |row: &AnyRow| {
-            Ok(Erasure {
-                follower: Follower {
-                    account: row.try_get("account")?,
-                    pseudonym: row.try_get("pseudonym")?,
-                },
-                asked_at: row.try_get("asked_at")?,
-                by_hand: row.try_get::<i64, _>("by_hand")? != 0,
-            })
-        };
-        let read = rows.iter().map(erasure).collect::<Result<_, sqlx::Error>>();
-        read.map_err(|error| self.database.dialect.error(&error))
+        self.read(&rows)
     }
 
     /// Deletes the rows of `batch`, in one transaction; how many it were. Whoever was asked for long enough ago leaves
@@ -239,9 +228,19 @@ impl ErasureQueue {
     /// Puts `batch` into the queue, in the place of what was asked for the same followers before, in one transaction.
     async fn note(&self, batch: &[Erasure]) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
+        self.note_in(&mut transaction, batch).await?;
+        self.database.commit(transaction).await
+    }
+
+    /// Puts them into the queue, nothing done for any of them yet.
+    pub(super) async fn note_in(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        batch: &[Erasure],
+    ) -> Result<(), StoreError> {
         let condition = "account = ? AND pseudonym = ?";
         let delete = "DELETE FROM erasure WHERE";
-        self.for_each(&mut transaction, delete, condition, batch).await?;
+        self.for_each(transaction, delete, condition, batch).await?;
         for chunk in batch.chunks(CHUNK) {
             let values = vec!["(?, ?, ?, ?)"; chunk.len()].join(", ");
             let insert = format!("INSERT INTO erasure (account, pseudonym, asked_at, by_hand) VALUES {values}");
@@ -253,9 +252,32 @@ impl ErasureQueue {
                     .bind(erasure.asked_at)
                     .bind(i64::from(erasure.by_hand));
             }
-            self.database.answer(query.execute(&mut *transaction)).await?;
+            self.database.answer(query.execute(&mut **transaction)).await?;
         }
-        self.database.commit(transaction).await
+        Ok(())
+    }
+
+    /// The whole queue.
+    pub(super) async fn all_in(&self, transaction: &mut Transaction<'static, Any>) -> Result<Vec<Erasure>, StoreError> {
+        let select = "SELECT account, pseudonym, asked_at, by_hand FROM erasure";
+        let query = sqlx::query(self.database.dialect.sql(select));
+        let rows = self.database.answer(query.fetch_all(&mut **transaction)).await?;
+        self.read(&rows)
+    }
+
+    fn read(&self, rows: &[AnyRow]) -> Result<Vec<Erasure>, StoreError> {
+        let erasure = |row: &AnyRow| {
+            Ok(Erasure {
+                follower: Follower {
+                    account: row.try_get("account")?,
+                    pseudonym: row.try_get("pseudonym")?,
+                },
+                asked_at: row.try_get("asked_at")?,
+                by_hand: row.try_get::<i64, _>("by_hand")? != 0,
+            })
+        };
+        let read = rows.iter().map(erasure).collect::<Result<_, sqlx::Error>>();
+        read.map_err(|error| self.database.dialect.error(&error))
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<Follower, i64>> {

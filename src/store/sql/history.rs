@@ -53,6 +53,17 @@ pub enum ApplyError {
         /// The bank's.
         found: u64,
     },
+    /// What was shown is another bank's.
+    #[error(
+        "nothing was written: a backup has been restored since revision {asked} (the bank began anew at revision {since}); \
+         look at it again"
+    )]
+    PutBack {
+        /// The revision the change was made from.
+        asked: u64,
+        /// The first revision of the bank that is there now.
+        since: u64,
+    },
     /// The change speaks of one thing twice.
     #[error("{0} is changed twice")]
     Repeated(String),
@@ -182,7 +193,7 @@ impl Database {
     ///
     /// # Errors
     /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
-    /// process this very moment. [`ApplyError::Overtaken`] as [`BankChange::made_from`] says. [`StoreError::Busy`]
+    /// process this very moment. [`ApplyError::Overtaken`] and [`ApplyError::PutBack`] as [`BankChange::made_from`] says. [`StoreError::Busy`]
     /// when another writer holds the lock for longer than 200 ms in SQLite, 5 seconds on a server.
     pub async fn change(
         &self,
@@ -230,7 +241,7 @@ impl Database {
     /// Whether [`Database::change`] would refuse the change because of [`BankChange::made_from`]; writes nothing.
     ///
     /// # Errors
-    /// [`ApplyError::Overtaken`] and [`ApplyError::Ahead`].
+    /// [`ApplyError::Overtaken`], [`ApplyError::PutBack`] and [`ApplyError::Ahead`].
     pub async fn look_for_overtaking(&self, change: BankChange<'_>) -> Result<(), ApplyError> {
         let Some(made_from) = change.made_from else {
             return Ok(());
@@ -251,6 +262,12 @@ impl Database {
         if made_from > found {
             let asked = made_from;
             return Err(ApplyError::Ahead { asked, found });
+        }
+        let since = self.bank_since(transaction).await?;
+        // What nobody was shown is looked for below, whatever was restored.
+        if 0 < made_from && made_from < since {
+            let asked = made_from;
+            return Err(ApplyError::PutBack { asked, since });
         }
         // One question however much is changed: little happens between showing and saving.
         let select = "SELECT DISTINCT subject, subject_id FROM history WHERE revision > ?";
@@ -350,6 +367,14 @@ impl Database {
             bank,
             revision: self.bank_revision(transaction).await?,
         })
+    }
+
+    /// The revision at which a backup was put in the bank's place; 0: never.
+    pub(super) async fn bank_since(&self, transaction: &mut Transaction<'static, Any>) -> Result<u64, StoreError> {
+        let query = sqlx::query(self.dialect.sql("SELECT since FROM bank_id"));
+        let row = self.answer(query.fetch_one(&mut **transaction)).await?;
+        let since: i64 = row.try_get("since").map_err(|error| self.dialect.error(&error))?;
+        Ok(u64::try_from(since).unwrap_or(0))
     }
 
     /// The bank's revision.

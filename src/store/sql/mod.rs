@@ -14,6 +14,7 @@ mod sqlite;
 mod server;
 mod api_keys;
 mod backup;
+mod carried;
 mod history;
 mod query_log;
 mod edit;
@@ -25,7 +26,7 @@ mod erasures;
 mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
-pub use backup::{BackupError, Contents, Target, check_backup};
+pub use backup::{BackupError, Contents, Restored, Target, check_backup};
 pub use beside::{Categories, Rules, Tabled, Things};
 pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};

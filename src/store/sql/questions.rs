@@ -114,7 +114,7 @@ pub struct StoredEntry {
     #[expect(missing_docs, reason = "the type says it")]
     #[serde(skip)]
     pub entry: Entry,
-    /// The bank's revision that brought it to what it is.
+    /// The bank's revision that brought it to what it is, at least the one at which a backup was restored.
     pub revision: u64,
     /// Unix seconds.
     pub created_at: i64,
@@ -270,7 +270,11 @@ impl Questions {
     /// The entry as it is stored, whatever its state; `None`: there is none.
     pub async fn find(&self, id: &EntryId) -> Result<Option<StoredEntry>, StoreError> {
         let mut transaction = self.database.begin_read().await?;
-        Ok(self.stored(&mut transaction, &[id]).await?.remove(id))
+        let Some(mut stored) = self.stored(&mut transaction, &[id]).await?.remove(id) else {
+            return Ok(None);
+        };
+        stored.revision = stored.revision.max(self.database.bank_since(&mut transaction).await?);
+        Ok(Some(stored))
     }
 
     /// Writes what differs, with its history; returns whether anything did.

@@ -27,7 +27,7 @@ pub struct StoredText {
     pub updated_at: i64,
     #[expect(missing_docs, reason = "the name says it")]
     pub updated_by: String,
-    /// The bank's revision that brought it to what it is.
+    /// The bank's revision that brought it to what it is, at least the one at which a backup was restored.
     pub revision: u64,
 }
 
@@ -54,10 +54,14 @@ impl Texts {
     ) -> Result<Vec<StoredText>, StoreError> {
         let query = sqlx::query(self.database.dialect.sql(SELECT));
         let rows = self.database.answer(query.fetch_all(&mut **transaction)).await?;
-        let mut texts = Vec::new();
+        let since = self.database.bank_since(transaction).await?;
+        let mut texts: Vec<StoredText> = Vec::new();
         for row in &rows {
             texts.extend(self.read(row)?);
         }
+        texts
+            .iter_mut()
+            .for_each(|stored| stored.revision = stored.revision.max(since));
         texts.sort_unstable_by(|a, b| a.text.name.cmp(&b.text.name));
         Ok(texts)
     }
