@@ -70,7 +70,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Args::List { json } => {
-            let database = opened(Database::open_existing(app::place_of(&config)).await)?;
+            let database = opened(Database::open_to_read(app::place_of(&config)).await)?;
             let keys = database.api_keys().all().await;
             database.close().await;
             list(&keys.map_err(AppError::from)?, json);

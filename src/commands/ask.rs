@@ -63,7 +63,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
         .account
         .or_else(|| config.accounts.first().map(|account| account.id.clone()))
         .unwrap_or_default();
-    let database = Database::open_existing(app::place_of(&config))
+    let database = Database::open_to_read(app::place_of(&config))
         .await
         .map_err(app::AppError::from)?;
     let (snapshot, _) = first_snapshot(&database, Sources::of(&config)).await?;

@@ -37,7 +37,7 @@ pub struct RestoreArgs {
 /// Writes the backup; a daemon may serve meanwhile.
 pub async fn back_up(config: Option<PathBuf>, args: &BackupArgs) -> Result<Exit, Failure> {
     let config = app::configure(config, Missing::Leave)?.config;
-    let opened = Database::open_existing(app::place_of(&config)).await;
+    let opened = Database::open_as_it_is(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let written = async {
         let mut file = Replacement::begin(&args.file, Readers::Owner)?;

@@ -220,7 +220,7 @@ pub async fn import_file<T: Tabled, W: fmt::Display + Serialize>(
 
 /// Every one as it is stored, and the bank's revision.
 pub async fn load<T: Tabled>(config: &Config, of: fn(&Database) -> Things<T>) -> Result<(u64, Vec<T>), Failure> {
-    let database = Database::open_existing(app::place_of(config))
+    let database = Database::open_to_read(app::place_of(config))
         .await
         .map_err(AppError::from)?;
     let loaded = of(&database).load().await;

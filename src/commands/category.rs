@@ -96,7 +96,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
 }
 
 async fn bank(config: &Config) -> Result<Bank, Failure> {
-    let database = Database::open_existing(app::place_of(config))
+    let database = Database::open_to_read(app::place_of(config))
         .await
         .map_err(AppError::from)?;
     let bank = database.load_bank().await;

@@ -16,7 +16,7 @@ use crate::bank::{Answer, Category, Entry, Rule, TextKind};
 use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::fallback::Upstream;
-use crate::store::sql::{Database, OpenError, StoredText};
+use crate::store::sql::{Database, OpenError, Standing, StoredText};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -178,7 +178,7 @@ fn overridden(kind: TextKind, sources: &Sources, found: Result<Vec<Layers>, AppE
 
 /// Also gives out the templates and dictionaries that were edited there.
 async fn database(config: &Config, saved: &mut Vec<StoredText>) -> Vec<Finding> {
-    let database = match Database::open_existing(app::place_of(config)).await {
+    let database = match Database::open_as_it_is(app::place_of(config)).await {
         Ok(database) => database,
         // `serve` would start and make it, so nothing is wrong; a mistyped path looks the same.
         Err(error @ OpenError::Absent(_)) => {
@@ -191,6 +191,18 @@ async fn database(config: &Config, saved: &mut Vec<StoredText>) -> Vec<Finding> 
         Ok(version) => version,
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
     };
+    match database.standing().await {
+        Ok(Standing { found, known }) if found < known => {
+            database.close().await;
+            let detail = format!(
+                "{version} is at migration {found}, this release works with {known}: `wxfaq serve` migrates it, and keeps what \
+                 it holds before; what is in it was not looked at"
+            );
+            return vec![finding("database", Verdict::Warning { detail })];
+        }
+        Ok(_) => {}
+        Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],
+    }
     match database.texts().load().await {
         Ok((_, texts)) => *saved = texts,
         Err(error) => return vec![wrong("database", error.to_string(), Exit::from(&error))],

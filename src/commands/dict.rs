@@ -59,7 +59,7 @@ async fn preview(
     is_json: bool,
 ) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(app::place_of(&config)).await;
+    let opened = Database::open_to_read(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let loaded = database.texts().load().await;
     database.close().await;

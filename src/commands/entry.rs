@@ -78,9 +78,13 @@ fn parse_id(text: &str) -> Result<EntryId, String> {
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(app::place_of(&config)).await;
-    let database = opened.map_err(AppError::from)?;
     let is_change = !matches!(args, Args::Show { .. } | Args::Duplicates { .. });
+    let place = app::place_of(&config);
+    let opened = match is_change {
+        true => Database::open_existing(place).await,
+        false => Database::open_to_read(place).await,
+    };
+    let database = opened.map_err(AppError::from)?;
     let done = match args {
         Args::Show { id, json } => show(&database, &id, json).await,
         Args::Put { file, made_from } => put(&database, &file, made_from).await,

@@ -92,7 +92,7 @@ impl From<StoreError> for ExportError {
 /// The database must be there: one that `export` had made would be empty.
 pub async fn run<'a>(file: &Path, layout: Layout, database: impl Into<Place<'a>>) -> Result<ExportReport, ExportError> {
     let format = Format::of(file).ok_or_else(|| ExportError::UnknownFormat(file.to_owned()))?;
-    let database = Database::open_existing(database).await?;
+    let database = Database::open_to_read(database).await?;
     let done = write_pages(&database, format, layout, file).await;
     database.close().await;
     done

@@ -32,7 +32,7 @@ pub struct ListArgs {
 pub async fn run(file: Option<PathBuf>, command: Command) -> Result<Exit, Failure> {
     let Command::List(args) = command;
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(app::place_of(&config)).await;
+    let opened = Database::open_to_read(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let feedback = database.feedback();
     let read = async {

@@ -439,11 +439,13 @@ impl Back {
     }
 }
 
-/// The configured database, which must be there.
+/// The configured database, to read.
 async fn open(file: Option<PathBuf>) -> Result<Database, AppError> {
-    open_in(&app::configure(file, Missing::Leave)?.config).await
+    let config = app::configure(file, Missing::Leave)?.config;
+    Ok(Database::open_to_read(app::place_of(&config)).await?)
 }
 
+/// To change it.
 async fn open_in(config: &Config) -> Result<Database, AppError> {
     Ok(Database::open_existing(app::place_of(config)).await?)
 }

@@ -107,7 +107,7 @@ fn warn_of(warnings: &[String]) {
 /// What followers of the account would tap in vain, a sentence each with the rule that would answer it.
 pub async fn unanswered(config: &Config, account: &str, menus: &Menus) -> Result<Vec<String>, Failure> {
     let keys = menus.click_keys();
-    let (rules, entries) = match Database::open_existing(app::place_of(config)).await {
+    let (rules, entries) = match Database::open_to_read(app::place_of(config)).await {
         Ok(database) => {
             let rules = database.rules().load().await.map_err(AppError::from)?.1;
             let entries = database.questions().load().await.map_err(AppError::from)?.1;

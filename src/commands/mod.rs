@@ -85,7 +85,7 @@ impl From<&OpenError> for Exit {
     fn from(error: &OpenError) -> Self {
         match error {
             OpenError::Configuration(_) | OpenError::Newer { .. } => Self::Configuration,
-            OpenError::Absent(_) | OpenError::NoDatabase { .. } => Self::Unavailable,
+            OpenError::Absent(_) | OpenError::NoDatabase { .. } | OpenError::Older { .. } => Self::Unavailable,
             OpenError::Store(error) => error.into(),
         }
     }

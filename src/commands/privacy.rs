@@ -44,9 +44,12 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
     let (Action::Export { openid } | Action::Erase { openid }) = &args.action;
     let followers = followers(&config, args.account.as_deref(), &read(openid)?)?;
-    let database = Database::open_existing(app::place_of(&config))
-        .await
-        .map_err(AppError::from)?;
+    let place = app::place_of(&config);
+    let opened = match args.action {
+        Action::Export { .. } => Database::open_to_read(place).await,
+        Action::Erase { .. } => Database::open_existing(place).await,
+    };
+    let database = opened.map_err(AppError::from)?;
     let queue = database.erasures();
     let done = match args.action {
         Action::Export { .. } => export(&queue, &followers).await,

@@ -56,7 +56,7 @@ enum Report {
 /// Reads the database and prints.
 pub async fn run(file: Option<PathBuf>, command: Command) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(app::place_of(&config)).await;
+    let opened = Database::open_to_read(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let report = read(&database, &command, &Sources::of(&config)).await;
     database.close().await;

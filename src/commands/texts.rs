@@ -70,7 +70,11 @@ pub enum Args {
 /// Does it and says what was done.
 pub async fn run(file: Option<PathBuf>, kind: TextKind, args: Args) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let opened = Database::open_existing(app::place_of(&config)).await;
+    let place = app::place_of(&config);
+    let opened = match args {
+        Args::List { .. } | Args::Show { .. } | Args::Export { .. } => Database::open_to_read(place).await,
+        Args::Put { .. } | Args::Reset { .. } | Args::Import { .. } => Database::open_existing(place).await,
+    };
     let database = opened.map_err(AppError::from)?;
     let shelf = Shelf {
         kind,

@@ -462,23 +462,99 @@ async fn what_stood_before_a_migration_is_kept_beside_it() {
 }
 
 #[tokio::test]
-async fn a_command_that_migrates_says_so_once() {
+async fn a_command_that_changes_something_migrates_and_says_so_once_and_one_that_reads_does_not() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("bank.jsonl"), r#"{"question":"问","answer":"答"}"#).unwrap();
-    let said = |arguments: &[&str]| String::from_utf8(run(folder.path(), arguments).stderr).unwrap();
-    assert_eq!(said(&["import", "bank.jsonl"]), "", "a new one is not migrated");
+    std::fs::write(
+        folder.path().join("bank.jsonl"),
+        r#"{"id":"a","question":"问","answer":"答"}"#,
+    )
+    .unwrap();
+    let said = |arguments: &[&str]| {
+        let done = run(folder.path(), arguments);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (done.status.code(), text(done.stdout), text(done.stderr))
+    };
+    assert_eq!(said(&["import", "bank.jsonl"]).2, "", "a new one is not migrated");
     let file = folder.path().join("data/wxfaq.db");
+    let data = || std::fs::read_dir(folder.path().join("data")).unwrap().count();
     sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(&sqlite_url(&file)).await.unwrap();
+    let connect = async || AnyConnection::connect(&sqlite_url(&file)).await.unwrap();
+    let mut connection = connect().await;
     as_before_migration_20(&mut connection).await;
     connection.close().await.unwrap();
-    let told = said(&["history"]);
+    let before = data();
+
+    let (code, found, _) = said(&["check", "--offline"]);
+    let warning = found
+        .lines()
+        .find(|line| line.starts_with("warning  database: "))
+        .unwrap();
+    assert!(
+        warning.contains(" is at migration 10, this release works with 2") && code == Some(0),
+        "{found}"
+    );
+    for command in [
+        "history",
+        "ask 问",
+        "export b.jsonl",
+        "queries recent",
+        "feedback list",
+        "template list",
+        "dict list",
+        "entry show a",
+        "entry duplicates",
+        "rule list",
+        "category list",
+        "apikey list",
+        "show a",
+        "diff a --from 1",
+        "dict preview 问",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let (code, _, told) = said(&arguments);
+        let refused = "the database is older than this program: it is at migration 10, this release works with 2";
+        assert!(told.contains(refused) && code == Some(69), "{command}: {code:?} {told}");
+    }
+    assert_eq!(said(&["backup", "old.backup"]).0, Some(0), "of any state");
+    let head = std::fs::read_to_string(folder.path().join("old.backup")).unwrap();
+    assert!(head.starts_with(r#"{"wxfaq_backup":1,"migration":10,"#));
+    assert_eq!(data(), before, "nothing was migrated, and nothing kept");
+
+    let (code, _, told) = said(&["entry", "disable", "a"]);
     assert!(
         told.starts_with("wxfaq: the database has been migrated from 10 to 2")
-            && told.ends_with("/data/wxfaq.db.before-migration-20\n"),
+            && told.ends_with("/data/wxfaq.db.before-migration-20\n")
+            && code == Some(0),
         "{told}"
     );
-    assert_eq!(said(&["history"]), "");
+    assert_eq!(said(&["entry", "publish", "a"]).2, "");
+    assert_eq!(said(&["history"]).0, Some(0));
+
+    // Newer releases have been here.
+    let mut connection = connect().await;
+    for version in [901, 902] {
+        let insert = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                      VALUES (?, 'later', TRUE, x'00', 0)";
+        let insert = sqlx::query(insert).bind(version).execute(&mut connection);
+        insert.await.unwrap();
+    }
+    connection.close().await.unwrap();
+    for command in [
+        "history",
+        "entry disable a",
+        "backup new.backup",
+        "check --offline",
+        "serve",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let (code, found, told) = said(&arguments);
+        let refused =
+            "newer than this program: a newer release of wxfaq has migrated it to 902, this one knows up to 2";
+        assert!(
+            format!("{found}{told}").contains(refused) && code == Some(78),
+            "{command}: {code:?} {found} {told}"
+        );
+    }
 }
 
 #[test]

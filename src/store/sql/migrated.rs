@@ -1,5 +1,5 @@
-//! That a database was migrated, for whoever opened it: any command does so, and what has been migrated is closed to
-//! older releases. So nobody is left to find out: [`Place::told`](super::Place::told) hears of it.
+//! That a database was migrated, for whoever opened it: any command that changes something does so, and what has been migrated is closed
+//! to older releases. So nobody is left to find out: [`Place::told`](super::Place::told) hears of it.
 
 use super::schema::Pending;
 use std::fmt;

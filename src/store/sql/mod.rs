@@ -35,6 +35,7 @@ pub use migrated::Migrated;
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
 pub use questions::{Bank, Changes, Pages, Questions, StoredEntry};
 pub use revisions::Revisions;
+pub use schema::Standing;
 pub use sqlite::sqlite_url;
 pub use texts::{StoredText, Texts};
 
@@ -109,13 +110,25 @@ pub enum OpenError {
     },
     /// A newer release has migrated it; going on could destroy what that one keeps there.
     #[error(
-        "the database has been used by a newer release of wxfaq (migration {found}, this one knows up to {known}); \
-         install that release, or restore a backup from before the upgrade"
+        "the database is newer than this program: a newer release of wxfaq has migrated it to {found}, this one knows up to \
+         {known}; install that release, or restore a backup from before the upgrade"
     )]
     Newer {
-        /// A migration this program does not have.
+        /// The last migration of the database.
         found: i64,
-        /// The last one it has.
+        /// The last one this program has.
+        known: i64,
+    },
+    /// An older release has made it, and who only reads does not migrate it: that one may still be at work.
+    #[error(
+        "the database is older than this program: it is at migration {found}, this release works with {known}; \
+         it was left as it is. The first `wxfaq serve` of this release migrates it, and so does a command that changes \
+         something; what it holds is kept before"
+    )]
+    Older {
+        /// The last migration of the database.
+        found: i64,
+        /// The last one this program has.
         known: i64,
     },
     #[error(transparent)]
@@ -130,7 +143,7 @@ impl Database {
     /// owner only (0700), the file likewise (0600). `mysql://USER:PASSWORD@HOST/NAME`, `mariadb://…` and `postgres://…`:
     /// the database has to be there.
     pub async fn open<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
-        Self::open_or(place.into(), Absent::Create).await
+        Self::open_for(place.into(), Purpose::Create).await
     }
 
     /// As [`Database::open`] for a database that holds a bank; makes none, nor a folder.
@@ -138,16 +151,36 @@ impl Database {
     /// # Errors
     /// [`OpenError::Absent`] also where a file of that name could not even be looked for.
     pub async fn open_existing<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
-        Self::open_or(place.into(), Absent::Refuse).await
+        Self::open_for(place.into(), Purpose::Change).await
     }
 
-    async fn open_or(place: Place<'_>, absent: Absent) -> Result<Self, OpenError> {
+    /// As [`Database::open_existing`] for who only reads: migrates nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::Older`] when the schema is not the one this program knows.
+    pub async fn open_to_read<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
+        Self::open_for(place.into(), Purpose::Read).await
+    }
+
+    /// As [`Database::open_to_read`] whatever release it is from, if it is no newer one: [`Database::standing`] says which,
+    /// [`Database::back_up`] takes any.
+    pub async fn open_as_it_is<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
+        Self::open_for(place.into(), Purpose::Look).await
+    }
+
+    async fn open_for(place: Place<'_>, purpose: Purpose) -> Result<Self, OpenError> {
         let dialect = Dialect::of(place.url)?;
         let pool = match dialect {
-            Dialect::Sqlite => sqlite::open(place, absent).await?,
-            Dialect::MySql | Dialect::Postgres => server::open(dialect, place, absent).await?,
+            Dialect::Sqlite => sqlite::open(place, purpose).await?,
+            Dialect::MySql | Dialect::Postgres => server::open(dialect, place, purpose).await?,
         };
         Ok(Self { pool, dialect })
+    }
+
+    /// How far its schema has come.
+    pub async fn standing(&self) -> Result<Standing, StoreError> {
+        let mut connection = self.answer(self.pool.acquire()).await?;
+        schema::standing(self.dialect, &mut connection).await
     }
 
     /// The question bank.
@@ -253,9 +286,22 @@ impl Database {
     }
 }
 
-/// What to do about a database that is not there.
+/// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Absent {
+enum Purpose {
+    /// It is made where it is not there, and migrated.
     Create,
-    Refuse,
+    /// It has to be there, and is migrated.
+    Change,
+    /// It has to be there as this program knows it.
+    Read,
+    /// It has to be there, and may be from an older release.
+    Look,
+}
+
+impl Purpose {
+    /// Whether it is brought up to date.
+    fn migrates(self) -> bool {
+        matches!(self, Self::Create | Self::Change)
+    }
 }

@@ -4,8 +4,8 @@
 //! is never changed once released. MySQL commits every change of the schema on its own, so its files are written to be
 //! run again: what was interrupted is repeated at the next start.
 
-use super::OpenError;
 use super::dialect::Dialect;
+use super::{OpenError, Purpose, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, Row};
 use std::sync::LazyLock;
@@ -51,12 +51,46 @@ pub(super) struct Pending {
     pub to: i64,
 }
 
+/// How far the schema of a database has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The last migration that was run there; 0: none.
+    pub found: i64,
+    /// The last one this program has.
+    pub known: i64,
+}
+
+/// As it is.
+pub(super) async fn standing(dialect: Dialect, connection: &mut AnyConnection) -> Result<Standing, StoreError> {
+    let select = "SELECT COALESCE(MAX(version), 0) AS found FROM _sqlx_migrations WHERE success = TRUE";
+    Ok(Standing {
+        found: number(dialect, connection, select).await?,
+        known: known(dialect),
+    })
+}
+
+/// Whether who changes nothing of the schema can use it.
+pub(super) async fn look(dialect: Dialect, connection: &mut AnyConnection, purpose: Purpose) -> Result<(), OpenError> {
+    let Standing { found, known } = standing(dialect, connection).await?;
+    match found {
+        newer if newer > known => Err(OpenError::Newer { found, known }),
+        older if older < known && purpose == Purpose::Read => Err(OpenError::Older { found, known }),
+        _ => Ok(()),
+    }
+}
+
+fn known(dialect: Dialect) -> i64 {
+    let versions = dialect.migrations().iter().map(|migration| migration.version);
+    versions.max().unwrap_or(0)
+}
+
 /// Waits until no other process migrates, and says what is to be run; `None`: nothing, or the database is new. On a server the connection has to be closed after [`run`].
 pub(super) async fn begin(dialect: Dialect, connection: &mut AnyConnection) -> Result<Option<Pending>, OpenError> {
     lock(dialect, connection).await?;
     if !is_there(dialect, connection).await? {
         return Ok(None);
     }
+    look(dialect, connection, Purpose::Change).await?;
     if dialect == Dialect::MySql {
         let forget = sqlx::query("DELETE FROM _sqlx_migrations WHERE success = FALSE");
         let forgotten = forget.execute(&mut *connection).await;
@@ -78,7 +112,7 @@ pub(super) async fn begin(dialect: Dialect, connection: &mut AnyConnection) -> R
 /// Brings the schema up to date, after [`begin`].
 pub(super) async fn run(dialect: Dialect, connection: &mut AnyConnection) -> Result<(), OpenError> {
     let migrations = dialect.migrations();
-    let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let known = known(dialect);
     // `run` takes what can be acquired, of which the compiler does not see that the future is `Send`.
     let run = migrations.run_direct(None, connection, false).await;
     run.map_err(|error| match error {
@@ -105,10 +139,10 @@ pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -
 }
 
 /// What a statement gives as `found`.
-async fn number(dialect: Dialect, connection: &mut AnyConnection, select: &'static str) -> Result<i64, OpenError> {
+async fn number(dialect: Dialect, connection: &mut AnyConnection, select: &'static str) -> Result<i64, StoreError> {
     let row = sqlx::query(select).fetch_one(connection).await;
     let found = row.and_then(|row| row.try_get("found"));
-    Ok(found.map_err(|error| dialect.error(&error))?)
+    found.map_err(|error| dialect.error(&error))
 }
 
 async fn lock(dialect: Dialect, connection: &mut AnyConnection) -> Result<(), OpenError> {

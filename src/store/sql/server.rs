@@ -1,7 +1,9 @@
 //! The database on a server: its address, what a connection is set to, and what to do when there is no such database.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, Database, MAX_CONNECTIONS, Migrated, OpenError, Place, StoreError, keep, schema};
+use super::{
+    ACQUIRE_TIMEOUT, Database, MAX_CONNECTIONS, Migrated, OpenError, Place, Purpose, StoreError, keep, schema,
+};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
@@ -48,7 +50,7 @@ struct Address {
 }
 
 /// Connects, and brings the schema up to date.
-pub(super) async fn open(dialect: Dialect, place: Place<'_>, absent: Absent) -> Result<AnyPool, OpenError> {
+pub(super) async fn open(dialect: Dialect, place: Place<'_>, purpose: Purpose) -> Result<AnyPool, OpenError> {
     let address = Address::parse(dialect, place.url)?;
     sqlx::any::install_default_drivers();
     // By a connection of its own: a pool says that it has none, and not why.
@@ -63,7 +65,7 @@ pub(super) async fn open(dialect: Dialect, place: Place<'_>, absent: Absent) -> 
         pool: pool.clone(),
         dialect,
     };
-    let prepared = prepare(&database, &mut connection, (place, &address.name), absent).await;
+    let prepared = prepare(&database, &mut connection, (place, &address.name), purpose).await;
     // With it goes the lock.
     let _ = tokio::time::timeout(PING_TIMEOUT, connection.close()).await;
     prepared?;
@@ -107,17 +109,20 @@ async fn prepare(
     database: &Database,
     connection: &mut AnyConnection,
     (place, name): (Place<'_>, &str),
-    absent: Absent,
+    purpose: Purpose,
 ) -> Result<(), OpenError> {
     let dialect = database.dialect;
     let set = sqlx::raw_sql(session_and_limits(dialect).0)
         .execute(&mut *connection)
         .await;
     set.map_err(|error| dialect.error(&error))?;
-    if absent == Absent::Refuse && !schema::is_there(dialect, connection).await? {
+    if purpose != Purpose::Create && !schema::is_there(dialect, connection).await? {
         return Err(OpenError::Absent(format!(
             "question bank in the database {name} on the server"
         )));
+    }
+    if !purpose.migrates() {
+        return schema::look(dialect, connection, purpose).await;
     }
     let pending = schema::begin(dialect, connection).await?;
     let mut kept = None;

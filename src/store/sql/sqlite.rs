@@ -1,7 +1,7 @@
 //! The database as a file: its address, how it is made, and what its connections are set to.
 
 use super::dialect::Dialect;
-use super::{ACQUIRE_TIMEOUT, Absent, MAX_CONNECTIONS, Migrated, OpenError, Place, StoreError, keep, schema};
+use super::{ACQUIRE_TIMEOUT, MAX_CONNECTIONS, Migrated, OpenError, Place, Purpose, StoreError, keep, schema};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Row};
@@ -25,9 +25,9 @@ const SQLITE_PRAGMAS: [&str; 5] = [
 const SQLITE_HEAD: &[u8] = b"SQLite format 3\0";
 
 /// Opens the file and brings its schema up to date.
-pub(super) async fn open(place: Place<'_>, absent: Absent) -> Result<AnyPool, OpenError> {
+pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, OpenError> {
     let path = sqlite_path(place.url)?;
-    if absent == Absent::Refuse && !path.is_file() {
+    if purpose != Purpose::Create && !path.is_file() {
         let path = std::path::absolute(&path).unwrap_or(path);
         return Err(OpenError::Absent(format!("database at {}", path.display())));
     }
@@ -67,6 +67,13 @@ pub(super) async fn open(place: Place<'_>, absent: Absent) -> Result<AnyPool, Op
         .await
         .map_err(|error| about(&error))?;
     let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
+    if !purpose.migrates() {
+        if !schema::is_there(dialect, &mut connection).await? {
+            return Err(OpenError::Absent(format!("question bank in {shown}")));
+        }
+        schema::look(dialect, &mut connection, purpose).await?;
+        return Ok(pool);
+    }
     let pending = schema::begin(dialect, &mut connection).await?;
     let mut kept = None;
     if let Some(pending) = pending {
