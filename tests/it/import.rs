@@ -339,6 +339,28 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
     let (code, said) = wxfaq(&bench, &["import", "mended.csv"]);
     assert!(code == Some(0) && said.contains("2 new"), "{said}");
 
+    // What cannot even be told apart is there as it was, and what comes after it.
+    bench.write("torn.csv", "问题,答案\n甲,一\n乙,\"二\n丙,三\n");
+    for (name, reason) in [
+        ("t.csv", "row 3: cell 14 has no heading"),
+        ("t.xlsx", "row 3: cell 14 has no heading"),
+        ("t.jsonl", "row 2: unknown column \"\""),
+    ] {
+        refused(
+            "torn.csv",
+            &["--result", name],
+            "nothing imported: 1 of 3 rows cannot be taken",
+        );
+        refused(name, &["--mode", "replace"], reason);
+    }
+    let result = fs::read_to_string(bench.path("t.csv")).unwrap();
+    let rows: Vec<&str> = result.lines().skip(1).collect();
+    let torn = ",,,,,,,,,,,,,\"乙,\"\"二\",error,row 3: cell 2: a quotation mark is opened and never closed";
+    assert!(
+        rows.len() == 3 && rows[1] == torn && rows[2].starts_with(",丙,,三,"),
+        "{result}"
+    );
+
     // Results of before had nothing in such a row.
     bench.write(
         "torn.csv",

@@ -112,7 +112,9 @@ async fn a_file_comes_out_of_the_child_as_it_is() {
 #[tokio::test]
 async fn errors_keep_their_row_and_column_on_the_way() {
     let sheet = read(b"question,answer\na,b\nc,\"d\n").await.unwrap();
-    let error = sheet.rows[1].as_ref().unwrap_err();
+    let torn = sheet.rows[1].clone().unwrap();
+    assert_eq!(torn.others, [(0, "c,\"d".to_owned())]);
+    let error = torn.row().unwrap_err();
     assert_eq!(
         error.to_string(),
         "row 3: cell 2: a quotation mark is opened and never closed"

@@ -2,7 +2,8 @@
 //!
 //! Reading is done here and not by the csv crate, because that one takes a quotation mark that is never closed for the
 //! beginning of a cell reaching to the end of the file: a typing error in row 17 would swallow every row after it
-//! without a word. Here the quotes are held to the standard, and every row knows its number.
+//! without a word. Here the quotes are held to the standard, and every row knows its number; a torn one is refused as it stands
+//! there, and reading goes on in the next line.
 //!
 //! Written for Excel: a byte order mark, CRLF, and a `'` before cells that it would run as formulas.
 
@@ -21,10 +22,14 @@ pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
         Ok((_, cells)) => cells.iter().any(|cell| !cell.trim().is_empty()),
         Err(_) => true,
     });
-    let first = first.unwrap_or_else(|| Err(RowError::new(Place::line(1), None, "the file is empty")));
+    let empty = || Torn {
+        error: RowError::new(Place::line(1), None, "the file is empty"),
+        raw: None,
+    };
+    let first = first.unwrap_or_else(|| Err(empty()));
     let (place, cells) = match first {
         Ok(first) => first,
-        Err(error) => return Box::new(iter::once(Item::Error(error))),
+        Err(torn) => return Box::new(iter::once(Item::Error(torn.error))),
     };
     let header = match separated_by_commas(place, &cells).and_then(|()| Header::of(place, &cells)) {
         Ok(header) => header,
@@ -33,11 +38,13 @@ pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
     let before = header.before_records();
     let first = header.is_missing.then_some(Ok((place, cells)));
     let items = first.into_iter().chain(records).filter_map(move |record| {
-        let record = record.map(|(place, cells)| {
-            let texts: Vec<Cow<'_, str>> = cells.iter().map(|cell| unguarded(cell).into()).collect();
-            header.record(place, &texts)
-        });
-        record.transpose().map(Item::from)
+        let (place, cells) = match record {
+            Ok(record) => record,
+            Err(Torn { error, raw: None }) => return Some(Item::Error(error)),
+            Err(Torn { error, raw: Some(raw) }) => return Some(Item::Record(header.torn(raw, error))),
+        };
+        let texts: Vec<Cow<'_, str>> = cells.iter().map(|cell| unguarded(cell).into()).collect();
+        header.record(place, &texts).map(Item::Record)
     });
     Box::new(before.into_iter().chain(items))
 }
@@ -95,7 +102,15 @@ fn unguarded(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
 }
 
-/// Splits text into rows of cells. Ends after the first error.
+/// A row whose cells cannot be told apart.
+struct Torn<'a> {
+    error: RowError,
+    /// As it stands there, to the end of the line in which it is torn. `None`: it is too long to show, and nothing is read
+    /// after it.
+    raw: Option<&'a str>,
+}
+
+/// Splits text into rows of cells.
 struct Records<'a> {
     rest: &'a str,
     next: Place,
@@ -144,6 +159,21 @@ impl<'a> Records<'a> {
         })
     }
 
+    /// Leaves a torn row, which begins with `whole`, for the line after the cell that cannot be read.
+    fn leave(&mut self, whole: &'a str) -> Option<&'a str> {
+        let read = whole.len() - self.rest.len();
+        let end = self.rest.find('\n').map_or(whole.len(), |end| read + end);
+        let (raw, rest) = whole.split_at(end);
+        if raw.len() > MAX_CELL_BYTES {
+            self.rest = "";
+            return None;
+        }
+        self.rest = rest.strip_prefix('\n').unwrap_or(rest);
+        self.next.row += 1;
+        self.next.line += 1;
+        Some(raw.strip_suffix('\r').unwrap_or(raw))
+    }
+
     fn record(&mut self, place: Place) -> Result<Vec<Cow<'a, str>>, RowError> {
         let mut cells = Vec::new();
         loop {
@@ -171,18 +201,21 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Result<(Place, Vec<Cow<'a, str>>), RowError>;
+    type Item = Result<(Place, Vec<Cow<'a, str>>), Torn<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
         }
-        let place = self.next;
+        let (place, whole) = (self.next, self.rest);
         let record = self.record(place);
-        if record.is_err() {
-            self.rest = "";
-        }
-        Some(record.map(|cells| (place, cells)))
+        Some(match record {
+            Ok(cells) => Ok((place, cells)),
+            Err(error) => Err(Torn {
+                error,
+                raw: self.leave(whole),
+            }),
+        })
     }
 }
 
@@ -241,6 +274,43 @@ mod tests {
         );
         text += "q31,\"quoted\"\n";
         assert!(error_of(&text).starts_with("row 17: cell 2: there is text after a closing quotation mark"));
+    }
+
+    #[test]
+    fn a_torn_row_is_refused_as_it_stands_there_and_the_rows_after_it_are_read() {
+        let text = "问题,答案,作者\r\n甲,\"一\n二\",\"张\r\n乙,二,李\r\n丙,\"三\"三,王\n丁,四\n戊,\"五";
+        let items: Vec<Item> = read(text).collect();
+        let shown = |item: &Item| match item {
+            Item::Record(record) => {
+                let refusal = record.refusal.as_ref().map(ToString::to_string);
+                Some((record.place.row, record.others.clone(), refusal.unwrap_or_default()))
+            }
+            _ => None,
+        };
+        let torn = |row, raw: &str, reason: &str| (row, vec![(1, raw.to_owned())], reason.to_owned());
+        let whole = |row, author: &str| {
+            let author = (!author.is_empty()).then(|| (0, author.to_owned()));
+            (row, author.into_iter().collect(), String::new())
+        };
+        let after = "there is text after a closing quotation mark: is one missing, or not doubled?";
+        let open = "a quotation mark is opened and never closed";
+        assert_eq!(
+            items.iter().filter_map(shown).collect::<Vec<_>>(),
+            [
+                torn(2, "甲,\"一\n二\",\"张", &format!("row 2: cell 3: {after}")),
+                whole(3, "李"),
+                torn(4, "丙,\"三\"三,王", &format!("row 4 (line 5): cell 2: {after}")),
+                whole(5, ""),
+                torn(6, "戊,\"五", &format!("row 6 (line 7): cell 2: {open}")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_torn_row_that_is_too_long_ends_the_file() {
+        let text = format!("question,answer\na,\"{}\nb,2\n", "x".repeat(MAX_CELL_BYTES));
+        assert_eq!(read(&text).count(), 1);
+        assert!(error_of(&text).starts_with("row 2: cell 2: a quotation mark is opened"));
     }
 
     #[test]

@@ -146,6 +146,16 @@ impl Header {
         }
     }
 
+    /// A row that was torn, whose text stands under no heading.
+    pub fn torn(&self, raw: &str, refusal: RowError) -> Record {
+        Record {
+            place: refusal.place,
+            cells: Vec::new(),
+            others: vec![(self.others.len(), raw.to_owned())],
+            refusal: Some(refusal),
+        }
+    }
+
     /// The row with those texts in its cells; `None` when there is nothing in it. It is a refused one when something stands
     /// below no heading, or when an earlier import refused it and nobody has mended it.
     pub fn record(&self, place: Place, cells: &[Cow<'_, str>]) -> Option<Record> {
