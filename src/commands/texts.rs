@@ -134,7 +134,8 @@ impl Shelf<'_> {
         for text in &all {
             say!("{:<20}  {}", text.name.file, origin(text));
             let wrong = fault(text).map(|fault| format!("not used: {fault}"));
-            for warning in wrong.into_iter().chain(hidden(text)) {
+            let broken = broken_file(text).map(|fault| format!("wrong, `serve` does not start with it: {fault}"));
+            for warning in wrong.into_iter().chain(broken).chain(hidden(text)) {
                 say!("    warning: {warning}");
             }
         }
@@ -157,6 +158,9 @@ impl Shelf<'_> {
             text.name,
             origin(&text)
         );
+        if let Some(fault) = broken_file(&text) {
+            eprintln!("warning: wrong, `serve` does not start with it: {fault}");
+        }
         Ok(Done::Looked)
     }
 
@@ -305,6 +309,14 @@ pub fn fault(text: &Layers) -> Option<TextFault> {
     faults(std::slice::from_ref(&stored.text)).into_iter().next()
 }
 
+/// What is wrong with the folder's file, by line, where it is the one in use.
+fn broken_file(text: &Layers) -> Option<String> {
+    match used(text) {
+        Live::Folder(file) => checked(text.name.clone(), file).err().map(|fault| fault.to_string()),
+        Live::Database(_) | Live::Embedded(_) => None,
+    }
+}
+
 /// That what is in the database hides a file that is newer, if it does.
 pub fn hidden(text: &Layers) -> Option<String> {
     let (file, stored) = (text.hidden_newer()?, text.saved.as_ref()?);
@@ -373,6 +385,9 @@ fn described(text: &Layers) -> Value {
     value["hides_newer_file"] = text.hidden_newer().is_some().into();
     if let Some(fault) = fault(text) {
         value["fault"] = fault.to_string().into();
+    }
+    if let Some(fault) = broken_file(text) {
+        value["file"]["fault"] = fault.into();
     }
     value
 }

@@ -258,6 +258,34 @@ fn the_folder_of_one_host_moves_into_the_database_of_all() {
     bench.did(&["dict", "import", "dict"], "0 changed, ");
 }
 
+#[test]
+fn a_broken_file_of_the_folder_is_named_with_its_line() {
+    let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
+    bench.write("templates/reply/greeting.txt", "您好\n{{ no_such }}");
+    bench.write("dict/synonyms.txt", "甲;乙\n丙");
+    let texts = [
+        ("template", "greeting.txt", "templates/reply/greeting.txt:2: "),
+        ("dict", "synonyms.txt", "dict/synonyms.txt:2: "),
+    ];
+    for (command, name, place) in texts {
+        let told = format!("warning: wrong, `serve` does not start with it: {place}");
+        let listed = bench.did(&[command, "list"], &told);
+        assert_eq!(listed.matches("warning").count(), 1, "{listed}");
+        bench.did(&[command, "list", "--json"], &format!("\"fault\": \"{place}"));
+        bench.did(&[command, "show", name], &told);
+        bench.did(&[command, "show", name, "--json"], &format!("\"fault\":\"{place}"));
+        bench.refused(&["check", "--offline"], 78, place);
+    }
+    // What the database has in its place is good.
+    bench.write("g.txt", "您好");
+    bench.did(&["template", "put", "greeting.txt", "g.txt"], "revision 2");
+    assert!(
+        !bench
+            .did(&["template", "list"], "greeting.txt")
+            .contains("does not start")
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_file_that_the_database_hides_is_named_and_a_broken_text_too() {
     let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
