@@ -27,13 +27,21 @@ fn workbook(rows: &[u8], strings: &str) -> Vec<u8> {
         b"</sheetData></worksheet>",
     ]
     .concat();
+    with_sheet(&sheet, "worksheets/sheet1.xml", strings)
+}
+
+/// The same, with the sheet in the part `xl/{part}`.
+fn with_sheet(sheet: &[u8], part: &str, strings: &str) -> Vec<u8> {
     archive(&[
         ("[Content_Types].xml", CONTENT_TYPES.as_bytes()),
         ("_rels/.rels", RELATIONS.as_bytes()),
         ("xl/workbook.xml", WORKBOOK.as_bytes()),
-        ("xl/_rels/workbook.xml.rels", SHEETS.as_bytes()),
+        (
+            "xl/_rels/workbook.xml.rels",
+            SHEETS.replace("worksheets/sheet1.xml", part).as_bytes(),
+        ),
         ("xl/sharedStrings.xml", strings.as_bytes()),
-        ("xl/worksheets/sheet1.xml", &sheet),
+        (&format!("xl/{part}"), sheet),
     ])
 }
 
@@ -141,6 +149,10 @@ fn hostile_files() -> Vec<Hostile> {
         r#"{HEADER}<row r="2"><c r="A2" t="inlineStr"><is><t>{}</t></is></c></row>"#,
         filler(300 << 20)
     );
+    let picture = format!(
+        r#"<worksheet><sheetData>{HEADER}<row r="2"><c r="A2" t="inlineStr"><is><t>{}</t></is></c></row></sheetData></worksheet>"#,
+        filler(40 << 20)
+    );
     let sound = workbook(HEADER.as_bytes(), NO_STRINGS);
     let mut renamed = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec();
     renamed.resize(4_096, 0);
@@ -161,6 +173,12 @@ fn hostile_files() -> Vec<Hostile> {
         (
             "cell.xlsx",
             workbook(huge_cell.as_bytes(), NO_STRINGS),
+            "has more than 10 MiB of text in one piece",
+            "has more than 10 MiB of text in one piece",
+        ),
+        (
+            "picture.xlsx",
+            with_sheet(picture.as_bytes(), "media/image1.png", NO_STRINGS),
             "has more than 10 MiB of text in one piece",
             "has more than 10 MiB of text in one piece",
         ),

@@ -1,8 +1,9 @@
 //! The archive a workbook is: looked through before the reader of workbooks sees it.
 //!
 //! [`check`] counts the files the directory names, before any list of them is made, and what they come to unpacked, by
-//! unpacking them: what the directory says of sizes may be a lie. It refuses archives that are no workbook, and XML that goes
-//! on for more than 10 MiB without a `<`, a plain text or a tag, which the reader would gather before it can say so. It
+//! unpacking them: what the directory says of sizes may be a lie. It refuses archives that are no workbook, and parts that go
+//! on for more than 10 MiB without a `<`, a plain text or a tag, which the reader would gather before it can say so; in a
+//! compressed picture one byte of 256 is that. It
 //! understands no XML: a text that has a `<` now and then, in CDATA, in an attribute or as `</t><t>`, passes however long
 //! it is. What the reader gathers of that, the limits of memory and time hold under which it runs (`intake`).
 
@@ -21,9 +22,6 @@ const UNWANTED: [(&str, &str); 4] = [
     ("xl/workbook.bin", "is an .xlsb workbook: save it as .xlsx"),
     ("content.xml", "is an OpenDocument sheet: save it as .xlsx"),
 ];
-
-/// What is no XML, and is not read.
-const PICTURES: &str = "xl/media/";
 
 /// Longest stretch of XML without a `<`, in bytes. A cell's text may take ten bytes for one, as in `&#000038;`.
 const MAX_STRETCH: usize = 10 * MAX_CELL_BYTES;
@@ -57,10 +55,8 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
         file = archive.by_index(index).map_err(|error| torn(&error))?;
         let room = limits.unpacked_bytes - unpacked;
         let mut unpacking = file.take(room + 1);
-        unpacked += match name.starts_with(PICTURES) {
-            true => io::copy(&mut unpacking, &mut io::sink()).map_err(|error| torn(&error))?,
-            false => stretches_of(&mut unpacking)?,
-        };
+        // Whatever it is called: a workbook's relations may make a sheet of any part.
+        unpacked += stretches_of(&mut unpacking)?;
         if unpacked > limits.unpacked_bytes {
             let most = limits.unpacked_bytes >> 20;
             return Err(Refusal::new(format!("unpacks to more than {most} MiB")));
@@ -80,7 +76,7 @@ fn stretches_of(part: &mut dyn Read) -> Result<u64, Refusal> {
     let mut stretch = Stretch(0);
     io::copy(part, &mut stretch).map_err(|error| match stretch.0 > MAX_STRETCH {
         true => Refusal::new(format!(
-            "has more than {} MiB of text in one piece; a cell holds at most {} MiB",
+            "has more than {} MiB of text in one piece, or a picture that is not compressed; a cell holds at most {} MiB",
             MAX_STRETCH >> 20,
             MAX_CELL_BYTES >> 20
         )),
