@@ -203,7 +203,12 @@ pub async fn import_file<T: Tabled, W: fmt::Display + Serialize>(
         who: &operator(),
         source: "import",
     };
-    let database = Database::open(app::place_of(config)).await.map_err(AppError::from)?;
+    let place = app::place_of(config);
+    let opened = match args.care.dry_run {
+        true => Database::open_to_try(place).await,
+        false => Database::open(place).await,
+    };
+    let database = opened.map_err(AppError::from)?;
     let looked = async |things: &[T]| review(&database, things).await;
     let report = import(&of(&database), || beside::read(&text), terms, looked).await;
     database.close().await;

@@ -13,7 +13,6 @@ use crate::bank::category::is_within;
 use crate::bank::format::{self, beijing};
 use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
 use crate::bank::{Category, Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
-use crate::config::Config;
 use crate::matching::text::normalize;
 use crate::store::StoreError;
 use crate::store::sql::{ApplyError, Author, BankChange, Database, StoredText};
@@ -147,14 +146,19 @@ fn line(change: &Recorded) -> String {
 /// `wxfaq show`
 pub async fn show(file: Option<PathBuf>, args: ShowArgs) -> Result<Exit, Failure> {
     let database = open(file).await?;
-    let shown = states_at(&database, &args.what, args.revision).await;
+    let shown = async {
+        let states = states_at(&database, &args.what, args.revision).await?;
+        match &args.what.thing {
+            Some(thing) if states.is_empty() => {
+                refuse_unknown(&database, thing).await?;
+                Err(Failure::report(Exit::NoInput, absent(thing, args.revision)))
+            }
+            _ => Ok(states),
+        }
+    };
+    let shown = shown.await;
     database.close().await;
     let states = shown?;
-    if let (Some(thing), true) = (&args.what.thing, states.is_empty()) {
-        let when = args.revision.map(|revision| format!(" at revision {revision}"));
-        let text = format!("there is no {thing}{}", when.unwrap_or_default());
-        return Err(Failure::report(Exit::NoInput, text));
-    }
     for (thing, state) in &states {
         match (TextKind::of(thing.subject), &args.what.thing) {
             (None, _) => say!("{state}"),
@@ -164,6 +168,19 @@ pub async fn show(file: Option<PathBuf>, args: ShowArgs) -> Result<Exit, Failure
         }
     }
     Ok(Exit::Ok)
+}
+
+/// That a thing is not there, though it has been or could be.
+fn absent(thing: &Thing, revision: Option<u64>) -> String {
+    let when = revision.map(|revision| format!(" at revision {revision}"));
+    let when = when.unwrap_or_default();
+    let command = match TextKind::of(thing.subject) {
+        None => return format!("there is no {thing}{when}"),
+        Some(TextKind::Template) => "template",
+        Some(TextKind::Dictionary) => "dict",
+    };
+    let (has_not_been, id) = (if when.is_empty() { "is not" } else { "was not" }, &thing.id);
+    format!("{thing} {has_not_been} edited in the database{when}; `wxfaq {command} show {id}` prints the one in use")
 }
 
 /// A name that nothing has or had would read like one that nobody has changed.
@@ -321,7 +338,12 @@ async fn compare(database: &Database, what: &What, from: u64, to: Option<u64>) -
 /// `wxfaq revert`
 pub async fn revert(file: Option<PathBuf>, args: RevertArgs) -> Result<Exit, Failure> {
     let config = app::configure(file, Missing::Leave)?.config;
-    let database = open_in(&config).await?;
+    let place = app::place_of(&config);
+    let opened = match args.dry_run {
+        true => Database::open_to_read(place).await,
+        false => Database::open_existing(place).await,
+    };
+    let database = opened.map_err(AppError::from)?;
     let done = revert_to(&database, &args).await;
     database.close().await;
     let (revision, changed) = done?;
@@ -443,9 +465,4 @@ impl Back {
 async fn open(file: Option<PathBuf>) -> Result<Database, AppError> {
     let config = app::configure(file, Missing::Leave)?.config;
     Ok(Database::open_to_read(app::place_of(&config)).await?)
-}
-
-/// To change it.
-async fn open_in(config: &Config) -> Result<Database, AppError> {
-    Ok(Database::open_existing(app::place_of(config)).await?)
 }

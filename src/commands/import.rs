@@ -200,7 +200,10 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
             source: io::Error::new(io::ErrorKind::InvalidData, error),
         })?;
     }
-    let database = Database::open(options.database).await?;
+    let database = match options.terms.dry_run {
+        true => Database::open_to_try(options.database).await?,
+        false => Database::open(options.database).await?,
+    };
     let report = intake::import(&database.questions(), &sheet, options.terms, &listener).await;
     bar.finish_and_clear();
     database.close().await;

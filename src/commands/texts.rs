@@ -73,6 +73,7 @@ pub async fn run(file: Option<PathBuf>, kind: TextKind, args: Args) -> Result<Ex
     let place = app::place_of(&config);
     let opened = match args {
         Args::List { .. } | Args::Show { .. } | Args::Export { .. } => Database::open_to_read(place).await,
+        Args::Import { care, .. } if care.dry_run => Database::open_to_read(place).await,
         Args::Put { .. } | Args::Reset { .. } | Args::Import { .. } => Database::open_existing(place).await,
     };
     let database = opened.map_err(AppError::from)?;

@@ -509,6 +509,10 @@ async fn a_command_that_changes_something_migrates_and_says_so_once_and_one_that
         "show a",
         "diff a --from 1",
         "dict preview 问",
+        "import bank.jsonl --dry-run",
+        "rule import bank.jsonl --dry-run",
+        "revert a --to 1 --dry-run",
+        "dict import . --dry-run",
     ] {
         let arguments: Vec<&str> = command.split(' ').collect();
         let (code, _, told) = said(&arguments);

@@ -168,6 +168,7 @@ fn a_name_that_nothing_ever_had_is_no_success() {
     for thing in ["nobody", "rule/nobody", "category/没有"] {
         let told = format!("there is no {thing}, and never was");
         bench.refused(&["history", thing], 66, &told);
+        bench.refused(&["show", thing], 66, &told);
         bench.refused(&["diff", thing, "--from", "1"], 66, &told);
         bench.refused(&["revert", thing, "--to", "1"], 66, &told);
     }
@@ -176,6 +177,7 @@ fn a_name_that_nothing_ever_had_is_no_success() {
         ("template/nothing.txt", "there is no template/nothing.txt; there are "),
     ] {
         bench.refused(&["history", thing], 66, told);
+        bench.refused(&["show", thing], 66, told);
         bench.refused(&["diff", thing, "--from", "1"], 66, told);
         bench.refused(&["revert", thing, "--to", "1"], 66, told);
     }

@@ -124,7 +124,12 @@ fn the_second_of_two_editors_is_told_and_a_wrong_text_changes_nothing() {
     let bench = Bench::new("");
     bench.write("one.txt", "第一版\n");
     bench.write("two.txt", "第二版\n");
+    let unedited =
+        "template/empty.txt is not edited in the database; `wxfaq template show empty.txt` prints the one in use";
+    bench.refused(&["show", "template/empty.txt"], 66, unedited);
     bench.did(&["template", "put", "empty.txt", "one.txt"], "revision 2");
+    let unedited = "template/empty.txt was not edited in the database at revision 1; ";
+    bench.refused(&["show", "template/empty.txt", "--revision", "1"], 66, unedited);
     let told = "template/empty.txt by ";
     bench.refused(&["template", "put", "empty.txt", "two.txt"], 65, told);
     let shown = bench.did(
