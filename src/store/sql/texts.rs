@@ -59,9 +59,9 @@ impl Texts {
         for row in &rows {
             texts.extend(self.read(row)?);
         }
-        texts
-            .iter_mut()
-            .for_each(|stored| stored.revision = stored.revision.max(since));
+        for stored in &mut texts {
+            stored.revision = stored.revision.max(since);
+        }
         texts.sort_unstable_by(|a, b| a.text.name.cmp(&b.text.name));
         Ok(texts)
     }
