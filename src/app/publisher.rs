@@ -12,13 +12,13 @@ use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::dialog::{CategoryBook, RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index};
 use crate::store::StoreError;
-use crate::store::sql::{Bank, Changes, Database, Edition, StoredText};
+use crate::store::sql::{Bank, Changes, Database, Edition, OpenBank, StoredText};
 use crate::web::ops::Dependency;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 
 /// How long the look for news may take: shorter than any other call of the database, because how the database is, is
@@ -38,16 +38,19 @@ pub struct Inputs {
     bank: String,
 }
 
+/// Pages of the bank that may wait to be indexed.
+const PAGES_AHEAD: usize = 4;
+
 /// The snapshot of everything as it is now, and what went into it. Takes as long as indexing the bank.
 pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Snapshot, Inputs), AppError> {
-    let Bank {
+    let OpenBank {
         id,
-        revision,
-        entries,
         rules,
         categories,
         texts,
-    } = database.load_bank().await?;
+        mut pages,
+    } = database.open_bank().await?;
+    let revision = pages.revision;
     let inputs = Inputs {
         bank: id,
         used: Vec::new(),
@@ -57,9 +60,10 @@ pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Sn
     let contents = inputs.read(sources.clone()).await?;
     let (templates, dictionaries) = (contents.templates, contents.dictionaries);
     let used = contents.used;
+    let (read, mut arrived) = mpsc::channel(PAGES_AHEAD);
     let built = spawn_blocking(move || {
         let analyzer = Arc::new(Analyzer::new(&dictionaries));
-        let index = Index::build(entries.into_iter().map(Arc::new), analyzer);
+        let index = Index::build_in_pieces(std::iter::from_fn(|| arrived.blocking_recv()), analyzer);
         let rules = RuleBook::new(rules, &dictionaries.sensitive);
         let Sources {
             thresholds,
@@ -83,6 +87,13 @@ pub async fn first_snapshot(database: &Database, sources: Sources) -> Result<(Sn
             revision,
         })
     });
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() || read.send(page).await.is_err() {
+            break;
+        }
+    }
+    drop(read);
     // Its own words could quote the bank.
     let built = built
         .await

@@ -18,7 +18,8 @@ use super::vocabulary::Vocabulary;
 use crate::bank::category::is_within;
 use crate::bank::{Channel, Entry, EntryId, State};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries in small segments that are merged at once, as part of an edit; more wait for [`Index::compacted`].
 const MERGED_AT_ONCE: usize = 1_024;
@@ -97,6 +98,17 @@ impl Index {
         entries.reverse();
         entries.dedup_by(|a, b| a.id == b.id);
         entries.reverse();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let piece = entries.len().div_ceil(cores).max(MERGED_AT_ONCE);
+        Self::build_in_pieces(entries.chunks(piece).map(<[_]>::to_vec), analyzer)
+    }
+
+    /// As [`Index::build`], of entries in the order of ids, each id once: what has come is analysed while more is on its
+    /// way. Pieces of some thousands of entries are best.
+    pub fn build_in_pieces<P>(pieces: impl Iterator<Item = P> + Send, analyzer: Arc<Analyzer>) -> Self
+    where
+        P: IntoIterator<Item: Into<Arc<Entry>>>,
+    {
         let mut inner = Inner {
             parts: Vec::new(),
             vocabulary: Vocabulary::default(),
@@ -105,7 +117,7 @@ impl Index {
             boundaries: Arc::default(),
             analyzer,
         };
-        let drafts = drafts(&entries, &inner.analyzer);
+        let drafts = drafts(pieces, &inner.analyzer);
         inner.add(drafts);
         inner.settle();
         Self { inner: Arc::new(inner) }
@@ -214,28 +226,35 @@ impl Index {
     }
 }
 
-/// Analyses entries, on all cores; a piece for each, in order.
-fn drafts(entries: &[Arc<Entry>], analyzer: &Analyzer) -> Vec<Drafts> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let analyse = |piece: &[Arc<Entry>]| {
-        let mut drafts = Drafts::default();
-        for entry in piece {
-            drafts.push(Arc::clone(entry), analyzer);
+/// Analyses entries, on all cores; in the order of pieces.
+fn drafts<P>(pieces: impl Iterator<Item = P> + Send, analyzer: &Analyzer) -> Vec<Drafts>
+where
+    P: IntoIterator<Item: Into<Arc<Entry>>>,
+{
+    let pieces = Mutex::new((0_u32..).zip(pieces).fuse());
+    let work = || {
+        let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let mut made = Vec::new();
+        while let Some((number, piece)) = next() {
+            let mut drafts = Drafts::default();
+            for entry in piece {
+                drafts.push(entry.into(), analyzer);
+            }
+            made.push((number, drafts));
         }
-        drafts
+        made
     };
-    if entries.len() < MERGED_AT_ONCE || cores == 1 {
-        return vec![analyse(entries)];
-    }
-    std::thread::scope(|scope| {
-        let pieces = entries.chunks(entries.len().div_ceil(cores));
-        let workers: Vec<_> = pieces.map(|piece| scope.spawn(move || analyse(piece))).collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Drafts>| match worker.join() {
-            Ok(drafts) => drafts,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        workers.into_iter().map(join).collect()
-    })
+    let others = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+    let mut made = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+        let mut made = work();
+        for worker in workers {
+            made.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        made
+    });
+    made.sort_unstable_by_key(|(number, _)| *number);
+    made.into_iter().map(|(_, drafts)| drafts).collect()
 }
 
 impl Part {

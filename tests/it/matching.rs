@@ -401,6 +401,47 @@ fn a_thousand_edits_one_by_one_leave_what_a_rebuild_would() {
     }
 }
 
+/// Enough entries for more than one piece, and for two cores to file them.
+#[test]
+fn a_bank_in_pieces_is_the_bank_as_a_whole_and_the_bank_of_edits() {
+    const WHAT: [&str; 7] = ["开户", "销户", "转账", "密码", "佣金", "申购", "赎回"];
+    let numbered = |n: usize| {
+        let (what, other) = (WHAT[n % 7], WHAT[n / 7 % 7]);
+        let question = format!("第{n}号产品怎么{what}");
+        Arc::new(entry(
+            &format!("e{n:04}"),
+            &question,
+            &[&format!("{what}和{other}第{n}号")],
+            other,
+        ))
+    };
+    let bank: Vec<Arc<Entry>> = (0..3_000).map(numbered).collect();
+    let whole = Index::build(bank.iter().cloned(), Arc::clone(&ANALYZER));
+    let pieces = bank.chunks(70).map(<[_]>::to_vec);
+    let pieces = Index::build_in_pieces(pieces, Arc::clone(&ANALYZER));
+    let edits: Vec<Change> = bank.iter().rev().cloned().map(Change::Put).collect();
+    let edited = edits
+        .chunks(1_000)
+        .fold(index(Vec::new()), |index, edits| index.apply(edits));
+    for index in [&pieces, &edited] {
+        assert_eq!(index.len(), bank.len());
+        assert!(index.content() == whole.content());
+    }
+    for entry in bank.iter().step_by(100) {
+        for query in entry.phrasings().chain([entry.question.trim_start_matches('第')]) {
+            let expected = seen(&whole.search(query, scope(), 10));
+            assert_eq!(
+                expected.0.first().map(|hit| hit.0.as_str()),
+                Some(entry.id.as_str()),
+                "{query}"
+            );
+            assert_eq!(seen(&pieces.search(query, scope(), 10)), expected, "{query}");
+            assert_eq!(seen(&edited.search(query, scope(), 10)), expected, "{query}");
+        }
+        assert_eq!(pieces.entry(entry.id.as_str()), Some(entry));
+    }
+}
+
 /// Each edit gives every entry its own number as the answer, so a search that saw two versions would show it.
 #[test]
 fn readers_during_edits_never_see_a_mixture() {

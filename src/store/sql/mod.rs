@@ -33,7 +33,7 @@ pub use feedback::{EntryFeedback, Feedback, Given};
 pub use history::{ApplyError, Author, BankChange, Edition};
 pub use migrated::Migrated;
 pub use query_log::{Asked, AskedText, DayCount, EntryCount, Kept, QueryLog};
-pub use questions::{Bank, Changes, Pages, Questions, StoredEntry};
+pub use questions::{Bank, Changes, OpenBank, Pages, Questions, StoredEntry};
 pub use revisions::Revisions;
 pub use schema::Standing;
 pub use sqlite::sqlite_url;

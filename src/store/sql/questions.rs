@@ -57,11 +57,28 @@ pub struct Bank {
     pub texts: Vec<StoredText>,
 }
 
+/// A [`Bank`] whose entries are still to be read.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "as there")]
+pub struct OpenBank {
+    pub id: String,
+    pub rules: Vec<Rule>,
+    pub categories: Vec<Category>,
+    pub texts: Vec<StoredText>,
+    /// Some thousands of entries each.
+    pub pages: Pages,
+}
+
+/// Entries that are read at a time by who keeps them all.
+const LARGE_PAGE: usize = 8_192;
+
 /// The bank in pieces, of one state of it whatever is written meanwhile.
 #[derive(Debug)]
 pub struct Pages {
     /// The bank's.
     pub revision: u64,
+    /// Entries in a piece, at most.
+    size: usize,
     questions: Questions,
     transaction: Transaction<'static, Any>,
     /// The last id of the piece before.
@@ -75,7 +92,7 @@ impl Pages {
     /// As of [`Questions::load`].
     pub async fn next(&mut self) -> Result<Vec<Entry>, StoreError> {
         // Ids sort alike in every database: their columns compare bytes.
-        let select = format!("{SELECT_ENTRIES} WHERE id > ? ORDER BY id LIMIT {BATCH}");
+        let select = format!("{SELECT_ENTRIES} WHERE id > ? ORDER BY id LIMIT {}", self.size);
         let query = sqlx::query(self.questions.database.dialect.sql(&select)).bind(self.after.clone());
         let entries = self
             .questions
@@ -95,15 +112,43 @@ impl Database {
     /// # Errors
     /// [`StoreError::Corrupt`] names the thing and the column that cannot be read.
     pub async fn load_bank(&self) -> Result<Bank, StoreError> {
+        let OpenBank {
+            id,
+            rules,
+            categories,
+            texts,
+            mut pages,
+        } = self.open_bank().await?;
+        let mut entries = Vec::new();
+        loop {
+            match pages.next().await? {
+                page if page.is_empty() => break,
+                page => entries.extend(page),
+            }
+        }
+        Ok(Bank {
+            id,
+            revision: pages.revision,
+            entries,
+            rules,
+            categories,
+            texts,
+        })
+    }
+
+    /// All of it, as it is together, with the entries in pieces: for who works on the first while others are read.
+    ///
+    /// # Errors
+    /// As of [`Database::load_bank`].
+    pub async fn open_bank(&self) -> Result<OpenBank, StoreError> {
         let mut transaction = self.begin_read().await?;
         let Edition { bank, revision } = self.edition(&mut transaction).await?;
-        Ok(Bank {
+        Ok(OpenBank {
             id: bank,
-            revision,
-            entries: self.questions().load_in(&mut transaction).await?,
             rules: self.rules().load_in(&mut transaction).await?,
             categories: self.categories().load_in(&mut transaction).await?,
             texts: self.texts().load_in(&mut transaction).await?,
+            pages: self.questions().pages_in(transaction, revision, LARGE_PAGE),
         })
     }
 }
@@ -259,12 +304,18 @@ impl Questions {
     /// The whole bank by id in pieces, for who cannot hold it.
     pub async fn pages(&self) -> Result<Pages, StoreError> {
         let mut transaction = self.database.begin_read().await?;
-        Ok(Pages {
-            revision: self.database.bank_revision(&mut transaction).await?,
+        let revision = self.database.bank_revision(&mut transaction).await?;
+        Ok(self.pages_in(transaction, revision, BATCH))
+    }
+
+    fn pages_in(&self, transaction: Transaction<'static, Any>, revision: u64, size: usize) -> Pages {
+        Pages {
+            revision,
+            size,
             questions: self.clone(),
             transaction,
             after: String::new(),
-        })
+        }
     }
 
     /// The entry as it is stored, whatever its state; `None`: there is none.
