@@ -325,7 +325,7 @@ impl Analyzer {
         for token in tokens {
             let (start, end) = (at, at + token.word.len());
             at = end;
-            if !token.word.chars().any(char::is_alphanumeric) {
+            if !token.word.chars().any(|c| text::is_han(c) || c.is_alphanumeric()) {
                 continue;
             }
             keep(start, end);
