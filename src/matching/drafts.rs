@@ -53,7 +53,7 @@ pub(super) struct Numbered<T> {
 }
 
 pub(super) struct Term<T> {
-    pub(super) term: T,
+    pub(super) key: T,
     /// Empty where it was not needed.
     pub(super) spelling: Box<str>,
     /// Entries whose answer holds it.
@@ -75,7 +75,7 @@ impl<T: Copy + Eq + Hash> Numbered<T> {
         let number = *self.numbers.entry(term).or_insert(next);
         if number == next {
             self.terms.push(Term {
-                term,
+                key: term,
                 spelling: Box::default(),
                 answers: 0,
             });

@@ -147,9 +147,9 @@ impl Segment {
 pub(super) fn number_units(drafts: &Drafts, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) -> Vec<u32> {
     let number = |unit: &Term<Unit>| {
         let known = vocabulary.units.numbers();
-        let number = vocabulary.unit_or_new(unit.term);
+        let number = vocabulary.unit_or_new(unit.key);
         if number as usize >= known {
-            lexicon.learn_char(unit.term, number);
+            lexicon.learn_char(unit.key, number);
             if !unit.spelling.is_empty() {
                 lexicon.learn_run(&unit.spelling, number);
             }
@@ -162,7 +162,7 @@ pub(super) fn number_units(drafts: &Drafts, vocabulary: &mut Vocabulary, lexicon
 /// The same for words; the entries whose answers hold them are counted.
 pub(super) fn number_words(drafts: &Drafts, vocabulary: &mut Vocabulary, lexicon: &mut Lexicon) -> Vec<u32> {
     let number = |word: &Term<Word>| {
-        let number = vocabulary.words.number_or_new(word.term.0);
+        let number = vocabulary.words.number_or_new(word.key.0);
         if !word.spelling.is_empty() {
             lexicon.learn(&word.spelling, number);
         }

@@ -94,10 +94,7 @@ impl Pages {
         // Ids sort alike in every database: their columns compare bytes.
         let select = format!("{SELECT_ENTRIES} WHERE id > ? ORDER BY id LIMIT {}", self.size);
         let query = sqlx::query(self.questions.database.dialect.sql(&select)).bind(self.after.clone());
-        let entries = self
-            .questions
-            .fetch(&mut self.transaction, query, |cells| cells.entry())
-            .await?;
+        let entries = self.questions.fetch(&mut self.transaction, query).await?;
         let entries = sorted(entries);
         if let Some(last) = entries.last() {
             last.id.as_str().clone_into(&mut self.after);
@@ -212,7 +209,7 @@ impl Questions {
 
     async fn load_in(&self, transaction: &mut Transaction<'static, Any>) -> Result<Vec<Entry>, StoreError> {
         let query = sqlx::query(self.database.dialect.sql(SELECT_ENTRIES));
-        Ok(sorted(self.fetch(transaction, query, |cells| cells.entry()).await?))
+        Ok(sorted(self.fetch(transaction, query).await?))
     }
 
     /// What has changed since `known`; `None`: a backup has been put in its place, which has to be loaded whole.
@@ -248,7 +245,7 @@ impl Questions {
         let dialect = self.database.dialect;
         let since = signed(revision);
         let query = sqlx::query(dialect.sql(&format!("{SELECT_ENTRIES} WHERE revision > ?"))).bind(since);
-        let put = self.fetch(transaction, query, |cells| cells.entry()).await?;
+        let put = self.fetch(transaction, query).await?;
         let gone = "SELECT DISTINCT subject_id FROM history WHERE subject = ? AND revision > ? \
                     AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = history.subject_id)";
         let query = sqlx::query(dialect.sql(gone)).bind(Subject::Entry.as_str()).bind(since);
@@ -365,8 +362,12 @@ impl Questions {
                 .fold(sqlx::query(self.database.dialect.sql(&select)), |query, id| {
                     query.bind(id.as_str())
                 });
-            let stored = self.fetch(transaction, query, |cells| cells.stored()).await?;
-            found.extend(stored.into_iter().map(|stored| (stored.entry.id.clone(), stored)));
+            let stored = self.fetch(transaction, query).await?;
+            found.extend(
+                stored
+                    .into_iter()
+                    .map(|stored: StoredEntry| (stored.entry.id.clone(), stored)),
+            );
         }
         Ok(found)
     }
@@ -413,16 +414,15 @@ impl Questions {
     }
 
     /// Runs a [`SELECT`] or [`SELECT_ENTRIES`] and makes something of each row.
-    async fn fetch<T>(
+    async fn fetch<T: FromCells>(
         &self,
         transaction: &mut Transaction<'static, Any>,
         query: AnyQuery<'_>,
-        read: impl Fn(&Cells<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut rows = query.fetch(&mut **transaction);
         let mut found = Vec::new();
         while let Some(row) = self.database.answer(rows.try_next()).await? {
-            found.push(read(&self.cells(&row, "id")?)?);
+            found.push(T::read(&self.cells(&row, "id")?)?);
         }
         Ok(found)
     }
@@ -483,40 +483,49 @@ struct Cells<'r> {
     backend: &'static str,
 }
 
+/// What a row is read as.
+trait FromCells: Sized {
+    fn read(cells: &Cells<'_>) -> Result<Self, StoreError>;
+}
+
+/// Of a [`SELECT_ENTRIES`] or a [`SELECT`].
+impl FromCells for Entry {
+    fn read(cells: &Cells<'_>) -> Result<Self, StoreError> {
+        let (kind, content): (&str, &str) = (cells.get("kind")?, cells.get("answer")?);
+        let answer = Answer::parse(kind, content).map_err(|error| cells.corrupt(error.field, &error.reason))?;
+        let state = cells.get("state")?;
+        let priority: i64 = cells.get("priority")?;
+        Ok(Self {
+            similar: cells.json("similar_questions")?,
+            category: cells.get("category")?,
+            tags: cells.json("tags")?,
+            state: State::parse(state).ok_or_else(|| cells.corrupt("state", &format!("{state:?} is not a state")))?,
+            accounts: cells.json("accounts")?,
+            channels: cells.json::<Box<[Channel]>>("channels")?,
+            valid_from: cells.get("valid_from")?,
+            valid_until: cells.get("valid_until")?,
+            priority: i32::try_from(priority).map_err(|error| cells.corrupt("priority", &error))?,
+            ..Self::new(cells.id()?, cells.get("question")?, answer)
+        })
+    }
+}
+
+/// Of a [`SELECT`].
+impl FromCells for StoredEntry {
+    fn read(cells: &Cells<'_>) -> Result<Self, StoreError> {
+        let revision: i64 = cells.get("revision")?;
+        Ok(Self {
+            entry: Entry::read(cells)?,
+            revision: u64::try_from(revision).map_err(|error| cells.corrupt("revision", &error))?,
+            created_at: cells.get("created_at")?,
+            created_by: cells.get("created_by")?,
+            updated_at: cells.get("updated_at")?,
+            updated_by: cells.get("updated_by")?,
+        })
+    }
+}
+
 impl<'r> Cells<'r> {
-    /// Of a [`SELECT_ENTRIES`] or a [`SELECT`].
-    fn entry(&self) -> Result<Entry, StoreError> {
-        let (kind, content): (&str, &str) = (self.get("kind")?, self.get("answer")?);
-        let answer = Answer::parse(kind, content).map_err(|error| self.corrupt(error.field, &error.reason))?;
-        let state = self.get("state")?;
-        let priority: i64 = self.get("priority")?;
-        Ok(Entry {
-            similar: self.json("similar_questions")?,
-            category: self.get("category")?,
-            tags: self.json("tags")?,
-            state: State::parse(state).ok_or_else(|| self.corrupt("state", &format!("{state:?} is not a state")))?,
-            accounts: self.json("accounts")?,
-            channels: self.json::<Box<[Channel]>>("channels")?,
-            valid_from: self.get("valid_from")?,
-            valid_until: self.get("valid_until")?,
-            priority: i32::try_from(priority).map_err(|error| self.corrupt("priority", &error))?,
-            ..Entry::new(self.id()?, self.get("question")?, answer)
-        })
-    }
-
-    /// Of a [`SELECT`].
-    fn stored(&self) -> Result<StoredEntry, StoreError> {
-        let revision: i64 = self.get("revision")?;
-        Ok(StoredEntry {
-            entry: self.entry()?,
-            revision: u64::try_from(revision).map_err(|error| self.corrupt("revision", &error))?,
-            created_at: self.get("created_at")?,
-            created_by: self.get("created_by")?,
-            updated_at: self.get("updated_at")?,
-            updated_by: self.get("updated_by")?,
-        })
-    }
-
     fn id(&self) -> Result<EntryId, StoreError> {
         EntryId::parse(self.id).map_err(|error| self.corrupt("id", &error.reason))
     }
