@@ -206,12 +206,21 @@ async fn refuse_unknown(database: &Database, thing: &Thing) -> Result<(), Failur
     }
 }
 
-/// A revision that is still to come shows nothing, however it is asked for.
-async fn refuse_ahead(database: &Database, asked: u64) -> Result<(), Failure> {
+/// A revision that is still to come shows nothing, however it is asked for, nor one that went with a restore.
+async fn refuse_unseen(database: &Database, asked: u64) -> Result<(), Failure> {
     let found = database.questions().revision().await.map_err(AppError::from)?;
-    match asked <= found {
-        true => Ok(()),
-        false => Err(ImportError::from(ApplyError::Ahead { asked, found }).into()),
+    if asked > found {
+        return Err(ImportError::from(ApplyError::Ahead { asked, found }).into());
+    }
+    match database.revisions().gap_at(asked).await.map_err(AppError::from)? {
+        None => Ok(()),
+        Some((last, since)) => Err(Failure::report(
+            Exit::BadData,
+            format!(
+                "nothing is known of revision {asked}: a backup was restored, and the bank went on from revision {last} \
+                 at {since}"
+            ),
+        )),
     }
 }
 
@@ -222,7 +231,7 @@ async fn states_at(
     revision: Option<u64>,
 ) -> Result<BTreeMap<Thing, String>, Failure> {
     if let Some(asked) = revision {
-        refuse_ahead(database, asked).await?;
+        refuse_unseen(database, asked).await?;
     }
     let revision = revision.unwrap_or(u64::MAX);
     if let Some(thing) = &what.thing {
@@ -301,7 +310,7 @@ fn print(changed: &Changed) {
 /// What differs between two revisions, by thing; `to`: now.
 async fn compare(database: &Database, what: &What, from: u64, to: Option<u64>) -> Result<Vec<Changed>, Failure> {
     for asked in [Some(from), to].into_iter().flatten() {
-        refuse_ahead(database, asked).await?;
+        refuse_unseen(database, asked).await?;
     }
     if let Some(thing) = &what.thing {
         refuse_unknown(database, thing).await?;

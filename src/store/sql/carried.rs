@@ -7,8 +7,10 @@ use super::erasures::Erasure;
 use super::history::signed;
 use super::{Database, StoreError};
 use crate::store::api_key::random_id;
+use crate::store::conversations::Follower;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
+use std::collections::HashMap;
 
 /// As it was before the restore.
 pub(super) struct Carried {
@@ -18,8 +20,15 @@ pub(super) struct Carried {
     erasures: Vec<Erasure>,
 }
 
+/// A whole row of `api_key`: a backup put in later may have the key though this one has not.
 struct Revoked {
     id: String,
+    name: String,
+    key_hash: String,
+    scopes: String,
+    per_minute: i64,
+    created_at: i64,
+    created_by: String,
     at: i64,
     by: Option<String>,
 }
@@ -27,12 +36,19 @@ struct Revoked {
 impl Database {
     /// What is to outlive the restore.
     pub(super) async fn carried(&self, transaction: &mut Transaction<'static, Any>) -> Result<Carried, StoreError> {
-        let select = "SELECT id, revoked_at, revoked_by FROM api_key WHERE revoked_at IS NOT NULL";
+        let select = "SELECT id, name, key_hash, scopes, per_minute, created_at, created_by, revoked_at, revoked_by \
+                      FROM api_key WHERE revoked_at IS NOT NULL";
         let query = sqlx::query(self.dialect.sql(select));
         let rows = self.answer(query.fetch_all(&mut **transaction)).await?;
         let revoked = |row: &AnyRow| {
             Ok(Revoked {
                 id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                key_hash: row.try_get("key_hash")?,
+                scopes: row.try_get("scopes")?,
+                per_minute: row.try_get("per_minute")?,
+                created_at: row.try_get("created_at")?,
+                created_by: row.try_get("created_by")?,
                 at: row.try_get("revoked_at")?,
                 by: row.try_get("revoked_by")?,
             })
@@ -59,13 +75,73 @@ impl Database {
         let update = sqlx::query(self.dialect.sql("UPDATE bank_id SET id = ?, since = ?"));
         let update = update.bind(id).bind(signed(revision));
         self.answer(update.execute(&mut **transaction)).await?;
-        for Revoked { id, at, by } in &carried.revoked {
-            let update = "UPDATE api_key SET revoked_at = ?, revoked_by = ? WHERE id = ? AND revoked_at IS NULL";
-            let update = sqlx::query(self.dialect.sql(update));
-            let update = update.bind(*at).bind(by.clone()).bind(id.clone());
-            self.answer(update.execute(&mut **transaction)).await?;
+        for key in &carried.revoked {
+            self.put_back(transaction, key).await?;
         }
-        self.erasures().note_in(transaction, &carried.erasures).await?;
+        let erasures = self.erasures();
+        let both = later_of(&carried.erasures, &erasures.all_in(transaction).await?);
+        erasures.note_in(transaction, &both).await?;
         Ok(revision)
+    }
+    async fn put_back(&self, transaction: &mut Transaction<'static, Any>, key: &Revoked) -> Result<(), StoreError> {
+        let delete = sqlx::query(self.dialect.sql("DELETE FROM api_key WHERE id = ?")).bind(key.id.clone());
+        self.answer(delete.execute(&mut **transaction)).await?;
+        let insert = "INSERT INTO api_key (id, name, key_hash, scopes, per_minute, created_at, created_by, revoked_at, \
+                      revoked_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let insert = sqlx::query(self.dialect.sql(insert))
+            .bind(key.id.clone())
+            .bind(key.name.clone())
+            .bind(key.key_hash.clone())
+            .bind(key.scopes.clone())
+            .bind(key.per_minute)
+            .bind(key.created_at)
+            .bind(key.created_by.clone())
+            .bind(key.at)
+            .bind(key.by.clone());
+        self.answer(insert.execute(&mut **transaction)).await?;
+        Ok(())
+    }
+}
+
+/// What is to go of those in `own`: as late as either queue has it, by hand if either says so.
+fn later_of(own: &[Erasure], restored: &[Erasure]) -> Vec<Erasure> {
+    let restored: HashMap<&Follower, &Erasure> = restored.iter().map(|erasure| (&erasure.follower, erasure)).collect();
+    let joined = |erasure: &Erasure| match restored.get(&erasure.follower) {
+        Some(other) => Erasure {
+            asked_at: erasure.asked_at.max(other.asked_at),
+            by_hand: erasure.by_hand || other.by_hand,
+            ..erasure.clone()
+        },
+        None => erasure.clone(),
+    };
+    own.iter().map(joined).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_erasure_in_both_queues_takes_what_either_would_take() {
+        let erasure = |pseudonym: &str, asked_at, by_hand| Erasure {
+            follower: Follower {
+                account: "a".to_owned(),
+                pseudonym: pseudonym.to_owned(),
+            },
+            asked_at,
+            by_hand,
+        };
+        let own = [erasure("p", 500, true), erasure("q", 7, false), erasure("r", 9, false)];
+        let restored = [
+            erasure("q", 3, false),
+            erasure("p", 1_000, false),
+            erasure("s", 1, true),
+        ];
+        let expected = [
+            erasure("p", 1_000, true),
+            erasure("q", 7, false),
+            erasure("r", 9, false),
+        ];
+        assert_eq!(later_of(&own, &restored), expected);
     }
 }

@@ -5,6 +5,7 @@
 use super::history::{SELECT_HISTORY, signed};
 use super::{Database, StoreError};
 use crate::bank::history::{Recorded, Thing};
+use sqlx::Row;
 use std::collections::BTreeMap;
 
 /// The history in one database. Cheap to clone.
@@ -32,6 +33,24 @@ impl Revisions {
             }
         };
         self.database.recorded(&mut transaction, query).await
+    }
+
+    /// Where nothing is known of `revision`, because a backup was put in the bank's place: the last revision known before
+    /// that, and the first after.
+    pub async fn gap_at(&self, revision: u64) -> Result<Option<(u64, u64)>, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        let since = self.database.bank_since(&mut transaction).await?;
+        if revision >= since {
+            return Ok(None);
+        }
+        let select = "SELECT COALESCE(MAX(revision), 0) AS last FROM history WHERE revision < ?";
+        let query = sqlx::query(self.database.dialect.sql(select)).bind(signed(since));
+        let row = self.database.answer(query.fetch_one(&mut *transaction)).await?;
+        let last: i64 = row
+            .try_get("last")
+            .map_err(|error| self.database.dialect.error(&error))?;
+        let last = u64::try_from(last).unwrap_or(0);
+        Ok((last < revision).then_some((last, since)))
     }
 
     /// What the thing was at `revision`, as in files; `None`: it was not there.
