@@ -33,7 +33,11 @@ fn record(place: Place, line: &str) -> Result<Record, RowError> {
             Ok(column) => column,
             Err(reason) => {
                 refusal.get_or_insert_with(|| RowError::new(place, None, reason));
-                unknown.push(format!("{name}: {value}"));
+                // What an earlier result has under no name stays as it is.
+                unknown.push(match (name.as_str(), value.as_str()) {
+                    ("", Some(text)) => text.to_owned(),
+                    _ => format!("{name}: {value}"),
+                });
                 continue;
             }
         };
@@ -158,6 +162,14 @@ mod tests {
         let new_id = || EntryId::parse("new").unwrap();
         let mut entries = read(text).map(|row| row?.into_entry_or(None, new_id));
         entries.find_map(Result::err).expect("an error").to_string()
+    }
+
+    #[test]
+    fn text_under_no_name_is_the_same_each_time_it_comes_back() {
+        let first = record(Place::line(1), r#"{"负责人":"张三","question":"a"}"#).unwrap();
+        let kept = &first.others[0].1;
+        let again = serde_json::json!({"": kept, "question": "a"}).to_string();
+        assert_eq!(record(Place::line(1), &again).unwrap().others, first.others);
     }
 
     #[test]
