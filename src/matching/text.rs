@@ -115,15 +115,17 @@ fn after_face_name(text: &str) -> Option<&str> {
 /// NFKC, lower case, simplified characters, and the variants those leave.
 fn fold(text: &str) -> String {
     let alone = |c: char| {
-        FOLDED
+        let folded = FOLDED
             .get(c as usize)
-            .and_then(|folded| char::from_u32(u32::from(*folded)))
+            .and_then(|folded| char::from_u32(u32::from(*folded)));
+        folded.filter(|folded| *folded != NEEDS_NEIGHBOURS)
     };
-    let folded: Option<String> = text
-        .chars()
-        .map(|c| alone(c).filter(|folded| *folded != NEEDS_NEIGHBOURS))
-        .collect();
-    folded.unwrap_or_else(|| fold_together(text))
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        let Some(c) = alone(c) else { return fold_together(text) };
+        folded.push(c);
+    }
+    folded
 }
 
 fn fold_together(text: &str) -> String {
@@ -167,13 +169,13 @@ const VARIANTS: &[(char, char)] = &[
 /// Keeps letters, digits and the signs inside words and numbers; each other run of signs becomes one space, but white
 /// space between Chinese characters disappears, because nobody separates words with it on purpose.
 fn separate(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
     let mut kept = String::with_capacity(text.len());
     let mut gap = Gap::None;
-    effort::spend(chars.len());
-    for (at, &c) in chars.iter().enumerate() {
-        let before = at.checked_sub(1).map(|i| chars[i]);
-        let after = chars.get(at + 1).copied();
+    let mut chars = text.chars().peekable();
+    let mut last = None;
+    while let Some(c) = chars.next() {
+        effort::spend(1);
+        let (before, after) = (last.replace(c), chars.peek().copied());
         if is_han(c) || c.is_alphanumeric() || belongs(c, before, after) {
             let previous = kept.chars().next_back();
             let apart = match gap {
