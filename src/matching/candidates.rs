@@ -5,11 +5,10 @@
 //! before the longer. Where the bank does not have a pair of neighbours it reads what sounds like it. Which lists are
 //! read depends on the whole bank's counts only, so the same bank gives the same candidates whatever its history.
 
-use super::postings::length_weight;
 use super::segment::{Field, Segment};
 use super::sounding::Sounding;
 use super::tokenizer::{Analysis, Bigram, SoundBigram};
-use super::vocabulary::{Rarity, Vocabulary};
+use super::vocabulary::{Known, Rarity, Recognised, Scales, Vocabulary};
 use std::cell::RefCell;
 
 /// Phrasings compared in full because of the words and characters they share with the query.
@@ -47,69 +46,59 @@ struct Wanted {
     term: (Field, u32),
 }
 
-/// The documents of `segments` worth comparing with `query`, in order of place; `visible` tells which may be found.
+/// The documents of `segments` worth comparing with `query`, in no order, some twice; `visible` tells which may be found.
 pub fn gather(
     query: &Analysis,
+    known: &Recognised,
     sounding: &Sounding,
     segments: &[&Segment],
-    vocabulary: &Vocabulary,
+    (vocabulary, scales): (&Vocabulary, &Scales),
     visible: impl Fn(Place) -> bool,
 ) -> Vec<Place> {
-    let weights = length_weights(vocabulary.average_length());
+    let rarity = scales.rarity;
     let reader = Reader {
         segments,
-        weights: &weights,
+        weights: &scales.lengths,
         visible,
     };
     let allowed = READ.max(vocabulary.documents / READ_SHARE);
-    let mut found = reader.best(&affordable(lexical(query, vocabulary), allowed), COMPARED);
-    let by_sound = affordable(by_sound(query, sounding, vocabulary), allowed / FEWER_BY_SOUND);
+    let mut found = reader.best(&affordable(lexical(query, known, rarity), allowed), COMPARED);
+    let by_sound = affordable(by_sound(known, sounding, vocabulary, rarity), allowed / FEWER_BY_SOUND);
     found.extend(reader.best(&by_sound, COMPARED_BY_SOUND));
-    found.sort_unstable();
-    found.dedup();
     found
 }
 
-/// By units of a document: its weight, in 1/1024.
-fn length_weights(average: f64) -> [u32; 256] {
-    // Rounded as `round` would, which is a call for each on older processors.
-    std::array::from_fn(|length| (length_weight(length, average) * 1024.0 + 0.5) as u32)
-}
-
-fn lexical(query: &Analysis, vocabulary: &Vocabulary) -> Vec<Wanted> {
-    let rarity = vocabulary.rarity();
+fn lexical(query: &Analysis, known: &Recognised, rarity: Rarity) -> Vec<Wanted> {
     let mut wanted = Vec::with_capacity(query.words.len() + 2 * query.units.len());
-    for word in &query.words {
-        wanted.extend(want(vocabulary, rarity, (Field::Words, word.0)));
+    for (word, known) in query.words.iter().zip(&known.words) {
+        wanted.extend(want(*known, rarity, (Field::Words, word.0)));
     }
-    for pair in query.units.windows(2) {
+    for (pair, known) in query.units.windows(2).zip(&known.bigrams) {
         let pair = (Field::Bigrams, Bigram::new(pair[0], pair[1]).0);
-        wanted.extend(want(vocabulary, rarity, pair).map(Wanted::halved));
+        wanted.extend(want(*known, rarity, pair).map(Wanted::halved));
     }
-    for unit in &query.units {
-        wanted.extend(want(vocabulary, rarity, (Field::Units, unit.0)));
+    for (unit, known) in query.units.iter().zip(&known.units) {
+        wanted.extend(want(*known, rarity, (Field::Units, unit.0)));
     }
     wanted
 }
 
 /// What sounds like the pairs of neighbours that the bank does not have.
-fn by_sound(query: &Analysis, sounding: &Sounding, vocabulary: &Vocabulary) -> Vec<Wanted> {
-    let rarity = vocabulary.rarity();
-    let pairs = query.units.windows(2).map(|pair| Bigram::new(pair[0], pair[1]).0);
-    let is_known: Vec<bool> = pairs.map(|pair| vocabulary.bigrams.doc_freq_of(pair) > 0).collect();
-    if is_known.iter().all(|known| *known) {
+fn by_sound(known: &Recognised, sounding: &Sounding, vocabulary: &Vocabulary, rarity: Rarity) -> Vec<Wanted> {
+    let is_held = |pair: usize| known.bigrams.get(pair).is_some_and(|pair| pair.doc_freq > 0);
+    if (0..known.bigrams.len()).all(is_held) {
         return Vec::new();
     }
     let mut wanted = Vec::new();
     for at in 1..sounding.len() {
         // Typed pinyin has more places than units: then all of it is looked up.
-        if sounding.len() == query.units.len() && is_known.get(at - 1).is_some_and(|known| *known) {
+        if sounding.len() == known.units.len() && is_held(at - 1) {
             continue;
         }
         for first in sounding.at(at - 1) {
             for second in sounding.at(at) {
-                let pair = (Field::Sounds, SoundBigram::new(*first, *second).0);
-                wanted.extend(want(vocabulary, rarity, pair));
+                let pair = SoundBigram::new(*first, *second).0;
+                wanted.extend(want(vocabulary.sounds.known(pair), rarity, (Field::Sounds, pair)));
             }
         }
     }
@@ -117,10 +106,8 @@ fn by_sound(query: &Analysis, sounding: &Sounding, vocabulary: &Vocabulary) -> V
 }
 
 /// `None` when no document has the term.
-fn want(vocabulary: &Vocabulary, rarity: Rarity, term: (Field, u32)) -> Option<Wanted> {
-    let terms = vocabulary.terms(term.0);
-    let number = terms.number(term.1)?;
-    let doc_freq = terms.doc_freq(number);
+fn want(known: Known, rarity: Rarity, term: (Field, u32)) -> Option<Wanted> {
+    let Known { number, doc_freq } = known;
     (doc_freq > 0).then(|| Wanted {
         number,
         doc_freq,
@@ -192,9 +179,15 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
     /// Moves the points of a block that begins at `start` into `best`.
     fn keep(&self, number: u32, start: u32, block: &mut Block, best: &mut Best<impl Fn(Place) -> u32>) {
         let segment = self.segments[number as usize];
+        // The shortest documents weigh most.
+        let heaviest = u64::from(self.weights[0]);
         for &at in &block.touched[..block.count] {
             let doc = start + u32::from(at);
             let sum = std::mem::take(&mut block.points[usize::from(at) % BLOCK]);
+            // Most have little: what there is need not be weighed to see that.
+            if u64::from(sum) * heaviest < best.least {
+                continue;
+            }
             let weighted = u64::from(sum) * u64::from(self.weights[usize::from(segment.lengths[doc as usize])]);
             let place = Place { segment: number, doc };
             if weighted >= best.least && (self.visible)(place) {

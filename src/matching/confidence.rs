@@ -7,7 +7,7 @@
 
 use super::index::Candidate;
 use super::tokenizer::{Analysis, Analyzer, Unit};
-use super::{Guard, Matches, Score, ranking};
+use super::{Guard, Matches, Score};
 
 /// Where answering and showing begin. Both in 0–1; `suggest` ≤ `answer`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -174,9 +174,14 @@ impl Sureness {
             return Self::default();
         };
         let alike = rivals.iter().filter(|rival| rival.features.contrast == 0.0);
-        let mut alike: Vec<f64> = alike.map(|rival| ranking::likeness(&rival.features)).collect();
-        alike.sort_unstable_by(|a, b| b.total_cmp(a));
-        let crowd: f64 = alike.iter().take(CROWD.end).skip(CROWD.start).sum();
+        let mut alike: Vec<f64> = alike.map(|rival| rival.standing.likeness).collect();
+        let more = |a: &f64, b: &f64| b.total_cmp(a);
+        if alike.len() > CROWD.end {
+            alike.select_nth_unstable_by(CROWD.end, more);
+            alike.truncate(CROWD.end);
+        }
+        alike.sort_unstable_by(more);
+        let crowd: f64 = alike.iter().skip(CROWD.start).sum();
         let (score, sounds) = (best.raw, SOUNDING * best.features.sounds);
         let crowd = -CROWDED * (crowd / CROWD.len() as f64).max(LEAST_CROWD);
         let confidence = match best.score {

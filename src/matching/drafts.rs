@@ -146,15 +146,15 @@ impl Drafts {
             }
             self.unit_rows.push(number);
         }
-        for syllable in distinct_syllables(analysis.units.iter().copied()) {
+        for syllable in distinct_syllables(analysis.units.iter().map(|unit| unit.readings())) {
             *self.syllable_freq.entry(syllable).or_default() += 1;
         }
     }
 }
 
 /// The syllables of a document, every reading of every character, each once.
-pub fn distinct_syllables(units: impl Iterator<Item = Unit>) -> Vec<Syllable> {
-    let mut syllables: Vec<Syllable> = units.flat_map(Unit::readings).copied().collect();
+pub fn distinct_syllables(readings: impl Iterator<Item = &'static [Syllable]>) -> Vec<Syllable> {
+    let mut syllables: Vec<Syllable> = readings.flatten().copied().collect();
     syllables.sort_unstable();
     syllables.dedup();
     syllables

@@ -5,18 +5,17 @@
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
 use super::pinyin::Syllable;
-use super::segment::{AnswerWords, Row, Sieve};
+use super::segment::{AnswerWords, Row};
 use super::sounding::Sounding;
 use super::tokenizer::{Analysis, Contrasted, Unit};
-use super::vocabulary::{IDF_STEPS, Rarity, Terms, Vocabulary};
+use super::vocabulary::{IDF_STEPS, KnownUnit, NOBODYS, Recognised, Scales, Vocabulary};
+use std::cell::RefCell;
 
 /// Units of a query that are compared; what follows counts for length only. The bits of a mask.
 const POSITIONS: usize = 64;
 /// From this share of the query on, in the phrasing, what the answer says counts in full; below in proportion. An answer
 /// alone is poor evidence.
 const ANSWER_HEEDED: f64 = 0.5;
-/// The number of a term that the bank does not have.
-const NOBODYS: u32 = u32::MAX;
 
 /// The named features of one phrasing; each in 0–1 but `lead`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
@@ -72,59 +71,129 @@ pub struct Features {
 /// A query, prepared for comparison.
 pub struct Query<'a> {
     vocabulary: &'a Vocabulary,
-    rarity: Rarity,
+    scales: &'a Scales,
     /// Rarity of what nobody has.
     rarest: u32,
     analysis: &'a Analysis,
     /// Numbers of its units and words; [`NOBODYS`] where the bank has none.
     units: Vec<u32>,
-    words: Vec<u32>,
-    /// Of both.
-    units_sieve: Sieve,
-    words_sieve: Sieve,
     unit_idf: Vec<u32>,
-    word_idf: Vec<u32>,
+    /// Where they stand.
+    unit_places: Places,
+    word_places: Places,
+    words: Vec<QueryWord>,
     /// Those of its words that some answer has.
     answer_words: Vec<AnswerWord>,
     mass: Mass,
-    /// Where numbers stand, and Latin words that the bank has: an unknown one may be pinyin or a typing error. As bits.
-    numbers: u64,
-    latin: u64,
-    /// Where a syllable is heard, as bits, by syllable.
-    sound_places: Box<[u64; Syllable::COUNT]>,
+    numbers: Runs,
+    /// Those that the bank has: an unknown one may be pinyin or a typing error.
+    latin: Runs,
     /// By place of what is heard, squared.
     sounds: Vec<u64>,
     sound_pairs: Vec<u64>,
-    /// Where in the query a word stands, as bits.
-    word_places: Vec<u64>,
     denies: bool,
     unknown: f64,
     read: f64,
-    unit_facts: Memo<UnitFacts>,
-    word_facts: Memo<WordFacts>,
+    room: &'a mut Room,
 }
 
-/// What a query has found out about terms; candidates share most of them. A term takes the place of another whose number
-/// has the same last bits.
-struct Memo<T> {
-    slots: Box<[(u32, T)]>,
+/// Where the terms of a query stand in it, by number.
+struct Places {
+    /// A number's place is where its hash says, or the next that is free; [`NOBODYS`] stands nowhere. A power of two, and
+    /// sparse: the first look nearly always tells.
+    slots: Box<[(u32, u64)]>,
 }
 
-impl<T: Copy + Default> Memo<T> {
-    const SLOTS: usize = 256;
-
-    fn new() -> Self {
-        Self {
-            slots: vec![(NOBODYS, T::default()); Self::SLOTS].into(),
+impl Places {
+    /// Of terms by position, the first [`POSITIONS`] of them; [`NOBODYS`] is left out.
+    fn of(numbers: &[u32]) -> Self {
+        let numbers = &numbers[..numbers.len().min(POSITIONS)];
+        let slots = (8 * numbers.len()).next_power_of_two().max(64);
+        let mut places = Self {
+            slots: vec![(NOBODYS, 0); slots].into(),
+        };
+        for (at, number) in numbers.iter().enumerate().filter(|(_, number)| **number != NOBODYS) {
+            let slot = places.slot(*number);
+            let (_, others) = places.slots[slot];
+            places.slots[slot] = (*number, others | bit(at));
         }
+        places
     }
 
-    fn get_or(&mut self, number: u32, find: impl FnOnce() -> T) -> T {
-        let slot = &mut self.slots[number as usize % Self::SLOTS];
-        if slot.0 != number {
-            *slot = (number, find());
+    /// As bits; 0 for what is not in the query.
+    fn at(&self, number: u32) -> u64 {
+        self.slots[self.slot(number)].1
+    }
+
+    /// Where the number is, or would be.
+    fn slot(&self, number: u32) -> usize {
+        let last = self.slots.len() - 1;
+        let mut slot = number.wrapping_mul(0x9e37_79b9).rotate_right(16) as usize & last;
+        loop {
+            let (holder, _) = self.slots[slot];
+            if holder == number || holder == NOBODYS {
+                return slot;
+            }
+            slot = (slot + 1) & last;
         }
-        slot.1
+    }
+}
+
+/// Runs of one kind in a query.
+#[derive(Clone, Copy)]
+struct Runs {
+    /// Where they stand, as bits.
+    places: u64,
+    count: u32,
+}
+
+impl Runs {
+    fn at(places: u64) -> Self {
+        let count = places.count_ones();
+        Self { places, count }
+    }
+
+    /// Where both sides have such runs: the share of the shorter list that the other lacks. `named`: what of the query the
+    /// phrasing has; `others`: how many such the phrasing has.
+    fn differ(self, named: u64, others: u32) -> f64 {
+        let fewer = self.count.min(others);
+        if fewer == 0 {
+            return 0.0;
+        }
+        1.0 - (f64::from((self.places & named).count_ones()) / f64::from(fewer)).min(1.0)
+    }
+}
+
+/// A word of the query.
+struct QueryWord {
+    /// Where its units stand, as bits, and how many they are.
+    places: u64,
+    units: u32,
+    idf: u32,
+}
+
+/// Room for what comparing needs; each thread has one, because making it costs as much as a short query.
+pub struct Room {
+    /// Where a syllable is heard in the query, as bits, by syllable.
+    sound_places: Box<[u64; Syllable::COUNT]>,
+    /// Of the phrasing that is compared.
+    units: Vec<UnitFacts>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::new(Room {
+        sound_places: Box::new([0; Syllable::COUNT]),
+        units: Vec::new(),
+    });
+}
+
+impl Room {
+    /// Lends the thread's for one query; not to be asked for anew meanwhile.
+    pub fn lent<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+        ROOM.with_borrow_mut(|room| {
+            room.sound_places.fill(0);
+            work(room)
+        })
     }
 }
 
@@ -136,18 +205,58 @@ struct UnitFacts {
     /// Where something that sounds like it is heard.
     sounding: u64,
     idf: u32,
-    /// Rarity of its first syllable; `None` when it has none.
-    sound: Option<u32>,
-    is_number: bool,
-    is_latin: bool,
+    sound: Sound,
+    kind: Kinds,
 }
 
-/// A word of the bank, seen from the query.
+/// How many of a phrasing's units are runs.
 #[derive(Clone, Copy, Default)]
-struct WordFacts {
-    /// As bits; 0: not in the query.
-    place: u64,
-    idf: u32,
+struct Kinds {
+    /// Of letters above the lower half, of digits in it: both are counted at once.
+    both: u32,
+}
+
+impl Kinds {
+    fn of(unit: Unit) -> Self {
+        let both = u32::from(unit.is_number()) | u32::from(unit.is_latin()) << 16;
+        Self { both }
+    }
+
+    fn numbers(self) -> u32 {
+        self.both & 0xffff
+    }
+
+    fn latin(self) -> u32 {
+        self.both >> 16
+    }
+}
+
+/// How rare the first syllable of a place is.
+#[derive(Clone, Copy, Default)]
+struct Sound {
+    /// 0 where nothing sounds.
+    rarity: u32,
+    /// All bits set, none where nothing sounds.
+    sounds: u64,
+}
+
+impl Sound {
+    fn of(syllable: Syllable, scales: &Scales) -> Self {
+        Self {
+            rarity: scales.syllable(syllable),
+            sounds: u64::MAX,
+        }
+    }
+
+    fn squared(self) -> u64 {
+        square(self.rarity)
+    }
+
+    /// Squared rarity of this and the next, as if each came by chance: counting every pair is dear, and what a pair adds to
+    /// its two sounds is order. 0 unless both sound.
+    fn with(self, next: Self, rarest: u32) -> u64 {
+        square((self.rarity + next.rarity).min(rarest)) & self.sounds & next.sounds
+    }
 }
 
 /// A word of the query that some answer has.
@@ -171,19 +280,38 @@ struct Mass {
 
 impl<'a> Query<'a> {
     /// `read` is the number of characters that respelling read from pinyin or initials.
-    pub fn new(analysis: &'a Analysis, sounding: &Sounding, read: usize, vocabulary: &'a Vocabulary) -> Self {
-        let rarity = vocabulary.rarity();
+    pub fn new(
+        analysis: &'a Analysis,
+        known: &Recognised,
+        sounding: &Sounding,
+        read: usize,
+        (vocabulary, scales): (&'a Vocabulary, &'a Scales),
+        room: &'a mut Room,
+    ) -> Self {
+        let (rarity, answers) = (scales.rarity, scales.answers);
         let own = &analysis.units[..analysis.units.len().min(POSITIONS)];
-        let (units, unit_freq): (Vec<u32>, Vec<u32>) = own.iter().map(|unit| known(&vocabulary.units, unit.0)).unzip();
-        let (words, word_freq): (Vec<u32>, Vec<u32>) = analysis
+        let known_units = &known.units[..own.len()];
+        let units: Vec<u32> = known_units.iter().map(|known| known.number).collect();
+        let words: Vec<u32> = known.words.iter().map(|known| known.number).collect();
+        let rarest = rarity.idf(0);
+        let spans = analysis.word_spans.iter().zip(&known.words);
+        let query_words: Vec<QueryWord> = spans
+            .map(|(span, known)| {
+                let places = places_within(*span, &analysis.unit_starts);
+                QueryWord {
+                    places,
+                    units: places.count_ones(),
+                    idf: rarity.idf(known.doc_freq),
+                }
+            })
+            .collect();
+        let unseen = known
             .words
             .iter()
-            .map(|word| known(&vocabulary.words, word.0))
-            .unzip();
-        let rarest = rarity.idf(0);
-        let word_idf: Vec<u32> = word_freq.iter().map(|freq| rarity.idf(*freq)).collect();
-        let unseen = word_freq.iter().zip(&word_idf).filter(|(freq, _)| **freq == 0);
-        let answers = Rarity::among(vocabulary.entries);
+            .zip(&query_words)
+            .filter(|(known, _)| known.doc_freq == 0);
+        let unseen = unseen.map(|(_, word)| u64::from(word.idf)).sum();
+        let word_mass = query_words.iter().map(|word| u64::from(word.idf)).sum();
         let answer_freq: Vec<u32> = words.iter().map(|number| vocabulary.answer_freq.get(*number)).collect();
         let answer_idf = answer_freq.iter().map(|freq| u64::from(answers.idf(*freq)));
         let answer_words = (0..words.len()).filter(|at| answer_freq[*at] > 0).map(|at| AnswerWord {
@@ -191,14 +319,16 @@ impl<'a> Query<'a> {
             place: bit(at),
             idf: answers.idf(answer_freq[at]),
         });
-        let mut sound_places = Box::new([0; Syllable::COUNT]);
         for (at, readings) in sounding.places().enumerate() {
             for syllable in readings {
-                sound_places[syllable.index()] |= bit(at);
+                room.sound_places[syllable.index()] |= bit(at);
             }
         }
-        let heard = |readings: &[Syllable]| readings.first().map(|first| vocabulary.sound_idf(rarity, *first));
-        let heard: Vec<Option<u32>> = sounding.places().map(heard).collect();
+        let heard = |readings: &[Syllable]| {
+            let first = readings.first().map(|first| Sound::of(*first, scales));
+            first.unwrap_or_default()
+        };
+        let heard: Vec<Sound> = sounding.places().map(heard).collect();
         let places_of = |holds: &dyn Fn(usize) -> bool| {
             (0..own.len()).fold(0, |places, at| if holds(at) { places | bit(at) } else { places })
         };
@@ -207,34 +337,32 @@ impl<'a> Query<'a> {
                 answer: answer_idf.sum(),
                 ..Mass::default()
             },
-            numbers: places_of(&|at| own[at].is_number()),
-            latin: places_of(&|at| own[at].is_latin() && unit_freq[at] > 0),
-            unit_idf: unit_freq.iter().map(|freq| rarity.idf(*freq)).collect(),
-            unknown: ratio(unseen.map(|(_, idf)| u64::from(*idf)).sum(), sum(&word_idf)),
+            numbers: Runs::at(places_of(&|at| own[at].is_number())),
+            latin: Runs::at(places_of(&|at| own[at].is_latin() && known_units[at].doc_freq > 0)),
+            unit_idf: known_units.iter().map(|known| rarity.idf(known.doc_freq)).collect(),
+            unknown: ratio(unseen, word_mass),
             answer_words: answer_words.collect(),
-            word_idf,
-            sounds: heard.iter().map(|sound| square(sound.unwrap_or(0))).collect(),
-            sound_pairs: (0..heard.len())
-                .map(|at| sound_pair(at.checked_sub(1).and_then(|before| heard[before]), heard[at], rarest))
+            sounds: heard.iter().map(|sound| sound.squared()).collect(),
+            sound_pairs: std::iter::once(&Sound::default())
+                .chain(&heard)
+                .zip(&heard)
+                .map(|(before, sound)| before.with(*sound, rarest))
                 .collect(),
-            sound_places,
-            word_places: word_places(analysis),
             denies: denies(own),
             read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
-            unit_facts: Memo::new(),
-            word_facts: Memo::new(),
-            units_sieve: units.iter().copied().collect(),
-            words_sieve: words.iter().copied().collect(),
+            room,
+            unit_places: Places::of(&units),
+            word_places: Places::of(&words),
             units,
-            words,
+            words: query_words,
             analysis,
             vocabulary,
-            rarity,
+            scales,
             rarest,
         };
         query.mass = Mass {
             units: sum(&query.unit_idf),
-            words: sum(&query.word_idf),
+            words: word_mass,
             answer: query.mass.answer,
             sounds: query.sounds.iter().chain(&query.sound_pairs).sum(),
         };
@@ -245,7 +373,8 @@ impl<'a> Query<'a> {
     /// `covered` gathers, as bits, the query's units that the phrasings of one entry have; 0 before the first.
     pub fn compare(&mut self, phrasing: Row<'_>, answer: AnswerWords<'_>, covered: &mut u64) -> Features {
         let (length, own_length) = (phrasing.units.len(), self.analysis.units.len());
-        let units = self.compare_units(phrasing.units);
+        self.look_up(phrasing.units);
+        let (units, sounds) = (self.compare_units(), self.compare_sounds());
         let words = self.compare_words(phrasing.words, units.matched_places);
         let answer = self.compare_answer(answer, words.places);
         *covered |= units.matched_places;
@@ -263,15 +392,15 @@ impl<'a> Query<'a> {
             } else {
                 query_units
             },
-            sounds: units.sounds,
-            sound_sequence: 2.0 * f64::from(units.sound_sequence) / (self.sounds.len() + length).max(1) as f64,
+            sounds: sounds.cosine,
+            sound_sequence: 2.0 * f64::from(sounds.sequence) / (self.sounds.len() + length).max(1) as f64,
             length: length.min(own_length) as f64 / length.max(own_length).max(1) as f64,
             same: flag(length == own_length && *phrasing.units == *self.units),
             answer: heeded * ratio(answer.matched, self.mass.answer),
             answer_adds: heeded * ratio(answer.adds, self.mass.answer),
-            numbers_differ: differ(self.numbers, units.named, units.numbers),
-            latin_differs: differ(self.latin, units.named, units.latin),
-            latin_one_sided: flag((self.latin == 0) == (units.latin > 0)),
+            numbers_differ: self.numbers.differ(units.named, units.kinds.numbers()),
+            latin_differs: self.latin.differ(units.named, units.kinds.latin()),
+            latin_one_sided: flag((self.latin.count == 0) == (units.kinds.latin() > 0)),
             negation_differs: flag(self.denies != phrasing.denies),
             contrast: contrast(&self.analysis.contrasts, phrasing.contrasts),
             unknown: self.unknown,
@@ -286,103 +415,96 @@ impl<'a> Query<'a> {
         ratio(mass_at(covered, &self.unit_idf), self.mass.units)
     }
 
-    fn facts_of_unit(&mut self, number: u32) -> UnitFacts {
+    fn look_up(&mut self, phrasing: &[u32]) {
         let Self {
             vocabulary,
-            rarity,
-            units,
-            units_sieve,
-            sound_places,
-            unit_facts,
+            scales,
+            unit_places,
+            room: Room { sound_places, units },
             ..
         } = self;
-        unit_facts.get_or(number, || {
-            let unit = vocabulary.unit(number);
-            let readings = unit.readings();
-            let heard = readings.iter().map(|reading| sound_places[reading.index()]);
-            UnitFacts {
-                places: places_of(units, *units_sieve, number),
-                sounding: heard.fold(0, |places, more| places | more),
-                idf: rarity.idf(vocabulary.units.doc_freq(number)),
-                sound: readings.first().map(|first| vocabulary.sound_idf(*rarity, *first)),
-                is_number: unit.is_number(),
-                is_latin: unit.is_latin(),
+        units.clear();
+        units.extend(phrasing.iter().map(|&number| {
+            let KnownUnit { unit, readings } = vocabulary.unit(number);
+            let (mut sounding, mut sound) = (0, Sound::default());
+            // Most have one.
+            if let [first, others @ ..] = readings {
+                let others = others.iter().map(|reading| sound_places[reading.index()]);
+                sounding = others.fold(sound_places[first.index()], |places, more| places | more);
+                sound = Sound::of(*first, scales);
             }
-        })
+            UnitFacts {
+                places: unit_places.at(number),
+                sounding,
+                idf: scales.rarity.idf(vocabulary.units.doc_freq(number)),
+                sound,
+                kind: Kinds::of(unit),
+            }
+        }));
     }
 
-    fn compare_units(&mut self, phrasing: &[u32]) -> UnitOverlap {
+    fn compare_units(&self) -> UnitOverlap {
         let mut overlap = UnitOverlap::default();
-        let (mut matched, mut pairs, mut before) = (0_u64, 0_u64, 0_u64);
-        let (mut heard, mut heard_pairs, mut heard_before) = (0_u64, 0_u64, 0_u64);
-        let (mut sound_mass, mut sound_before) = (0_u64, None);
-        // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
-        let mut open = u64::MAX;
-        for number in phrasing {
-            let facts = self.facts_of_unit(*number);
+        let (mut paired, mut before) = (0_u64, 0_u64);
+        for facts in &self.room.units {
             overlap.mass += u64::from(facts.idf);
             overlap.named |= facts.places;
-            overlap.numbers += u32::from(facts.is_number);
-            overlap.latin += u32::from(facts.is_latin);
-            matched |= first_of(facts.places & !matched);
-            pairs |= first_of((before << 1) & facts.places & !pairs);
+            overlap.kinds.both += facts.kind.both;
+            let matched = first_of(facts.places & !overlap.matched_places);
+            overlap.matched_places |= matched;
+            overlap.matched += if matched == 0 { 0 } else { u64::from(facts.idf) };
+            let pair = first_of((before << 1) & facts.places & !paired);
+            paired |= pair;
+            overlap.pairs += u32::from(pair != 0);
             before = facts.places;
-            heard |= first_of(facts.sounding & !heard);
-            heard_pairs |= first_of((heard_before << 1) & facts.sounding & !heard_pairs);
-            heard_before = facts.sounding;
-            let taken = open & facts.sounding;
-            open = open.wrapping_add(taken) | (open - taken);
-            sound_mass += square(facts.sound.unwrap_or(0)) + sound_pair(sound_before, facts.sound, self.rarest);
-            sound_before = facts.sound;
-        }
-        overlap.matched_places = matched;
-        overlap.matched = mass_at(matched, &self.unit_idf);
-        overlap.pairs = pairs.count_ones();
-        overlap.sound_sequence = (!open).count_ones();
-        let at = |bits: u64, squares: &[u64]| set_bits(bits).map(|at| squares[at]).sum::<u64>();
-        let common = at(heard, &self.sounds) + at(heard_pairs, &self.sound_pairs);
-        if common > 0 {
-            // In natural-log units, so that the product stays far below what f64 holds.
-            let natural = |mass: u64| mass as f64 / (IDF_STEPS * IDF_STEPS);
-            overlap.sounds = (natural(common) / (natural(self.mass.sounds) * natural(sound_mass)).sqrt()).min(1.0);
         }
         overlap
     }
 
-    fn facts_of_word(&mut self, number: u32) -> WordFacts {
-        let Self {
-            vocabulary,
-            rarity,
-            words,
-            words_sieve,
-            word_facts,
-            ..
-        } = self;
-        word_facts.get_or(number, || WordFacts {
-            place: places_of(words, *words_sieve, number),
-            idf: rarity.idf(vocabulary.words.doc_freq(number)),
-        })
+    fn compare_sounds(&self) -> SoundOverlap {
+        let (mut heard, mut paired, mut before) = (0_u64, 0_u64, 0_u64);
+        let (mut mass, mut sound_before) = (0_u64, Sound::default());
+        // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
+        let mut open = u64::MAX;
+        for facts in &self.room.units {
+            heard |= first_of(facts.sounding & !heard);
+            paired |= first_of((before << 1) & facts.sounding & !paired);
+            before = facts.sounding;
+            let taken = open & facts.sounding;
+            open = open.wrapping_add(taken) | (open - taken);
+            mass += facts.sound.squared() + sound_before.with(facts.sound, self.rarest);
+            sound_before = facts.sound;
+        }
+        let at = |bits: u64, squares: &[u64]| set_bits(bits).map(|at| squares[at]).sum::<u64>();
+        let common = at(heard, &self.sounds) + at(paired, &self.sound_pairs);
+        let mut overlap = SoundOverlap {
+            sequence: (!open).count_ones(),
+            cosine: 0.0,
+        };
+        if common > 0 {
+            // In natural-log units, so that the product stays far below what f64 holds.
+            let natural = |mass: u64| mass as f64 / (IDF_STEPS * IDF_STEPS);
+            overlap.cosine = (natural(common) / (natural(self.mass.sounds) * natural(mass)).sqrt()).min(1.0);
+        }
+        overlap
     }
 
     /// `covered`: the query's units that the phrasing has.
-    fn compare_words(&mut self, phrasing: &[u32], covered: u64) -> WordOverlap {
+    fn compare_words(&self, phrasing: &[u32], covered: u64) -> WordOverlap {
         let mut overlap = WordOverlap::default();
         for number in phrasing {
-            let facts = self.facts_of_word(*number);
-            overlap.mass += u64::from(facts.idf);
-            overlap.matched += u64::from(if facts.place == 0 { 0 } else { facts.idf });
-            overlap.places |= facts.place;
+            let place = self.word_places.at(*number);
+            let idf = u64::from(self.scales.rarity.idf(self.vocabulary.words.doc_freq(*number)));
+            overlap.mass += idf;
+            overlap.matched += if place == 0 { 0 } else { idf };
+            overlap.places |= place;
         }
-        for (at, (places, idf)) in self.word_places.iter().zip(&self.word_idf).enumerate() {
-            let part = places & covered;
-            let counts = if overlap.places & bit(at) != 0 || (part == *places && part != 0) {
-                *idf
-            } else if part == 0 {
-                0
-            } else {
-                idf * part.count_ones() / places.count_ones()
-            };
-            overlap.in_part += u64::from(counts);
+        overlap.in_part = overlap.matched;
+        for (at, word) in self.words.iter().enumerate() {
+            let part = word.places & covered;
+            if part != 0 && overlap.places & bit(at) == 0 {
+                overlap.in_part += u64::from(word.idf * part.count_ones() / word.units);
+            }
         }
         overlap
     }
@@ -400,53 +522,24 @@ impl<'a> Query<'a> {
     }
 }
 
-impl Vocabulary {
-    fn sound_idf(&self, rarity: Rarity, syllable: Syllable) -> u32 {
-        rarity.idf(self.syllable_freq[syllable.index()])
-    }
-}
-
-/// Squared rarity of two neighbouring sounds, as if each came by chance: counting every pair is dear, and what a pair adds
-/// to its two sounds is order.
-fn sound_pair(first: Option<u32>, second: Option<u32>, rarest: u32) -> u64 {
-    let (Some(first), Some(second)) = (first, second) else {
-        return 0;
-    };
-    square((first + second).min(rarest))
-}
-
-/// A term's number, or [`NOBODYS`], and how many documents hold it.
-fn known(terms: &Terms, key: u32) -> (u32, u32) {
-    let number = terms.number(key).unwrap_or(NOBODYS);
-    (number, terms.doc_freq(number))
-}
-
-/// Where both sides have such runs: the share of the shorter list that the other lacks. `own`: where the query has such;
-/// `named`: what of the query the phrasing has; `others`: how many such the phrasing has.
-fn differ(own: u64, named: u64, others: u32) -> f64 {
-    let fewer = own.count_ones().min(others);
-    if fewer == 0 {
-        return 0.0;
-    }
-    1.0 - (f64::from((own & named).count_ones()) / f64::from(fewer)).min(1.0)
-}
-
 #[derive(Default)]
 struct UnitOverlap {
     /// The query's units that the phrasing has, each of the phrasing's for one; as bits.
     matched_places: u64,
     /// The same, each for all of its kind.
     named: u64,
-    /// Runs in the phrasing.
-    numbers: u32,
-    latin: u32,
+    /// The phrasing's.
+    kinds: Kinds,
     matched: u64,
     mass: u64,
     pairs: u32,
-    /// Cosine.
-    sounds: f64,
+}
+
+struct SoundOverlap {
+    /// Of rarities.
+    cosine: f64,
     /// Length of the longest common subsequence of syllables.
-    sound_sequence: u32,
+    sequence: u32,
 }
 
 #[derive(Default)]
@@ -476,14 +569,13 @@ pub fn denies(units: &[Unit]) -> bool {
     (0..units.len()).any(|at| denial(&units[at]) && !asks(at))
 }
 
-/// Of each word, the places of its units as bits.
-fn word_places(query: &Analysis) -> Vec<u64> {
-    let places = |&(start, end): &(u32, u32)| {
-        let starts = query.unit_starts.iter().enumerate();
-        let inside = starts.filter(|(_, at)| (start..end).contains(*at));
-        inside.fold(0, |places, (at, _)| places | bit(at))
-    };
-    query.word_spans.iter().map(places).collect()
+/// The units within a byte range, as bits.
+fn places_within((start, end): (u32, u32), unit_starts: &[u32]) -> u64 {
+    let inside = unit_starts
+        .iter()
+        .enumerate()
+        .filter(|(_, at)| (start..end).contains(*at));
+    inside.fold(0, |places, (at, _)| places | bit(at))
 }
 
 /// 1 when some group is named on both sides and no member of it by both; `other`: codes.
@@ -496,15 +588,6 @@ fn contrast(own: &[Contrasted], other: &[u32]) -> f64 {
         named && !own.iter().any(|c| c.group == group && other.contains(&c.code()))
     };
     f64::from(u8::from(own.iter().any(|c| conflicts(c.group))))
-}
-
-/// Where `number` stands, as bits; most do not stand anywhere.
-fn places_of(numbers: &[u32], sieve: Sieve, number: u32) -> u64 {
-    if !sieve.may_hold(number) {
-        return 0;
-    }
-    let places = numbers.iter().enumerate().filter(|(_, own)| **own == number);
-    places.fold(0, |places, (at, _)| places | bit(at))
 }
 
 /// 0 beyond [`POSITIONS`].

@@ -14,7 +14,7 @@ use super::Analyzer;
 use super::drafts::{Drafts, content};
 use super::segment::{Item, Segment};
 use super::spelling::Lexicon;
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Scales, Vocabulary};
 use crate::bank::category::is_within;
 use crate::bank::{Channel, Entry, EntryId, State};
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ struct Inner {
     /// The large one first, then from older to newer.
     parts: Vec<Part>,
     vocabulary: Vocabulary,
+    /// Of `vocabulary`.
+    scales: Arc<Scales>,
     lexicon: Lexicon,
     /// Sum over the living entries.
     content: u128,
@@ -111,6 +113,7 @@ impl Index {
     {
         let mut inner = Inner {
             parts: Vec::new(),
+            scales: Arc::new(Vocabulary::default().scales()),
             vocabulary: Vocabulary::default(),
             lexicon: Lexicon::default(),
             content: 0,
@@ -120,7 +123,7 @@ impl Index {
         let drafts = drafts(pieces, &inner.analyzer);
         inner.add(drafts);
         inner.settle();
-        Self { inner: Arc::new(inner) }
+        inner.into_index()
     }
 
     /// The index after `changes`, in order; `self` stays as it is. Finds what building the changed bank would find.
@@ -139,7 +142,7 @@ impl Index {
         }
         inner.add(vec![drafts]);
         inner.merge_small();
-        Self { inner: Arc::new(inner) }
+        inner.into_index()
     }
 
     /// Whether edits have left enough behind for [`Index::compacted`] to pay.
@@ -158,7 +161,7 @@ impl Index {
         let mut inner = (*self.inner).clone();
         inner.merge_from(0);
         inner.settle();
-        Self { inner: Arc::new(inner) }
+        inner.into_index()
     }
 
     /// The entry with that id, whatever its state.
@@ -279,6 +282,11 @@ impl Part {
 }
 
 impl Inner {
+    fn into_index(mut self) -> Index {
+        self.scales = Arc::new(self.vocabulary.scales());
+        Index { inner: Arc::new(self) }
+    }
+
     /// Takes in entries that have no like among the living.
     fn add(&mut self, drafts: Vec<Drafts>) {
         for part in &drafts {

@@ -33,6 +33,7 @@ macro_rules! table {
             likeness: $likeness,
         },)*];
         const WEIGHTS: [f64; FEATURES] = [$($weight,)*];
+        const WEIGHT: Features = Features { $($name: $weight,)* };
         const LIKENESSES: [f64; FEATURES] = [$($likeness,)*];
         fn values(features: &Features) -> [f64; FEATURES] {
             [$(features.$name,)*]
@@ -126,31 +127,57 @@ pub fn rival_of(candidates: &[&Features], at: usize) -> Option<usize> {
     alike.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(other, _)| other)
 }
 
-/// Orders the phrasings of one entry: what they would score without rivals.
-pub fn standing(features: &Features) -> f64 {
-    let values = values(features);
-    quantised(INTERCEPT) + weighed(&values, &WEIGHTS) + weighed(&values, &LIKENESSES)
+/// What a candidate is worth by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    /// [`score`], as far as the other candidates have no say in it.
+    score: f64,
+    /// [`likeness`].
+    pub likeness: f64,
 }
 
-/// Fills in what depends on the other candidates; one candidate per entry. A lone one leads by all it has. Whoever names
-/// the other side of a contrast is nobody's rival, however alike the words.
-pub fn with_rivals<T>(candidates: &mut [T], features: impl Fn(&mut T) -> &mut Features) {
+impl Standing {
+    /// Of a candidate whose rivals are not known yet.
+    pub fn of(features: &Features) -> Self {
+        let values = values(features);
+        Self {
+            score: quantised(INTERCEPT) + weighed(&values, &WEIGHTS),
+            likeness: weighed(&values, &LIKENESSES),
+        }
+    }
+
+    /// Orders the phrasings of one entry: what they would score without rivals.
+    pub fn total(self) -> f64 {
+        self.score + self.likeness
+    }
+
+    /// [`score`] of the same features, those in place that [`with_rivals`] fills in.
+    pub fn settled(self, features: &Features) -> f64 {
+        self.score
+            + quantised(features.found_query * WEIGHT.found_query)
+            + quantised(features.found_phrasing * WEIGHT.found_phrasing)
+            + quantised(features.lead * WEIGHT.lead)
+    }
+}
+
+/// Fills in what depends on the other candidates; one candidate per entry, with its features and its likeness. A lone one
+/// leads by all it has. Whoever names the other side of a contrast is nobody's rival, however alike the words.
+pub fn with_rivals<T>(candidates: &mut [T], of: impl Fn(&mut T) -> (&mut Features, f64)) {
     let is_rival = |candidate: &Features| candidate.contrast == 0.0;
     let (mut first, mut second) = (0.0_f64, 0.0_f64);
     let (mut found_query, mut found_phrasing) = (0.0_f64, 0.0_f64);
-    for candidate in candidates.iter_mut().map(&features) {
-        found_query = found_query.max(candidate.query_units);
-        found_phrasing = found_phrasing.max(candidate.phrasing_units);
-        candidate.lead = likeness(candidate);
-        if is_rival(candidate) {
-            second = second.max(candidate.lead.min(first));
-            first = first.max(candidate.lead);
+    for (features, likeness) in candidates.iter_mut().map(&of) {
+        found_query = found_query.max(features.query_units);
+        found_phrasing = found_phrasing.max(features.phrasing_units);
+        if is_rival(features) {
+            second = second.max(likeness.min(first));
+            first = first.max(likeness);
         }
     }
-    for candidate in candidates.iter_mut().map(&features) {
-        let leads = is_rival(candidate) && candidate.lead >= first;
-        candidate.lead -= if leads { second } else { first };
-        (candidate.found_query, candidate.found_phrasing) = (found_query, found_phrasing);
+    for (features, likeness) in candidates.iter_mut().map(&of) {
+        let leads = is_rival(features) && likeness >= first;
+        features.lead = likeness - if leads { second } else { first };
+        (features.found_query, features.found_phrasing) = (found_query, found_phrasing);
     }
 }
 
@@ -158,6 +185,27 @@ pub fn with_rivals<T>(candidates: &mut [T], features: impl Fn(&mut T) -> &mut Fe
 mod tests {
     use super::super::Score;
     use super::*;
+
+    fn of_itself(candidate: &mut Features) -> (&mut Features, f64) {
+        let likeness = likeness(candidate);
+        (candidate, likeness)
+    }
+
+    #[test]
+    fn a_score_in_two_steps_is_the_score() {
+        let of = |share: f64| Features {
+            query_units: share,
+            sounds: share * share,
+            answer_adds: 1.0 - share,
+            ..Features::default()
+        };
+        let mut candidates = [0.123_4, 0.777_7, 0.5].map(of);
+        let standings = candidates.map(|candidate| Standing::of(&candidate));
+        with_rivals(&mut candidates, of_itself);
+        for (standing, candidate) in standings.iter().zip(&candidates) {
+            assert_eq!(standing.settled(candidate).to_bits(), score(candidate).to_bits());
+        }
+    }
 
     #[test]
     fn a_lead_is_over_the_best_other() {
@@ -167,12 +215,12 @@ mod tests {
         };
         let likeness = |units: f64| likeness(&of(units));
         let mut candidates = [of(0.5), of(0.75), of(0.25)];
-        with_rivals(&mut candidates, |candidate| candidate);
+        with_rivals(&mut candidates, of_itself);
         let by = |lead: f64, units: f64| (lead - likeness(units)).abs() < 4.0 * STEP;
         assert!(by(-candidates[0].lead, 0.25) && by(candidates[1].lead, 0.25) && by(-candidates[2].lead, 0.5));
         assert!(candidates.iter().all(|c| Score::new(c.found_query) == Score::new(0.75)));
         let mut alone = [of(0.5)];
-        with_rivals(&mut alone, |candidate| candidate);
+        with_rivals(&mut alone, of_itself);
         assert!(by(alone[0].lead, 0.5));
     }
 
@@ -184,7 +232,7 @@ mod tests {
             ..Features::default()
         };
         let mut candidates = [of(0.5, 0.0), of(0.75, 1.0)];
-        with_rivals(&mut candidates, |candidate| candidate);
+        with_rivals(&mut candidates, of_itself);
         assert!(candidates[0].lead > 0.0);
     }
 

@@ -4,14 +4,16 @@
 //! entries, or of other segments, without analysing anything anew. Its documents stand in flat arrays: a row of numbers
 //! each for ranking, and inverted lists for finding. What the whole bank says about terms is `vocabulary`'s subject.
 
+mod by_hash;
 mod filing;
 
 use super::drafts::{Draft, Drafts, distinct_syllables};
 use super::postings::{Lists, PackedLists};
 use super::spelling::Lexicon;
-use super::tokenizer::{Bigram, Contrasted, SoundBigram, Unit, Word};
-use super::vocabulary::{Terms, Vocabulary};
+use super::tokenizer::{Bigram, Contrasted, SoundBigram, Word};
+use super::vocabulary::{KnownUnit, Terms, Vocabulary};
 use crate::bank::{Entry, State};
+use by_hash::ByHash;
 use filing::{Pace, number_units, number_words};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,8 +31,7 @@ pub struct Segment {
     open: Vec<u64>,
     /// Of each document's normalised text.
     normalized: Vec<Word>,
-    /// Documents in the order of `normalized`.
-    by_normalized: Vec<u32>,
+    by_normalized: ByHash,
     /// Items in the order of categories; of one category the highest priority first, then by id.
     by_category: Vec<u32>,
     /// The documents whose first unit is the term.
@@ -133,14 +134,18 @@ impl FromIterator<u32> for Sieve {
 
 impl AnswerWords<'_> {
     /// Whether the word with that number is among them.
+    #[inline]
     pub fn hold(self, number: u32) -> bool {
+        self.sieve.may_hold(number) && self.have(number)
+    }
+
+    fn have(self, number: u32) -> bool {
         /// Looking at all of a short list, several at a time, beats a search that waits for each step.
         const SHORT: usize = 64;
-        self.sieve.may_hold(number)
-            && match self.numbers.len() {
-                ..=SHORT => self.numbers.contains(&number),
-                _ => self.numbers.binary_search(&number).is_ok(),
-            }
+        match self.numbers.len() {
+            ..=SHORT => self.numbers.contains(&number),
+            _ => self.numbers.binary_search(&number).is_ok(),
+        }
     }
 }
 
@@ -325,16 +330,16 @@ impl Segment {
             let row = self.row(at);
             distinct(&mut row.words.iter().copied(), &mut vocabulary.words);
             distinct(&mut row.units.iter().copied(), &mut vocabulary.units);
-            let codes: Vec<Unit> = row.units.iter().map(|number| vocabulary.unit(*number)).collect();
-            let pairs = || codes.windows(2);
+            let units: Vec<KnownUnit> = row.units.iter().map(|number| vocabulary.unit(*number)).collect();
+            let pairs = || units.windows(2);
             let known = |terms: &Terms, key: u32| terms.number(key).expect("a filed term has a number");
-            let bigrams = pairs().map(|pair| known(&vocabulary.bigrams, Bigram::new(pair[0], pair[1]).0));
+            let bigrams = pairs().map(|pair| known(&vocabulary.bigrams, Bigram::new(pair[0].unit, pair[1].unit).0));
             let bigrams: Vec<u32> = bigrams.collect();
             distinct(&mut bigrams.into_iter(), &mut vocabulary.bigrams);
-            let sounds = pairs().flat_map(|pair| SoundBigram::of(pair[0], pair[1]));
+            let sounds = pairs().flat_map(|pair| SoundBigram::of(pair[0].readings, pair[1].readings));
             let sounds: Vec<u32> = sounds.map(|sound| known(&vocabulary.sounds, sound.0)).collect();
             distinct(&mut sounds.into_iter(), &mut vocabulary.sounds);
-            for syllable in distinct_syllables(codes.into_iter()) {
+            for syllable in distinct_syllables(units.into_iter().map(|known| known.readings)) {
                 less(&mut vocabulary.syllable_freq[syllable.index()]);
             }
             less(&mut vocabulary.documents);
@@ -445,10 +450,8 @@ impl Segment {
 
     /// Documents whose normalised text has that hash.
     pub fn normalized_as(&self, text: Word) -> impl Iterator<Item = u32> {
-        let hash = move |at: &u32| self.normalized[*at as usize];
-        let from = first_at(&self.by_normalized, |at| hash(at).0, text.0);
-        let order = self.by_normalized[from..].iter().copied();
-        order.take_while(move |at| hash(at) == text)
+        let documents = self.by_normalized.documents(text).iter().copied();
+        documents.filter(move |at| self.normalized[*at as usize] == text)
     }
 
     /// Bytes in memory by part, the entries themselves left out.
@@ -466,7 +469,7 @@ impl Segment {
             ),
             (
                 "exact texts",
-                self.normalized.capacity() * 4 + numbers(&self.by_normalized),
+                self.normalized.capacity() * 4 + self.by_normalized.bytes(),
             ),
             ("lists of words", self.words.bytes()),
             ("lists of units", self.units.bytes()),
@@ -474,21 +477,6 @@ impl Segment {
             ("lists of bigrams", self.bigrams.bytes()),
             ("lists of sounds", self.sounds.bytes()),
         ]
-    }
-}
-
-/// The first of `order` whose hash is `wanted` or more; the hashes ascend. As they are spread evenly, the place is known
-/// to within about the root of their number, and little of a large bank needs to be looked at.
-fn first_at(order: &[u32], hash: impl Fn(&u32) -> u32, wanted: u32) -> usize {
-    let guess = ((u64::from(wanted) * order.len() as u64) >> 32) as usize;
-    let doubt = 2 * order.len().isqrt() + 4;
-    let (from, to) = (guess.saturating_sub(doubt), order.len().min(guess + doubt));
-    let is_after = from == 0 || hash(&order[from - 1]) < wanted;
-    let is_before = to == order.len() || hash(&order[to]) >= wanted;
-    if is_after && is_before {
-        from + order[from..to].partition_point(|at| hash(at) < wanted)
-    } else {
-        order.partition_point(|at| hash(at) < wanted)
     }
 }
 
@@ -508,28 +496,4 @@ pub fn phrasing_text(entry: &Entry, phrasing: u16) -> &str {
         .checked_sub(1)
         .and_then(|n| entry.similar.get(usize::from(n)))
         .unwrap_or(&entry.question)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hash_is_found_however_hashes_are_spread() {
-        let evenly = |n: u32| n.wrapping_mul(0x9e37_79b9);
-        let spreads: [fn(u32) -> u32; 3] = [|n| n.wrapping_mul(0x9e37_79b9), |n| n / 7, |n| u32::MAX - n % 50];
-        for spread in spreads {
-            for count in [0, 1, 10, 5_000] {
-                let mut hashes: Vec<u32> = (0..count).map(spread).collect();
-                hashes.sort_unstable();
-                let order: Vec<u32> = (0..count).collect();
-                let wanted = hashes.iter().copied().chain((0..50).map(evenly)).chain([0, u32::MAX]);
-                for wanted in wanted {
-                    let expected = hashes.iter().position(|hash| *hash >= wanted).unwrap_or(hashes.len());
-                    let found = first_at(&order, |at| hashes[*at as usize], wanted);
-                    assert_eq!(found, expected, "{wanted} among {count}");
-                }
-            }
-        }
-    }
 }

@@ -7,8 +7,8 @@
 
 use super::effort;
 use super::pinyin::{self, Syllable};
-use super::tokenizer::{Analysis, Bigram, Unit, units};
-use super::vocabulary::{IDF_STEPS, Rarity, Vocabulary};
+use super::tokenizer::{Analysis, Unit, units};
+use super::vocabulary::{IDF_STEPS, Rarity, Recognised, Vocabulary};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -196,8 +196,8 @@ impl Lexicon {
     }
 
     /// The query as the bank would spell it; `None` when that is how it is spelled.
-    pub fn respell(&self, query: &Analysis, vocabulary: &Vocabulary) -> Option<Respelled> {
-        if is_familiar(query, vocabulary) {
+    pub fn respell(&self, query: &Analysis, known: &Recognised, vocabulary: &Vocabulary) -> Option<Respelled> {
+        if is_familiar(query, known) {
             return None;
         }
         let slots = slots(&query.text, vocabulary);
@@ -219,9 +219,8 @@ impl Lexicon {
 
 /// Whether the query has Chinese characters only and each two neighbours stand side by side in the bank: nothing in it
 /// looks like a slip.
-fn is_familiar(query: &Analysis, vocabulary: &Vocabulary) -> bool {
-    let known = |pair: &[Unit]| vocabulary.bigrams.doc_freq_of(Bigram::new(pair[0], pair[1]).0) > 0;
-    query.units.iter().all(|unit| unit.as_char().is_some()) && query.units.windows(2).all(known)
+fn is_familiar(query: &Analysis, known: &Recognised) -> bool {
+    query.units.iter().all(|unit| unit.as_char().is_some()) && known.bigrams.iter().all(|pair| pair.doc_freq > 0)
 }
 
 /// What of a slot makes a key.
@@ -281,7 +280,7 @@ impl<'a> Search<'a> {
     fn best_char(&self, syllable: Syllable) -> Option<(u32, char)> {
         let known = self.lexicon.sounding(syllable).filter_map(|number| {
             let doc_freq = self.vocabulary.units.doc_freq(number);
-            Some((doc_freq, self.vocabulary.unit(number).as_char()?)).filter(|_| doc_freq > 0)
+            Some((doc_freq, self.vocabulary.unit(number).unit.as_char()?)).filter(|_| doc_freq > 0)
         });
         known.map(|(doc_freq, c)| (self.rarity.idf(doc_freq), c)).min()
     }

@@ -13,7 +13,7 @@ use super::pinyin::{self, Syllable};
 use super::text;
 use crate::bank::Dictionaries;
 use jieba_rs::{Jieba, Token};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 /// Longest analysed query, in characters of the normalised text; what follows is ignored.
 pub const MAX_CHARS: usize = 500;
@@ -61,17 +61,17 @@ pub struct Contrasted {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Analysis {
     /// As [`Analyzer::normalize`] gives it, with the operator's synonyms in place.
-    pub text: Box<str>,
+    pub text: String,
     /// In order, with repetitions.
-    pub units: Box<[Unit]>,
+    pub units: Vec<Unit>,
     /// Where each unit begins in `text`; as many as units.
-    pub unit_starts: Box<[u32]>,
+    pub unit_starts: Vec<u32>,
     /// In order, without repetitions or stop words, long words followed by the words inside them.
-    pub words: Box<[Word]>,
+    pub words: Vec<Word>,
     /// Byte ranges of the words in `text`.
-    pub word_spans: Box<[(u32, u32)]>,
+    pub word_spans: Vec<(u32, u32)>,
     /// Members of contrast groups that the text names, sorted.
-    pub contrasts: Box<[Contrasted]>,
+    pub contrasts: Vec<Contrasted>,
 }
 
 impl Contrasted {
@@ -113,11 +113,10 @@ impl SoundBigram {
         Self((first.index() as u32) << 16 | second.index() as u32)
     }
 
-    /// Every way in which two neighbouring units sound.
-    pub fn of(first: Unit, second: Unit) -> impl Iterator<Item = Self> {
-        let seconds = second.readings();
-        let pairs = first.readings().iter();
-        pairs.flat_map(move |first| seconds.iter().map(move |second| Self::new(*first, *second)))
+    /// Every way in which two neighbouring units with such readings sound.
+    pub fn of<'a>(first: &'a [Syllable], second: &'a [Syllable]) -> impl Iterator<Item = Self> + 'a {
+        let pairs = first.iter();
+        pairs.flat_map(move |first| second.iter().map(move |second| Self::new(*first, *second)))
     }
 }
 
@@ -248,28 +247,26 @@ impl Analyzer {
             None => tokens,
         };
         let text = text.as_deref().unwrap_or(normalized);
-        let (unit_starts, units) = units(text)
-            .map(|(at, unit)| (at as u32, Unit::new(unit)))
-            .unzip::<_, _, Vec<_>, Vec<_>>();
-        let (word_spans, words): (Vec<_>, Vec<_>) = self.words(text, &tokens).into_iter().unzip();
+        let (mut unit_starts, mut codes) = (Vec::with_capacity(text.len() / 3), Vec::with_capacity(text.len() / 3));
+        for (at, unit) in units(text) {
+            unit_starts.push(at as u32);
+            codes.push(Unit::new(unit));
+        }
+        let (word_spans, words) = self.words(text, &tokens);
         Analysis {
-            contrasts: self.contrast.named(text).into(),
-            units: units.into(),
-            unit_starts: unit_starts.into(),
-            words: words.into(),
-            word_spans: word_spans.into(),
-            text: text.into(),
+            contrasts: self.contrast.named(text),
+            units: codes,
+            unit_starts,
+            words,
+            word_spans,
+            text: text.to_owned(),
         }
     }
 
     /// The words of a long text, sorted, each once: what an answer is matched by.
     pub fn vocabulary(&self, text: &str) -> Box<[Word]> {
         let normalized = text::normalize(text);
-        let mut words: Vec<Word> = self
-            .words(&normalized, &self.jieba.cut(&normalized, false))
-            .into_iter()
-            .map(|(_, word)| word)
-            .collect();
+        let (_, mut words) = self.words(&normalized, &self.jieba.cut(&normalized, false));
         words.sort_unstable();
         words.into()
     }
@@ -311,16 +308,19 @@ impl Analyzer {
         Some(words.collect())
     }
 
-    /// The words of `text`, which is cut into `tokens`, with their places.
-    fn words(&self, text: &str, tokens: &[Token<'_>]) -> Vec<((u32, u32), Word)> {
-        let mut found = Vec::with_capacity(2 * tokens.len());
-        let mut seen = FxHashSet::default();
+    /// The words of `text`, which is cut into `tokens`: their places, and what they are.
+    fn words(&self, text: &str, tokens: &[Token<'_>]) -> (Vec<(u32, u32)>, Vec<Word>) {
+        let some = 2 * tokens.len();
+        let (mut spans, mut words) = (Vec::with_capacity(some), Vec::with_capacity(some));
+        let mut seen = FxHashSet::with_capacity_and_hasher(some, FxBuildHasher);
         let mut keep = |start: usize, end: usize| {
             let word = Word::new(&text[start..end]);
             if !self.stopwords.contains(&text[start..end]) && seen.insert(word) {
-                found.push(((start as u32, end as u32), word));
+                spans.push((start as u32, end as u32));
+                words.push(word);
             }
         };
+        let mut parts: Vec<(usize, &str)> = Vec::new();
         let mut at = 0;
         for token in tokens {
             let (start, end) = (at, at + token.word.len());
@@ -329,7 +329,8 @@ impl Analyzer {
                 continue;
             }
             keep(start, end);
-            let parts: Vec<(usize, &str)> = units(token.word).collect();
+            parts.clear();
+            parts.extend(units(token.word));
             let mixed = parts.iter().any(|(_, part)| part.len() > 1 && part.is_ascii());
             let longest = if parts.len() > 2 { parts.len() - 1 } else { 0 };
             for size in (1..=longest.min(3)).chain((longest == 0 && mixed && parts.len() == 2).then_some(1)) {
@@ -343,7 +344,7 @@ impl Analyzer {
                 }
             }
         }
-        found
+        (spans, words)
     }
 }
 

@@ -134,7 +134,7 @@ impl Index {
         });
         let candidates = candidates.collect();
         let compared_entries = ranking.candidates.len();
-        let (normalized, compared) = (ranking.normalized.clone(), ranking.analysis.text.to_string());
+        let (normalized, compared) = (ranking.normalized.clone(), ranking.analysis.text.clone());
         let respelled = ranking.respelled.as_ref().map(|respelled| respelled.text.clone());
         let (is_empty, sureness) = (compared.is_empty(), ranking.sureness);
         let matches = ranking.into_matches(k.max(1));

@@ -5,8 +5,9 @@
 //! Numbers are handles: they depend on the history of edits, and nothing that shows in a result may be ordered by them.
 
 use super::pinyin::Syllable;
+use super::postings::length_weight;
 use super::segment::Field;
-use super::tokenizer::Unit;
+use super::tokenizer::{Analysis, Bigram, Unit};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -33,6 +34,58 @@ pub struct Terms {
     doc_freq: Chunked<u32>,
 }
 
+/// A unit of the bank. How it sounds is kept with it: searches ask again and again.
+#[derive(Clone, Copy)]
+#[expect(missing_docs, reason = "a field each")]
+pub struct KnownUnit {
+    pub unit: Unit,
+    pub readings: &'static [Syllable],
+}
+
+impl Default for KnownUnit {
+    /// Nobody's.
+    fn default() -> Self {
+        Self {
+            unit: Unit(0),
+            readings: &[],
+        }
+    }
+}
+
+/// A term as the bank knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// [`NOBODYS`]: the bank never had the term.
+    pub number: u32,
+    /// Documents that hold it.
+    pub doc_freq: u32,
+}
+
+/// The number of a term that the bank does not have.
+pub const NOBODYS: u32 = u32::MAX;
+
+/// The terms of a text as the bank knows them, looked up once; in the order of the text.
+#[expect(missing_docs, reason = "a field each")]
+pub struct Recognised {
+    pub words: Vec<Known>,
+    pub units: Vec<Known>,
+    /// Two neighbouring units each.
+    pub bigrams: Vec<Known>,
+}
+
+impl Recognised {
+    /// Of a text for a bank with that vocabulary.
+    pub fn of(text: &Analysis, vocabulary: &Vocabulary) -> Self {
+        let pairs = text.units.windows(2);
+        let pair = |pair: &[Unit]| vocabulary.bigrams.known(Bigram::new(pair[0], pair[1]).0);
+        Self {
+            words: text.words.iter().map(|word| vocabulary.words.known(word.0)).collect(),
+            units: text.units.iter().map(|unit| vocabulary.units.known(unit.0)).collect(),
+            bigrams: pairs.map(pair).collect(),
+        }
+    }
+}
+
 /// What the whole bank says about terms.
 #[derive(Clone)]
 pub struct Vocabulary {
@@ -44,8 +97,8 @@ pub struct Vocabulary {
     pub bigrams: Terms,
     #[expect(missing_docs, reason = "a field each")]
     pub sounds: Terms,
-    /// By number of a unit: the unit.
-    pub codes: Chunked<u32>,
+    /// By number of a unit.
+    pub known_units: Chunked<KnownUnit>,
     /// By number of a word: entries whose answer holds it.
     pub answer_freq: Chunked<u32>,
     /// By syllable: documents with a character that may be read so.
@@ -96,6 +149,13 @@ impl Terms {
         }
         let next = (self.settled.len() + self.recent.len()) as u32;
         *self.recent.entry(key).or_insert(next)
+    }
+
+    /// The term as the bank knows it.
+    pub fn known(&self, key: u32) -> Known {
+        let number = self.number(key).unwrap_or(NOBODYS);
+        let doc_freq = self.doc_freq(number);
+        Known { number, doc_freq }
     }
 
     /// Documents holding the term with that number.
@@ -153,7 +213,7 @@ impl Default for Vocabulary {
             units: Terms::default(),
             bigrams: Terms::default(),
             sounds: Terms::default(),
-            codes: Chunked::default(),
+            known_units: Chunked::default(),
             answer_freq: Chunked::default(),
             syllable_freq: vec![0; Syllable::COUNT],
             documents: 0,
@@ -184,19 +244,34 @@ impl Vocabulary {
         Rarity::among(self.documents)
     }
 
+    /// What a search of this bank weighs with.
+    pub fn scales(&self) -> Scales {
+        let rarity = self.rarity();
+        let average = self.average_length();
+        Scales {
+            rarity,
+            answers: Rarity::among(self.entries),
+            syllables: std::array::from_fn(|syllable| rarity.idf(self.syllable_freq[syllable])),
+            lengths: std::array::from_fn(|length| (length_weight(length, average) * 1024.0).round() as u32),
+        }
+    }
+
     /// The number of a unit, given now if it has none.
     pub fn unit_or_new(&mut self, unit: Unit) -> u32 {
         let known = self.units.numbers();
         let number = self.units.number_or_new(unit.0);
         if number as usize >= known {
-            *self.codes.at_mut(number) = unit.0;
+            *self.known_units.at_mut(number) = KnownUnit {
+                unit,
+                readings: unit.readings(),
+            };
         }
         number
     }
 
     /// The unit with that number.
-    pub fn unit(&self, number: u32) -> Unit {
-        Unit(self.codes.get(number))
+    pub fn unit(&self, number: u32) -> KnownUnit {
+        self.known_units.get(number)
     }
 
     /// Whether most of its terms are in no document any more. Words may be in answers alone, so they do not count.
@@ -217,12 +292,34 @@ impl Vocabulary {
     }
 }
 
+/// What terms, sounds and lengths weigh in one bank: the same for every search, until an edit.
+#[derive(Clone)]
+pub struct Scales {
+    /// Among phrasings.
+    pub rarity: Rarity,
+    /// Among entries, for the words of answers.
+    pub answers: Rarity,
+    /// By syllable: its rarity among phrasings.
+    syllables: [u32; Syllable::COUNT],
+    /// By units of a document, 255 standing for more: its weight, in 1/1024.
+    pub lengths: [u32; 256],
+}
+
+impl Scales {
+    /// Rarity of a syllable.
+    pub fn syllable(&self, syllable: Syllable) -> u32 {
+        self.syllables[syllable.index()]
+    }
+}
+
 /// Inverse document frequency among a number of documents, ln((N + 1) / (n + ½)), in [`IDF_STEPS`]. That is BM25's
 /// ln(1 + (N − n + ½) / (n + ½)) (Robertson & Zaragoza 2009, §3), split so that one table serves every N.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Rarity {
     /// ln(N + 1) in steps.
     all: i32,
+    /// ln(n + ½) in steps, for the smaller n.
+    halves: &'static [i32],
 }
 
 impl Rarity {
@@ -230,12 +327,14 @@ impl Rarity {
     pub fn among(documents: u32) -> Self {
         Self {
             all: steps(f64::from(documents) + 1.0),
+            halves: &HALVES,
         }
     }
 
     /// Of a term that `doc_freq` documents hold; one nobody has is the rarest.
     pub fn idf(self, doc_freq: u32) -> u32 {
-        let half = LOGARITHMS
+        let half = self
+            .halves
             .get(doc_freq as usize)
             .copied()
             .unwrap_or_else(|| steps(f64::from(doc_freq) + 0.5));
@@ -244,7 +343,7 @@ impl Rarity {
 }
 
 /// ln(n + ½) in steps.
-static LOGARITHMS: LazyLock<Vec<i32>> = LazyLock::new(|| (0..1 << 16).map(|n| steps(f64::from(n) + 0.5)).collect());
+static HALVES: LazyLock<Vec<i32>> = LazyLock::new(|| (0..1 << 16).map(|n| steps(f64::from(n) + 0.5)).collect());
 
 fn steps(value: f64) -> i32 {
     (value.ln() * IDF_STEPS).round() as i32

@@ -7,11 +7,13 @@ use super::{Index, Inner, Scope};
 use crate::bank::{Entry, EntryId};
 use crate::matching::candidates::{Place, gather};
 use crate::matching::confidence::Sureness;
-use crate::matching::features::{Features, Query};
+use crate::matching::features::{Features, Query, Room};
+use crate::matching::ranking::Standing;
 use crate::matching::segment::{Item, Segment, phrasing_text};
 use crate::matching::sounding::Sounding;
 use crate::matching::spelling::Respelled;
 use crate::matching::tokenizer::{Analysis, Word};
+use crate::matching::vocabulary::Recognised;
 use crate::matching::{Guard, Hit, Matches, Score, confidence, effort, ranking};
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ pub(in crate::matching) struct Candidate<'a> {
     priority: i8,
     pub phrasing: u16,
     pub features: Features,
+    pub standing: Standing,
     /// [`ranking::score`] of the features.
     pub raw: f64,
     pub score: Score,
@@ -138,10 +141,15 @@ impl Index {
         let normalized = inner.analyzer.normalize(query);
         let typed = inner.analyzer.analyze_normalized(&normalized);
         reached(Stage::Analysed);
-        let respelled = inner.lexicon.respell(&typed, &inner.vocabulary);
-        let analysis = match &respelled {
-            Some(respelled) => inner.analyzer.analyze_normalized(&respelled.text),
-            None => typed,
+        let known = Recognised::of(&typed, &inner.vocabulary);
+        let respelled = inner.lexicon.respell(&typed, &known, &inner.vocabulary);
+        let (analysis, known) = match &respelled {
+            Some(respelled) => {
+                let analysis = inner.analyzer.analyze_normalized(&respelled.text);
+                let known = Recognised::of(&analysis, &inner.vocabulary);
+                (analysis, known)
+            }
+            None => (typed, known),
         };
         reached(Stage::Respelled);
         let is_wide = sight.is_wide();
@@ -153,13 +161,17 @@ impl Index {
         };
         let exact = inner.exact(&normalized, visible);
         let sounding = Sounding::of(&analysis, &inner.vocabulary);
-        let mut places = inner.places(&analysis, &sounding, breadth, visible);
+        let mut places = inner.places((&analysis, &known), &sounding, breadth, visible);
         places.extend(&exact);
         places.sort_unstable();
         places.dedup();
         reached(Stage::Gathered);
         let read = respelled.as_ref().map_or(0, |respelled| respelled.read);
-        let mut candidates = inner.compare(&mut Query::new(&analysis, &sounding, read, &inner.vocabulary), &places);
+        let bank = (&inner.vocabulary, &*inner.scales);
+        let mut candidates = Room::lent(|room| {
+            let mut query = Query::new(&analysis, &known, &sounding, read, bank, room);
+            inner.compare(&mut query, &places)
+        });
         for &place in exact.iter().rev() {
             let phrasing = inner.parts[place.segment as usize].segment.doc(place.doc).phrasing;
             let rank = inner.rank_of(place);
@@ -232,14 +244,21 @@ impl Inner {
     /// Visible documents to compare, in order of place.
     fn places(
         &self,
-        query: &Analysis,
+        (query, known): (&Analysis, &Recognised),
         sounding: &Sounding,
         breadth: Breadth,
         visible: impl Fn(Place) -> bool,
     ) -> Vec<Place> {
         let segments: Vec<&Segment> = self.parts.iter().map(|part| &*part.segment).collect();
         if breadth == Breadth::Candidates {
-            return gather(query, sounding, &segments, &self.vocabulary, visible);
+            return gather(
+                query,
+                known,
+                sounding,
+                &segments,
+                (&self.vocabulary, &self.scales),
+                visible,
+            );
         }
         let everywhere = (0..)
             .zip(&segments)
@@ -257,7 +276,7 @@ impl Inner {
                 .fold(0, |sum, place| sum ^ segment(place).touch(place.doc)),
         );
         let mut candidates: Vec<Candidate<'_>> = Vec::with_capacity(places.len());
-        let (mut entry, mut covered) = (None, 0);
+        let (mut entry, mut covered, mut best) = (None, 0, 0.0);
         for place in places {
             let segment = segment(place);
             let doc = segment.doc(place.doc);
@@ -267,28 +286,35 @@ impl Inner {
             }
             effort::spend(segment.row(place.doc).units.len());
             let features = query.compare(segment.row(place.doc), segment.answer(doc.item), &mut covered);
-            let raw = ranking::standing(&features);
+            let standing = Standing::of(&features);
             match candidates.last_mut() {
                 Some(last) if !is_first => {
-                    if raw > last.raw {
-                        (last.phrasing, last.features, last.raw) = (doc.phrasing, features, raw);
+                    if standing.total() > best {
+                        (last.phrasing, last.features, best) = (doc.phrasing, features, standing.total());
                     }
                     last.features.query_units = query.coverage(covered);
+                    last.standing = Standing::of(&last.features);
                 }
-                _ => candidates.push(Candidate {
-                    entry: &segment.item(doc.item).entry,
-                    rank: (place.segment, doc.item),
-                    priority: segment.item(doc.item).priority,
-                    phrasing: doc.phrasing,
-                    features,
-                    raw,
-                    score: Score::default(),
-                }),
+                _ => {
+                    best = standing.total();
+                    candidates.push(Candidate {
+                        entry: &segment.item(doc.item).entry,
+                        rank: (place.segment, doc.item),
+                        priority: segment.item(doc.item).priority,
+                        phrasing: doc.phrasing,
+                        features,
+                        standing,
+                        raw: 0.0,
+                        score: Score::default(),
+                    });
+                }
             }
         }
-        ranking::with_rivals(&mut candidates, |candidate| &mut candidate.features);
+        ranking::with_rivals(&mut candidates, |candidate| {
+            (&mut candidate.features, candidate.standing.likeness)
+        });
         for candidate in &mut candidates {
-            candidate.raw = ranking::score(&candidate.features);
+            candidate.raw = candidate.standing.settled(&candidate.features);
             candidate.score = confidence::calibrate(candidate.raw);
         }
         candidates

@@ -3,12 +3,13 @@
 //! [`Segment::file`] is the entry point; the documents are in place by then. Of a large bank two cores work at it side by
 //! side: what one of them changes the other does not read.
 
+use super::by_hash::ByHash;
 use super::{Item, Segment};
 use crate::matching::drafts::{Drafts, Term};
 use crate::matching::postings::{Lists, PackedLists};
 use crate::matching::spelling::Lexicon;
 use crate::matching::tokenizer::{Bigram, SoundBigram, Unit, Word};
-use crate::matching::vocabulary::{Chunked, Terms, Vocabulary};
+use crate::matching::vocabulary::{Chunked, KnownUnit, Terms, Vocabulary};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::panic::resume_unwind;
@@ -66,21 +67,23 @@ impl Segment {
     /// Makes the inverted lists and the orders.
     pub(super) fn file(&mut self, vocabulary: &mut Vocabulary, pace: Pace) -> Frequencies {
         let own = &*self;
-        let codes = &vocabulary.codes;
+        let known = &vocabulary.known_units;
         let (words, units) = (vocabulary.words.numbers(), vocabulary.units.numbers());
         let (bigrams, sounds) = (&mut vocabulary.bigrams, &mut vocabulary.sounds);
         let rows = || (0..own.docs.len() as u32).map(|at| own.row(at));
         let firsts = || rows().map(|row| &row.units[..row.units.len().min(1)]);
         let ((bigrams, words, by_normalized), (sounds, packed, units, firsts, by_category)) = pace.both(
             || {
-                let pair = |first, second| std::iter::once(Bigram::new(first, second).0);
-                let bigrams = own.lists_of_pairs(codes, bigrams, pair);
+                let pair = |[first, second]: [KnownUnit; 2]| std::iter::once(Bigram::new(first.unit, second.unit).0);
+                let bigrams = own.lists_of_pairs(known, bigrams, pair);
                 let words = Lists::build(rows().map(|row| row.words), words);
-                (bigrams, words, own.in_order_of_normalized())
+                (bigrams, words, ByHash::of(&own.normalized))
             },
             || {
-                let pair = |first, second| SoundBigram::of(first, second).map(|sound| sound.0);
-                let sounds = own.lists_of_pairs(codes, sounds, pair);
+                let pair = |[first, second]: [KnownUnit; 2]| {
+                    SoundBigram::of(first.readings, second.readings).map(|sound| sound.0)
+                };
+                let sounds = own.lists_of_pairs(known, sounds, pair);
                 let packed = PackedLists::pack(&sounds);
                 let firsts = Lists::build(firsts(), units);
                 let units = Lists::build(rows().map(|row| row.units), units);
@@ -107,25 +110,19 @@ impl Segment {
     /// Lists by what `pair` makes of two neighbouring units, which `terms` numbers.
     fn lists_of_pairs<I: Iterator<Item = u32>>(
         &self,
-        codes: &Chunked<u32>,
+        known: &Chunked<KnownUnit>,
         terms: &mut Terms,
-        pair: impl Fn(Unit, Unit) -> I,
+        pair: impl Fn([KnownUnit; 2]) -> I,
     ) -> Lists {
         let (mut numbers, mut ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
         for at in 0..self.docs.len() as u32 {
             for neighbours in self.row(at).units.windows(2) {
-                let (first, second) = (codes.get(neighbours[0]), codes.get(neighbours[1]));
-                numbers.extend(pair(Unit(first), Unit(second)).map(|term| terms.number_or_new(term)));
+                let pair = pair([known.get(neighbours[0]), known.get(neighbours[1])]);
+                numbers.extend(pair.map(|term| terms.number_or_new(term)));
             }
             ends.push(numbers.len());
         }
         Lists::build(pieces(&numbers, &ends), terms.numbers())
-    }
-
-    fn in_order_of_normalized(&self) -> Vec<u32> {
-        let mut docs: Vec<(Word, u32)> = self.normalized.iter().copied().zip(0..).collect();
-        docs.sort_unstable();
-        docs.into_iter().map(|(_, at)| at).collect()
     }
 
     /// Of one category the highest priority first, then by id.

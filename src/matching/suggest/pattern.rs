@@ -193,7 +193,7 @@ impl Means {
             && let b"n" | b"l" = letters.as_bytes()
         {
             let is_meant = |c: char| pinyin::initials(c).any(|initial| letters.as_bytes() == [initial]);
-            numbers.retain(|number| vocabulary.unit(*number).as_char().is_some_and(is_meant));
+            numbers.retain(|number| vocabulary.unit(*number).unit.as_char().is_some_and(is_meant));
         }
         numbers
     }
