@@ -20,7 +20,8 @@ use unicode_normalization::UnicodeNormalization;
 /// Latin words and nowhere else. Empty when the text holds nothing but signs.
 pub fn normalize(text: &str) -> String {
     let folded = fold(&without_faces(text));
-    let canonical = QUESTION_WORDS.replace(&separate(&folded));
+    let words = separate(&folded);
+    let canonical = QUESTION_WORDS.replace(&words);
     let asked = without_fillers(&canonical);
     join(numerals::canonical(&asked))
 }
@@ -477,38 +478,57 @@ impl Affixes {
     }
 }
 
-/// Phrases to replace, by their first character.
-struct Phrases(FxHashMap<char, Vec<(&'static str, &'static str)>>);
+/// Phrases to replace.
+struct Phrases {
+    by_first: FxHashMap<char, Vec<(&'static str, &'static str)>>,
+    /// A bit for each low byte of a first character: most characters begin nothing.
+    may_begin: [u64; 4],
+}
 
 impl Phrases {
     fn new(table: &[(&'static str, &'static str)]) -> Self {
-        let mut by_first: FxHashMap<char, Vec<_>> = FxHashMap::default();
+        let mut phrases = Self {
+            by_first: FxHashMap::default(),
+            may_begin: [0; 4],
+        };
         for &(from, to) in table {
-            by_first
-                .entry(from.chars().next().unwrap_or_default())
-                .or_default()
-                .push((from, to));
+            let first = from.chars().next().unwrap_or_default();
+            phrases.by_first.entry(first).or_default().push((from, to));
+            let (word, bit) = Self::place(first);
+            phrases.may_begin[word] |= bit;
         }
-        Self(by_first)
+        phrases
+    }
+
+    fn place(first: char) -> (usize, u64) {
+        let low = first as usize % 256;
+        (low / 64, 1 << (low % 64))
     }
 
     /// Replaces from left to right; of the phrases that fit at one place the first in the table.
-    fn replace(&self, text: &str) -> String {
-        let mut replaced = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
+    fn replace<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut replaced = String::new();
+        // Up to here the text is in `replaced`.
+        let mut done = 0;
+        for (at, c) in text.char_indices() {
             effort::spend(1);
-            let mut beginning = self.0.get(&c).into_iter().flatten();
-            let found = beginning.find_map(|(from, to)| Some((rest.strip_prefix(from)?, to)));
-            if let Some((after, to)) = found {
+            let (word, bit) = Self::place(c);
+            if at < done || self.may_begin[word] & bit == 0 {
+                continue;
+            }
+            let mut beginning = self.by_first.get(&c).into_iter().flatten();
+            if let Some((from, to)) = beginning.find(|(from, _)| text[at..].starts_with(from)) {
+                replaced.reserve(text.len());
+                replaced.push_str(&text[done..at]);
                 replaced.push_str(to);
-                rest = after;
-            } else {
-                replaced.push(c);
-                rest = &rest[c.len_utf8()..];
+                done = at + from.len();
             }
         }
-        replaced
+        if done == 0 {
+            return text.into();
+        }
+        replaced.push_str(&text[done..]);
+        replaced.into()
     }
 }
 

@@ -159,7 +159,7 @@ impl Index {
                 && ((is_wide && part.segment.is_open(place.doc))
                     || sight.admits(&part.segment.item(part.segment.doc(place.doc).item).entry))
         };
-        let exact = inner.exact(&normalized, visible);
+        let exact = inner.exact(query, &normalized, visible);
         let sounding = Sounding::of(&analysis, &inner.vocabulary);
         let mut places = inner.places((&analysis, &known), &sounding, breadth, visible);
         places.extend(&exact);
@@ -209,13 +209,14 @@ impl Inner {
     }
 
     /// The first of the visible documents whose normalised text is the query's, at most [`MOST_EXACT`], in order of place.
-    fn exact(&self, normalized: &str, visible: impl Fn(Place) -> bool) -> Vec<Place> {
+    fn exact(&self, query: &str, normalized: &str, visible: impl Fn(Place) -> bool) -> Vec<Place> {
         let mut found = Vec::new();
         if normalized.is_empty() {
             return found;
         }
-        // In a bank with the same question many times over it mostly stands there in the same letters.
-        let mut same: Option<&str> = None;
+        // Whoever taps a suggestion asks in the bank's letters, and a bank with the same question many times over mostly has
+        // it in the same letters: none of these needs to be normalised.
+        let mut same = query;
         for (number, part) in self.parts.iter().enumerate() {
             for doc in part.segment.normalized_as(Word::new(normalized)) {
                 let place = Place {
@@ -224,8 +225,8 @@ impl Inner {
                 };
                 let (item, phrasing) = (self.item(place), part.segment.doc(doc).phrasing);
                 let text = phrasing_text(&item.entry, phrasing);
-                if visible(place) && (same == Some(text) || self.analyzer.normalize(text) == normalized) {
-                    same = Some(text);
+                if visible(place) && (same == text || self.analyzer.normalize(text) == normalized) {
+                    same = text;
                     found.push(place);
                 }
             }
