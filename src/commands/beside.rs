@@ -3,7 +3,7 @@
 //! A file is taken whole or not at all, as the bank's.
 
 use super::import::{ImportError, parse_mode};
-use super::{Exit, Failure, export, operator, unix_seconds};
+use super::{Exit, Failure, export, open_to_try, operator, unix_seconds};
 use crate::app::{self, AppError};
 use crate::bank::beside::{self, Beside, Row, Verdict, plan};
 use crate::bank::format::{RowError, decode};
@@ -205,7 +205,7 @@ pub async fn import_file<T: Tabled, W: fmt::Display + Serialize>(
     };
     let place = app::place_of(config);
     let opened = match args.care.dry_run {
-        true => Database::open_to_try(place).await,
+        true => open_to_try(place).await,
         false => Database::open(place).await,
     };
     let database = opened.map_err(AppError::from)?;

@@ -5,7 +5,7 @@
 
 use super::export::replace_file;
 use super::replacement::{Readers, Replacement};
-use super::{Exit, Failure};
+use super::{Exit, Failure, open_to_try};
 use crate::bank::format::{Format, write_template};
 use crate::bank::import::Mode;
 use crate::intake::{self, Event, ImportReport, ImportTerms, IntakeError, Limits, Sheet, check_result, write_result};
@@ -201,7 +201,7 @@ pub async fn run_by(program: &Path, options: ImportOptions<'_>) -> Result<Import
         })?;
     }
     let database = match options.terms.dry_run {
-        true => Database::open_to_try(options.database).await?,
+        true => open_to_try(options.database).await?,
         false => Database::open(options.database).await?,
     };
     let report = intake::import(&database.questions(), &sheet, options.terms, &listener).await;

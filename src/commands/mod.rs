@@ -40,7 +40,7 @@ pub mod apikey;
 use crate::app::{self, AppError};
 use crate::config::{Account, Config};
 use crate::store::StoreError;
-use crate::store::sql::OpenError;
+use crate::store::sql::{Database, OpenError, Place};
 use crate::wechat_api::{ApiError, Client, Remedy};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -189,6 +189,18 @@ async fn client_of(config: &Config, account: &Account) -> Result<Client, Failure
         let text = format!("account {} has no app_secret, which calls to WeChat need", account.id);
         Failure::report(Exit::Configuration, text)
     })
+}
+
+/// The database for a dry run of what would make one: nothing is made, nor migrated. Where there is none it is an empty one,
+/// which standard error says.
+async fn open_to_try(place: Place<'_>) -> Result<Database, OpenError> {
+    match Database::open_to_read(place).await {
+        Err(OpenError::Absent(what)) => {
+            eprintln!("wxfaq: there is no {what} yet, and a dry run makes none: compared with an empty bank");
+            Database::empty().await
+        }
+        opened => opened,
+    }
 }
 
 /// Writes to standard output. Ends the process when that fails: quietly when nobody reads any more, as in

@@ -10,7 +10,7 @@ use wxfaq::bank::import::Mode;
 use wxfaq::commands::import::{ImportError, ImportOptions};
 use wxfaq::commands::{Exit, export, import, media};
 use wxfaq::intake::{Counts, ImportReport, ImportTerms};
-use wxfaq::store::sql::Database;
+use wxfaq::store::sql::{Database, OpenError};
 
 fn normalise(text: &str) -> String {
     text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
@@ -297,6 +297,35 @@ async fn a_result_that_is_no_workbook_keeps_an_import_from_nothing_or_from_the_b
     assert_eq!(bench.revision_and_size().await, (1, 1));
 }
 
+#[test]
+fn a_dry_run_where_there_is_nothing_compares_with_an_empty_bank_and_makes_none() {
+    let bench = Bench::new();
+    bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
+    bench.write(
+        "rules.jsonl",
+        r#"{"id":"r","trigger":{"keywords":[{"equals":"营业时间"}]},"replies":["九点"]}"#,
+    );
+    bench.write("tree.jsonl", r#"{"category":"开户","reply":"关于开户"}"#);
+    for command in [
+        "import bank.jsonl",
+        "rule import rules.jsonl",
+        "category import tree.jsonl",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--dry-run"]).collect();
+        let (code, said) = wxfaq(&bench, &arguments);
+        let expected = "dry run, nothing written: 1 new, 0 changed, 0 same, 0 removed; the bank is at revision 0";
+        assert!(code == Some(0) && said.contains(expected), "{command}: {code:?} {said}");
+        assert!(said.contains("wxfaq.db yet, and a dry run makes none"), "{said}");
+        let ahead = wxfaq(&bench, &[&arguments[..], &["--made-from", "3"]].concat());
+        assert!(ahead.0 == Some(65) && ahead.1.contains("it is at 0"), "{ahead:?}");
+        assert!(!bench.path("data").exists(), "{command}");
+    }
+    // It is as a real one would be.
+    assert_eq!(wxfaq(&bench, &["import", "bank.jsonl"]).0, Some(0));
+    let (_, said) = wxfaq(&bench, &["import", "bank.jsonl", "--dry-run"]);
+    assert!(said.contains("1 same") && !said.contains("makes none"), "{said}");
+}
+
 /// Exit code, and everything that was said, of a command in the bench's folder.
 fn wxfaq(bench: &Bench, arguments: &[&str]) -> (Option<i32>, String) {
     let output = run(bench.folder.path(), arguments);
@@ -381,7 +410,21 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
     assert_eq!(wxfaq(&bench, &["import", "asked.csv"]).0, Some(0));
 }
 
-on_every_database!(the_sample_bank_goes_out_and_in_in_every_format);
+on_every_database!(
+    the_sample_bank_goes_out_and_in_in_every_format,
+    a_dry_run_makes_no_tables
+);
+
+async fn a_dry_run_makes_no_tables(place: TestDatabase) {
+    let bench = Bench::new();
+    let file = bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
+    for mode in [Mode::Append, Mode::Replace] {
+        let report = bench.import_at(place.url(), &file, mode, true).await.unwrap();
+        assert_eq!((report.counts.new, report.revision, report.applied), (1, 0, false));
+    }
+    let opened = Database::open_to_read(place.url()).await;
+    assert!(matches!(opened, Err(OpenError::Absent(_))));
+}
 
 async fn the_sample_bank_goes_out_and_in_in_every_format(place: TestDatabase) {
     let bench = Bench::new();

@@ -162,16 +162,12 @@ impl Database {
         Self::open_for(place.into(), Purpose::Read).await
     }
 
-    /// For a dry run of what [`Database::open`] would be for: one that is there is read.
-    ///
-    /// # Errors
-    /// As of [`Database::open_to_read`]; where there is none it is made.
-    pub async fn open_to_try<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
-        let place = place.into();
-        match Self::open_to_read(place).await {
-            Err(OpenError::Absent(_)) => Self::open(place).await,
-            opened => opened,
-        }
+    /// One without a bank, in memory only, for who would try what to do where there is none yet.
+    pub async fn empty() -> Result<Self, OpenError> {
+        Ok(Self {
+            pool: sqlite::in_memory().await?,
+            dialect: Dialect::Sqlite,
+        })
     }
 
     /// As [`Database::open_to_read`] whatever release it is from, if it is no newer one: [`Database::standing`] says which,

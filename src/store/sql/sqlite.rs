@@ -89,6 +89,24 @@ pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, 
     Ok(pool)
 }
 
+/// An empty database that is nowhere, with its schema. A second connection would have another one.
+pub(super) async fn in_memory() -> Result<AnyPool, OpenError> {
+    let dialect = Dialect::Sqlite;
+    sqlx::any::install_default_drivers();
+    let options: AnyConnectOptions = "sqlite::memory:".parse().expect("an address of SQLite");
+    let pool = AnyPoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.disable_statement_logging())
+        .await
+        .map_err(|error| dialect.error(&error))?;
+    let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
+    schema::run(dialect, &mut connection).await?;
+    drop(connection);
+    Ok(pool)
+}
+
 /// Takes the log over into the file and empties it; `false`: somebody reads from it.
 pub(super) async fn truncate_log(pool: &AnyPool) -> Result<bool, sqlx::Error> {
     let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
