@@ -390,6 +390,22 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
         "{result}"
     );
 
+    // Nor is a header lost, or a line of JSONL.
+    bench.write("head.csv", "问题,\"答案\n甲,一\n");
+    bench.write("torn.jsonl", "{\"question\":\"乙\",\n");
+    for (file, shown) in [
+        ("head.csv", "问题,\"\"答案"),
+        ("torn.jsonl", "{\"\"question\"\":\"\"乙\"\","),
+    ] {
+        refused(file, &["--result", "h.csv"], "row 1");
+        let result = fs::read_to_string(bench.path("h.csv")).unwrap();
+        let row = result.lines().nth(1).unwrap();
+        assert!(row.contains(&format!(",\"{shown}\",error,")), "{result}");
+        refused("h.csv", &["--mode", "replace"], "row 2: cell 14 has no heading");
+        refused(file, &["--result", "h.jsonl"], "row 1");
+        refused("h.jsonl", &[], "unknown column \"\"");
+    }
+
     // Results of before had nothing in such a row.
     bench.write(
         "torn.csv",

@@ -128,7 +128,9 @@ async fn errors_keep_their_row_and_column_on_the_way() {
         "row 3: cell 2: a quotation mark is opened and never closed"
     );
     let sheet = read(b"question,reply text\n").await.unwrap();
-    assert_eq!(sheet.rows[0].as_ref().unwrap_err().column, Some("answer"));
+    let header = sheet.rows[0].clone().unwrap();
+    assert_eq!(header.others, [(0, "question,reply text".to_owned())]);
+    assert_eq!(header.row().unwrap_err().column, Some("answer"));
 }
 
 /// A file that is made to do harm.

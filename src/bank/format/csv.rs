@@ -8,6 +8,7 @@
 //! Written for Excel: a byte order mark, CRLF, and a `'` before cells that it would run as formulas.
 
 use super::header::Header;
+use super::row::Record;
 use super::{Item, Place, RowError};
 use std::borrow::Cow;
 use std::{io, iter};
@@ -29,19 +30,21 @@ pub fn read(text: &str) -> Box<dyn Iterator<Item = Item> + '_> {
     let first = first.unwrap_or_else(|| Err(empty()));
     let (place, cells) = match first {
         Ok(first) => first,
-        Err(torn) => return Box::new(iter::once(Item::Error(torn.error))),
+        Err(torn) => return Box::new(iter::once(torn.item(0))),
     };
-    let header = match separated_by_commas(place, &cells).and_then(|()| Header::of(place, &cells)) {
+    if let Some(refusal) = separated_otherwise(place, &cells) {
+        return Box::new(iter::once(Item::Record(Record::unread(&cells[0], 0, refusal))));
+    }
+    let header = match Header::of(place, &cells) {
         Ok(header) => header,
-        Err(error) => return Box::new(iter::once(Item::Error(error))),
+        Err(refused) => return Box::new(iter::once(Item::Record(*refused))),
     };
     let before = header.before_records();
     let first = header.is_missing.then_some(Ok((place, cells)));
     let items = first.into_iter().chain(records).filter_map(move |record| {
         let (place, cells) = match record {
             Ok(record) => record,
-            Err(Torn { error, raw: None }) => return Some(Item::Error(error)),
-            Err(Torn { error, raw: Some(raw) }) => return Some(Item::Record(header.torn(raw, error))),
+            Err(torn) => return Some(torn.item(header.others.len())),
         };
         let texts: Vec<Cow<'_, str>> = cells.iter().map(|cell| unguarded(cell).into()).collect();
         header.record(place, &texts).map(Item::Record)
@@ -70,16 +73,14 @@ pub fn write<'a>(
     sheet.flush()
 }
 
-/// # Errors
-/// The header is one cell with what others separate cells by.
-fn separated_by_commas(place: Place, headings: &[Cow<'_, str>]) -> Result<(), RowError> {
-    if let [only] = headings
-        && let Some(separator) = only.chars().find(|c| matches!(c, ';' | '；' | '\t' | '，'))
-    {
-        let reason = format!("the cells are separated by {separator:?}: save the file with commas, as “CSV UTF-8”");
-        return Err(RowError::new(place, None, reason));
-    }
-    Ok(())
+/// Why a header is refused that is one cell with what others separate cells by.
+fn separated_otherwise(place: Place, headings: &[Cow<'_, str>]) -> Option<RowError> {
+    let [only] = headings else {
+        return None;
+    };
+    let separator = only.chars().find(|c| matches!(c, ';' | '；' | '\t' | '，'))?;
+    let reason = format!("the cells are separated by {separator:?}: save the file with commas, as “CSV UTF-8”");
+    Some(RowError::new(place, None, reason))
 }
 
 /// Whether a spreadsheet would run the cell as a formula once the apostrophes before it are gone.
@@ -108,6 +109,16 @@ struct Torn<'a> {
     /// As it stands there, to the end of the line in which it is torn. `None`: it is too long to show, and nothing is read
     /// after it.
     raw: Option<&'a str>,
+}
+
+impl Torn<'_> {
+    /// `others` as in [`Record::unread`].
+    fn item(self, others: usize) -> Item {
+        match self.raw {
+            None => Item::Error(self.error),
+            Some(raw) => Item::Record(Record::unread(raw, others, self.error)),
+        }
+    }
 }
 
 /// Splits text into rows of cells.
@@ -304,6 +315,23 @@ mod tests {
                 torn(6, "戊,\"五", &format!("row 6 (line 7): cell 2: {open}")),
             ]
         );
+    }
+
+    #[test]
+    fn a_header_that_is_refused_is_shown_as_it_stands_there() {
+        for (text, shown) in [
+            ("\n问题,\"答案,作者\n甲,一\n", "问题,\"答案,作者"),
+            ("问题;答案\n甲;一\n", "问题;答案"),
+            ("问题,\"回复,内容\"\n甲,一\n", "问题,回复,内容"),
+        ] {
+            let items: Vec<Item> = read(text).collect();
+            let [Item::Record(record)] = items.as_slice() else {
+                panic!("{items:?}")
+            };
+            assert!(record.refusal.is_some() && record.cells.is_empty(), "{record:?}");
+            assert_eq!(record.others, [(0, shown.to_owned())]);
+        }
+        assert!(matches!(read("").next(), Some(Item::Error(_))));
     }
 
     #[test]

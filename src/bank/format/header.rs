@@ -77,8 +77,15 @@ impl Header {
     /// The header that the first row with anything in it is.
     ///
     /// # Errors
-    /// A column that is needed is not there, or one stands there twice; the reason names the headings nobody knows.
-    pub fn of(place: Place, cells: &[Cow<'_, str>]) -> Result<Self, RowError> {
+    /// The row as it is to be refused, after which no other means anything: a column that is needed is not there, or one stands there twice; the reason names the headings nobody knows.
+    pub fn of(place: Place, cells: &[Cow<'_, str>]) -> Result<Self, Box<Record>> {
+        Self::parse(place, cells).map_err(|refusal| {
+            let texts: Vec<&str> = cells.iter().map(AsRef::as_ref).collect();
+            Box::new(Record::unread(&texts.join(","), 0, refusal))
+        })
+    }
+
+    fn parse(place: Place, cells: &[Cow<'_, str>]) -> Result<Self, RowError> {
         let error = |column: Option<Column>, reason: String| RowError::new(place, column.map(Column::name), reason);
         if cells.len() > MAX_COLUMNS {
             let reason = format!("has {} columns, at most {MAX_COLUMNS} are read", cells.len());
@@ -143,16 +150,6 @@ impl Header {
         match self.headings.get(position) {
             Some(Heading::Of(column)) => Some(*column),
             _ => None,
-        }
-    }
-
-    /// A row that was torn, whose text stands under no heading.
-    pub fn torn(&self, raw: &str, refusal: RowError) -> Record {
-        Record {
-            place: refusal.place,
-            cells: Vec::new(),
-            others: vec![(self.others.len(), raw.to_owned())],
-            refusal: Some(refusal),
         }
     }
 
@@ -230,7 +227,7 @@ mod tests {
 
     fn header(cells: &[&str]) -> Result<Header, String> {
         let cells: Vec<Cow<'_, str>> = cells.iter().map(|cell| Cow::from(*cell)).collect();
-        Header::of(Place::line(1), &cells).map_err(|error| error.to_string())
+        Header::parse(Place::line(1), &cells).map_err(|error| error.to_string())
     }
 
     #[test]

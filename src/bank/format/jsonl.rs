@@ -1,5 +1,6 @@
 //! JSONL: one entry a line, a JSON object with the columns' names.
 
+use super::csv::MAX_CELL_BYTES;
 use super::header::{REFUSED, is_outcome, unmended};
 use super::row::{Cell, Column, Record, not_json};
 use super::{Item, Place, RowError};
@@ -16,7 +17,8 @@ pub fn read(text: &str) -> impl Iterator<Item = Item> + '_ {
     let lines = lines.filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(place, line)| match record(place, line) {
         Ok(record) => Item::Record(record),
-        Err(error) => Item::Error(error),
+        Err(error) if line.len() > MAX_CELL_BYTES => Item::Error(error),
+        Err(error) => Item::Record(Record::unread(line.trim(), 0, error)),
     })
 }
 
@@ -170,6 +172,21 @@ mod tests {
         let kept = &first.others[0].1;
         let again = serde_json::json!({"": kept, "question": "a"}).to_string();
         assert_eq!(record(Place::line(1), &again).unwrap().others, first.others);
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_is_shown_as_it_stands_there() {
+        let line = r#"{"question":"a","answer":"b""#;
+        let items: Vec<Item> = super::read(&format!("{line}\r\n")).collect();
+        let [Item::Record(torn)] = items.as_slice() else {
+            panic!("{items:?}")
+        };
+        assert_eq!(torn.others, [(0, line.to_owned())]);
+        // And stays so in a result.
+        let again = serde_json::json!({"": line, "outcome": "error", "reason": "row 1"}).to_string();
+        assert_eq!(record(Place::line(1), &again).unwrap().others, torn.others);
+        let long = "x".repeat(MAX_CELL_BYTES + 1);
+        assert!(matches!(super::read(&long).next(), Some(Item::Error(_))));
     }
 
     #[test]

@@ -286,6 +286,17 @@ pub struct Record {
 }
 
 impl Record {
+    /// A row whose cells are not told apart, for the result as it stands there; `others`: how many headings the editor has of
+    /// his own, since it stands under none.
+    pub fn unread(raw: &str, others: usize, refusal: RowError) -> Self {
+        Self {
+            place: refusal.place,
+            cells: Vec::new(),
+            others: vec![(others, raw.to_owned())],
+            refusal: Some(refusal),
+        }
+    }
+
     /// What the row says.
     ///
     /// # Errors

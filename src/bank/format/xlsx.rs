@@ -140,8 +140,8 @@ impl Rows {
             let texts: Vec<_> = cells.iter().map(|cell| Cow::Owned(cell.text(None))).collect();
             match Header::of(place, &texts) {
                 // Without a header no later row means anything.
-                Err(error) => {
-                    sink(Item::Error(error))?;
+                Err(refused) => {
+                    sink(Item::Record(*refused))?;
                     return ControlFlow::Break(());
                 }
                 Ok(header) => {
