@@ -54,9 +54,9 @@ pub struct Layers {
 pub struct TextFile {
     #[expect(missing_docs, reason = "the type says it")]
     pub path: PathBuf,
-    #[expect(missing_docs, reason = "the name says it")]
-    pub content: Vec<u8>,
-    /// When it was written; Unix seconds.
+    /// Or why it cannot be read, with its path: it may be a folder, or a link that leads nowhere.
+    pub content: Result<Vec<u8>, String>,
+    /// When it was written; Unix seconds. 0: nobody can say.
     pub modified: i64,
 }
 
@@ -71,7 +71,7 @@ pub enum Live<'a> {
     Embedded(&'static str),
 }
 
-impl Live<'_> {
+impl<'a> Live<'a> {
     /// For lists.
     pub fn place(&self) -> &'static str {
         match self {
@@ -82,11 +82,14 @@ impl Live<'_> {
     }
 
     /// Of a file it may be anything.
-    pub fn content(&self) -> &[u8] {
+    ///
+    /// # Errors
+    /// As of [`TextFile::content`].
+    pub fn content(&self) -> Result<&'a [u8], &'a str> {
         match self {
-            Self::Database(stored) => stored.text.body.as_bytes(),
-            Self::Folder(file) => &file.content,
-            Self::Embedded(source) => source.as_bytes(),
+            Self::Database(stored) => Ok(stored.text.body.as_bytes()),
+            Self::Folder(file) => file.content.as_deref().map_err(String::as_str),
+            Self::Embedded(source) => Ok(source.as_bytes()),
         }
     }
 }
@@ -111,13 +114,17 @@ impl Layers {
     /// A file that says something else than the database and is newer, but is not used.
     pub fn hidden_newer(&self) -> Option<&TextFile> {
         let (stored, file) = (self.saved.as_ref()?, self.file.as_ref()?);
-        let hides = file.content != stored.text.body.as_bytes() && file.modified > stored.updated_at;
+        let content = file.content.as_ref().ok()?;
+        let hides = content != stored.text.body.as_bytes() && file.modified > stored.updated_at;
         hides.then_some(file)
     }
 
     /// Where the live one is wrong, for the operator.
     fn place(&self, fault: &TextFault) -> String {
         match self.live() {
+            Live::Folder(TextFile {
+                content: Err(reason), ..
+            }) => reason.clone(),
             Live::Folder(file) => format!("{}:{}: {}", file.path.display(), fault.line, fault.reason),
             Live::Database(_) | Live::Embedded(_) => fault.to_string(),
         }
@@ -177,7 +184,7 @@ impl Sources {
     /// somebody has made.
     ///
     /// # Errors
-    /// [`AppError::Content`] when the folder or one of its files cannot be read.
+    /// [`AppError::Content`] when the folder cannot be read.
     pub fn layers(&self, kind: TextKind, saved: &[StoredText]) -> Result<Vec<Layers>, AppError> {
         let mut files = match self.folder(kind) {
             Some(folder) => files_in(&folder)?,
@@ -195,16 +202,13 @@ impl Sources {
                 names.push(other);
             }
         }
-        let layers = |file: &str| {
-            let content = files.get(file).map(|path| TextFile::read(path)).transpose()?;
-            Ok(Layers {
-                saved: of_kind().find(|stored| stored.text.name.file == file).cloned(),
-                file: content,
-                embedded: embedded(kind, file),
-                name: TextName::new(kind, file),
-            })
+        let layers = |file: &str| Layers {
+            saved: of_kind().find(|stored| stored.text.name.file == file).cloned(),
+            file: files.get(file).map(|path| TextFile::at(path)),
+            embedded: embedded(kind, file),
+            name: TextName::new(kind, file),
         };
-        names.into_iter().map(layers).collect()
+        Ok(names.into_iter().map(layers).collect())
     }
 
     /// Templates as they are with the edits `saved`; where one of those is wrong, with the one of `good` in its place,
@@ -233,8 +237,13 @@ impl Sources {
     /// # Errors
     /// [`AppError::Content`].
     pub fn contents(&self, saved: &[StoredText], good: &[StoredText]) -> Result<Contents, AppError> {
-        let templates = self.load_templates(saved, good)?;
-        let dictionaries = self.load_dictionaries(saved, good)?;
+        let found = (self.load_templates(saved, good), self.load_dictionaries(saved, good));
+        let (templates, dictionaries) = match found {
+            (Err(AppError::Content(first)), Err(AppError::Content(then))) => {
+                return Err(AppError::Content(format!("{first}\n{then}")));
+            }
+            (templates, dictionaries) => (templates?, dictionaries?),
+        };
         Ok(Contents {
             templates: Arc::new(templates.value),
             dictionaries: Arc::new(dictionaries.value),
@@ -296,7 +305,7 @@ pub fn faults(texts: &[Text]) -> Vec<TextFault> {
     if let Err(errors) = Templates::load(&overrides) {
         found.extend(errors.into_iter().map(TextFault::from));
     }
-    found.extend(parse(&dictionaries).err());
+    found.extend(parse(&dictionaries).err().into_iter().flatten());
     found
 }
 
@@ -304,48 +313,73 @@ pub fn faults(texts: &[Text]) -> Vec<TextFault> {
 ///
 /// # Errors
 /// What is wrong with it, or that there is none of the name.
-pub fn alone(file: &str, content: &[u8]) -> Result<Dictionaries, TextFault> {
+pub fn alone(file: &str, content: &[u8]) -> Result<Dictionaries, Vec<TextFault>> {
     parse(&BTreeMap::from([(file, content)]))
 }
 
-fn parse_templates(all: &[Layers]) -> Result<Templates, Vec<TextFault>> {
-    let mut overrides = BTreeMap::new();
-    for text in all {
-        let live = text.live();
-        if !matches!(live, Live::Embedded(_)) {
-            let body = utf8(&text.name, live.content()).map_err(|fault| vec![fault])?;
-            overrides.insert(text.name.file.clone(), body.to_owned());
+/// The content of the one in use.
+fn in_use(text: &Layers) -> Result<&[u8], TextFault> {
+    text.live().content().map_err(|reason| TextFault {
+        name: text.name.clone(),
+        line: 1,
+        reason: reason.to_owned(),
+    })
+}
+
+/// `value` if there are no faults, its own or found before.
+fn without<T>(mut faults: Vec<TextFault>, value: Result<T, Vec<impl Into<TextFault>>>) -> Result<T, Vec<TextFault>> {
+    match value {
+        Ok(value) if faults.is_empty() => Ok(value),
+        Ok(_) => Err(faults),
+        Err(found) => {
+            faults.extend(found.into_iter().map(Into::into));
+            Err(faults)
         }
     }
-    Templates::load(&overrides).map_err(|errors| errors.into_iter().map(TextFault::from).collect())
+}
+
+fn parse_templates(all: &[Layers]) -> Result<Templates, Vec<TextFault>> {
+    let (mut overrides, mut faults) = (BTreeMap::new(), Vec::new());
+    for text in all.iter().filter(|text| !matches!(text.live(), Live::Embedded(_))) {
+        match in_use(text).and_then(|content| utf8(&text.name, content)) {
+            Ok(body) => drop(overrides.insert(text.name.file.clone(), body.to_owned())),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    without(faults, Templates::load(&overrides))
 }
 
 fn parse_dictionaries(all: &[Layers]) -> Result<Dictionaries, Vec<TextFault>> {
-    let lives: Vec<(&str, Live<'_>)> = all.iter().map(|text| (text.name.file.as_str(), text.live())).collect();
-    let contents = lives.iter().map(|(file, live)| (*file, live.content()));
-    parse(&contents.collect()).map_err(|fault| vec![fault])
+    let (mut contents, mut faults) = (BTreeMap::new(), Vec::new());
+    for text in all {
+        match in_use(text) {
+            Ok(content) => drop(contents.insert(text.name.file.as_str(), content)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    without(faults, parse(&contents))
 }
 
 /// By name; what is not named is empty.
-fn parse(contents: &BTreeMap<&str, &[u8]>) -> Result<Dictionaries, TextFault> {
-    if let Some(unknown) = contents.keys().find(|name| DictionaryFile::parse(name).is_none()) {
-        return Err(TextFault {
-            name: TextName::new(TextKind::Dictionary, *unknown),
-            line: 1,
-            reason: format!(
-                "no such dictionary; there are {}",
-                known(TextKind::Dictionary).join(", ")
-            ),
-        });
-    }
+fn parse(contents: &BTreeMap<&str, &[u8]>) -> Result<Dictionaries, Vec<TextFault>> {
+    let unknown = contents.keys().filter(|name| DictionaryFile::parse(name).is_none());
+    let unknown = unknown.map(|name| TextFault {
+        name: TextName::new(TextKind::Dictionary, *name),
+        line: 1,
+        reason: format!(
+            "no such dictionary; there are {}",
+            known(TextKind::Dictionary).join(", ")
+        ),
+    });
     let of = |file: DictionaryFile| contents.get(file.name()).copied().unwrap_or_default();
-    Ok(Dictionaries::parse(DictionaryTexts {
+    let parsed = Dictionaries::parse(DictionaryTexts {
         user: of(DictionaryFile::User),
         stopwords: of(DictionaryFile::Stopwords),
         synonyms: of(DictionaryFile::Synonyms),
         contrast: of(DictionaryFile::Contrast),
         sensitive: of(DictionaryFile::Sensitive),
-    })?)
+    });
+    without(unknown.collect(), parsed)
 }
 
 /// The names of the texts this release has.
@@ -383,7 +417,7 @@ pub fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, AppError> {
         let path = |entry: std::io::Result<std::fs::DirEntry>| Ok(entry?.path());
         entries.map(path).collect::<std::io::Result<Vec<PathBuf>>>()
     });
-    let paths = paths.map_err(|error| unreadable(folder, &error))?;
+    let paths = paths.map_err(|error| AppError::Content(unreadable(folder, &error)))?;
     let texts = paths
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| end == "txt"));
@@ -392,25 +426,18 @@ pub fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, AppError> {
 }
 
 impl TextFile {
-    /// Whatever is in it.
-    ///
-    /// # Errors
-    /// [`AppError::Content`] when it cannot be read.
-    pub fn read(path: &Path) -> Result<Self, AppError> {
-        let read = || {
-            let modified = std::fs::metadata(path)?.modified()?;
-            Ok((modified, std::fs::read(path)?))
-        };
-        let (modified, content) = read().map_err(|error| unreadable(path, &error))?;
-        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self {
+    /// Whatever is there.
+    pub fn at(path: &Path) -> Self {
+        let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        let since = modified.unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
+        Self {
             path: path.to_owned(),
-            content,
-            modified: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        })
+            content: std::fs::read(path).map_err(|error| unreadable(path, &error)),
+            modified: i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX),
+        }
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> AppError {
-    AppError::Content(format!("{}: {error}", path.display()))
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
 }

@@ -1,7 +1,7 @@
 //! The operator's dictionaries: user words, stop words, synonyms, contrast groups, sensitive words.
 //!
-//! [`Dictionaries::parse`] is the entry point: it takes the texts of the five files and gives one value, or the first
-//! thing that is wrong with its file and line. Nothing is taken from a set with an error in it, so the last good
+//! [`Dictionaries::parse`] is the entry point: it takes the texts of the five files and gives one value, or of each
+//! wrong file the first thing that is wrong, with its line. Nothing is taken from a set with an error in it, so the last good
 //! dictionaries can stay in use. Reading files, and embedding the default ones, is the caller's work.
 //!
 //! Form: UTF-8, one entry a line, `#` starts a comment at the beginning of a line or after white space; a byte order
@@ -118,22 +118,28 @@ impl Dictionaries {
     /// Reads the five files; a word given twice in one list counts once.
     ///
     /// # Errors
-    /// [`DictionaryError`] for the first line that is not UTF-8, holds a control character, a word longer than
-    /// [`MAX_WORD_CHARS`], an unusable frequency, or a group with fewer than two different members.
-    pub fn parse(texts: DictionaryTexts<'_>) -> Result<Self, DictionaryError> {
-        Ok(Self {
-            user: distinct(parse_lines(DictionaryFile::User, texts.user, user_word)?, |user| {
-                &user.word
-            }),
-            stopwords: distinct(parse_lines(DictionaryFile::Stopwords, texts.stopwords, word)?, |word| {
-                word
-            }),
-            synonyms: parse_lines(DictionaryFile::Synonyms, texts.synonyms, group)?,
-            contrast: parse_lines(DictionaryFile::Contrast, texts.contrast, group)?,
-            sensitive: distinct(parse_lines(DictionaryFile::Sensitive, texts.sensitive, word)?, |word| {
-                word
-            }),
-        })
+    /// One [`DictionaryError`] for each wrong file, in their order: its first line that is not UTF-8, holds a control
+    /// character, a word longer than [`MAX_WORD_CHARS`], an unusable frequency, or a group with fewer than two different
+    /// members.
+    pub fn parse(texts: DictionaryTexts<'_>) -> Result<Self, Vec<DictionaryError>> {
+        let mut errors = Vec::new();
+        let parsed = Self {
+            user: distinct(
+                lines_of(DictionaryFile::User, texts.user, user_word, &mut errors),
+                |user| &user.word,
+            ),
+            stopwords: distinct(
+                lines_of(DictionaryFile::Stopwords, texts.stopwords, word, &mut errors),
+                |word| word,
+            ),
+            synonyms: lines_of(DictionaryFile::Synonyms, texts.synonyms, group, &mut errors),
+            contrast: lines_of(DictionaryFile::Contrast, texts.contrast, group, &mut errors),
+            sensitive: distinct(
+                lines_of(DictionaryFile::Sensitive, texts.sensitive, word, &mut errors),
+                |word| word,
+            ),
+        };
+        if errors.is_empty() { Ok(parsed) } else { Err(errors) }
     }
 
     /// The dictionaries that have nothing in them any more in `next`, with how many entries they have here.
@@ -173,6 +179,19 @@ fn distinct<T>(items: Vec<T>, key: impl Fn(&T) -> &String) -> Vec<T> {
         .zip(first)
         .filter_map(|(item, first)| first.then_some(item))
         .collect()
+}
+
+/// As [`parse_lines`]; nothing, with one error more, when a line is wrong.
+fn lines_of<T>(
+    file: DictionaryFile,
+    bytes: &[u8],
+    parse: impl Fn(&str) -> Result<T, String>,
+    errors: &mut Vec<DictionaryError>,
+) -> Vec<T> {
+    parse_lines(file, bytes, parse).unwrap_or_else(|error| {
+        errors.push(error);
+        Vec::new()
+    })
 }
 
 /// Applies `parse` to every line that holds something, without its comment and the white space around it.
@@ -280,8 +299,9 @@ mod tests {
     use super::*;
 
     fn error(texts: DictionaryTexts<'_>) -> (DictionaryFile, usize) {
-        let error = Dictionaries::parse(texts).unwrap_err();
-        (error.file, error.line)
+        let errors = Dictionaries::parse(texts).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        (errors[0].file, errors[0].line)
     }
 
     #[test]
@@ -339,10 +359,29 @@ mod tests {
             sensitive: long.as_bytes(),
             ..Default::default()
         };
-        let message = Dictionaries::parse(sensitive).unwrap_err().to_string();
+        let message = Dictionaries::parse(sensitive).unwrap_err()[0].to_string();
         assert_eq!(
             message,
             "sensitive.txt:1: a word of 33 characters; at most 32 are allowed"
         );
+    }
+
+    #[test]
+    fn each_wrong_file_is_named_once() {
+        let texts = DictionaryTexts {
+            user: "科创板 0\n科创板 1".as_bytes(),
+            synonyms: "提现;取现".as_bytes(),
+            contrast: "网银".as_bytes(),
+            sensitive: b"ok\n\xff",
+            ..Default::default()
+        };
+        let errors = Dictionaries::parse(texts).unwrap_err();
+        let places: Vec<_> = errors.iter().map(|error| (error.file, error.line)).collect();
+        let expected = [
+            (DictionaryFile::User, 1),
+            (DictionaryFile::Contrast, 1),
+            (DictionaryFile::Sensitive, 2),
+        ];
+        assert_eq!(places, expected);
     }
 }

@@ -135,7 +135,12 @@ fn overridden(kind: TextKind, sources: &Sources, found: Result<Vec<Layers>, AppE
     };
     let all = match found {
         Ok(all) => all,
-        Err(error) => return vec![wrong(subject, error.to_string(), Exit::Configuration)],
+        // Each line of it names another file.
+        Err(error) => {
+            let faults = error.to_string();
+            let faults = faults.lines().map(|fault| wrong(subject, fault, Exit::Configuration));
+            return faults.collect();
+        }
     };
     let names = |which: fn(&Live<'_>) -> bool| {
         let found = all.iter().filter(|text| which(&text.live()));
@@ -164,7 +169,8 @@ fn overridden(kind: TextKind, sources: &Sources, found: Result<Vec<Layers>, AppE
         if let Some(fault) = texts::fault(text) {
             findings.push(wrong(subject, format!("not used: {fault}"), Exit::BadData));
         }
-        let emptied = texts::emptied(text, text.live().content()).map(|lines| {
+        let content = text.live().content().ok();
+        let emptied = content.and_then(|content| texts::emptied(text, content)).map(|lines| {
             format!(
                 "{} is empty: {lines} lines that came with this release are not used",
                 text.name

@@ -145,7 +145,7 @@ impl Shelf<'_> {
 
     async fn show(&self, name: &str, is_json: bool) -> Result<Done, Failure> {
         let (revision, text) = self.find(name).await?;
-        let content = used(&text).content().to_owned();
+        let content = content(&text)?.to_owned();
         if is_json {
             let mut value = described(&text);
             value["body"] = String::from_utf8_lossy(&content).into();
@@ -169,7 +169,8 @@ impl Shelf<'_> {
     fn warn_of_emptied(all: &[Layers], texts: &[Text]) {
         for text in texts {
             let before = all.iter().find(|layers| layers.name == text.name);
-            let lines = before.and_then(|layers| lost_lines(&text.name, used(layers).content(), text.body.as_bytes()));
+            let before = before.and_then(|layers| used(layers).content().ok());
+            let lines = before.and_then(|before| lost_lines(&text.name, before, text.body.as_bytes()));
             if let Some(lines) = lines {
                 say!("warning: {} is empty with this: {lines} lines go away", text.name);
             }
@@ -220,9 +221,10 @@ impl Shelf<'_> {
         let (revision, all) = self.layers().await?;
         let failed = |path: &Path, error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display()));
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
-        for text in &all {
+        let contents = all.iter().map(content).collect::<Result<Vec<&[u8]>, Failure>>()?;
+        for (text, content) in all.iter().zip(contents) {
             let path = folder.join(&text.name.file);
-            let written = replace_file(&path, |out: &mut dyn Write| out.write_all(used(text).content()));
+            let written = replace_file(&path, |out: &mut dyn Write| out.write_all(content));
             written.map_err(|error| failed(&path, error))?;
         }
         say!("{}: {} files, revision {revision}", folder.display(), all.len());
@@ -299,7 +301,7 @@ fn has(layers: &Layers, text: &Text) -> bool {
         Some(saved) => saved.text.body == text.body,
         None => {
             let body = text.body.as_bytes();
-            layers.embedded.as_bytes() == body && used(layers).content() == body
+            layers.embedded.as_bytes() == body && used(layers).content() == Ok(body)
         }
     }
 }
@@ -348,6 +350,12 @@ fn used(text: &Layers) -> Live<'_> {
         None => text.live(),
         Some(_) => text.below(),
     }
+}
+
+/// What followers meet.
+fn content(text: &Layers) -> Result<&[u8], Failure> {
+    let content = used(text).content();
+    content.map_err(|reason| Failure::report(Exit::Configuration, reason))
 }
 
 fn place(live: &Live<'_>) -> String {
@@ -403,8 +411,7 @@ pub fn no_such(name: &TextName) -> String {
 /// # Errors
 /// What is wrong with the file, by line.
 pub fn read(name: TextName, path: &Path) -> Result<Text, Failure> {
-    let file = TextFile::read(path).map_err(|error| Failure::report(Exit::NoInput, error))?;
-    checked(name, &file)
+    checked(name, &TextFile::at(path))
 }
 
 fn checked(name: TextName, file: &TextFile) -> Result<Text, Failure> {
@@ -412,7 +419,9 @@ fn checked(name: TextName, file: &TextFile) -> Result<Text, Failure> {
         let text = format!("{}:{}: {}", file.path.display(), fault.line, fault.reason);
         Failure::report(Exit::BadData, text)
     };
-    let text = Text::new(name, &file.content).map_err(|fault| refused(&fault))?;
+    let content = file.content.as_ref();
+    let content = content.map_err(|reason| Failure::report(Exit::NoInput, reason))?;
+    let text = Text::new(name, content).map_err(|fault| refused(&fault))?;
     match faults(std::slice::from_ref(&text)).first() {
         Some(fault) => Err(refused(fault)),
         None => Ok(text),

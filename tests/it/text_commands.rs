@@ -264,6 +264,64 @@ fn the_folder_of_one_host_moves_into_the_database_of_all() {
 }
 
 #[test]
+fn a_name_that_is_no_file_hides_none_of_the_others() {
+    let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
+    fs::create_dir(bench.path("dict/synonyms.txt")).unwrap();
+    std::os::unix::fs::symlink("nowhere", bench.path("dict/contrast.txt")).unwrap();
+    fs::create_dir(bench.path("templates/reply/greeting.txt")).unwrap();
+    bench.write("dict/user.txt", "蓝鲸\n");
+    for (command, name, place) in [
+        (
+            "template",
+            "greeting.txt",
+            "templates/reply/greeting.txt: Is a directory",
+        ),
+        ("dict", "synonyms.txt", "dict/synonyms.txt: Is a directory"),
+        ("dict", "contrast.txt", "dict/contrast.txt: No such file"),
+    ] {
+        let told = format!("warning: wrong, `serve` does not start with it: {place}");
+        let listed = bench.did(&[command, "list"], &told);
+        assert!(listed.contains(" as embedded\n"), "{listed}");
+        bench.did(&[command, "list", "--json"], &format!("\"fault\": \"{place}"));
+        bench.refused(&[command, "show", name], 78, place);
+        bench.refused(&["check", "--offline"], 78, place);
+        bench.refused(&["serve"], 78, place);
+    }
+    bench.refused(&["dict", "export", "out"], 78, "dict/synonyms.txt: Is a directory");
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 0);
+    bench.did(&["dict", "list"], "user.txt              from dict/user.txt");
+    bench.did(&["dict", "show", "user.txt"], "蓝鲸");
+    bench.refused(&["dict", "import", "dict"], 65, "dict/contrast.txt: No such file");
+    // What the database has in its place is used.
+    bench.write("g.txt", "您好");
+    bench.did(&["template", "put", "greeting.txt", "g.txt"], "revision 2");
+    let listed = bench.did(&["template", "list"], "greeting.txt          from the database");
+    assert!(!listed.contains("warning"), "{listed}");
+    bench.refused(&["template", "reset", "greeting.txt"], 66, "Is a directory");
+}
+
+#[test]
+fn every_wrong_file_is_named() {
+    let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
+    bench.write("dict/synonyms.txt", "甲;乙\n丙");
+    bench.write("dict/contrast.txt", "丁");
+    fs::create_dir(bench.path("dict/user.txt")).unwrap();
+    bench.write("templates/reply/greeting.txt", "您好\n{{ no_such }}");
+    fs::write(bench.path("templates/reply/not_found.txt"), b"\xff").unwrap();
+    let (code, said) = wxfaq(bench.0.path(), &["check", "--offline"]);
+    assert_eq!(code, Some(78), "{said}");
+    for place in [
+        "templates: templates/reply/not_found.txt:1: not UTF-8",
+        "dictionaries: dict/user.txt: Is a directory",
+        "dictionaries: dict/synonyms.txt:2: a group needs",
+        "dictionaries: dict/contrast.txt:1: a group needs",
+    ] {
+        assert!(said.contains(&format!("WRONG    {place}")), "{place}: {said}");
+    }
+    bench.refused(&["serve"], 78, "dict/contrast.txt:1: ");
+}
+
+#[test]
 fn a_broken_file_of_the_folder_is_named_with_its_line() {
     let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
     bench.write("templates/reply/greeting.txt", "您好\n{{ no_such }}");

@@ -394,7 +394,7 @@ fn the_database_wins_over_the_folder_and_the_folder_over_what_is_embedded() {
         ("sensitive.txt", "embedded"),
     ];
     assert_eq!(places, expected);
-    assert!(matches!(live[0].below(), Live::Folder(file) if file.content == "文件".as_bytes()));
+    assert!(matches!(live[0].below(), Live::Folder(file) if file.content == Ok("文件".into())));
     let settled = sources.load_dictionaries(&[saved(0)], &[]).unwrap();
     let words: Vec<_> = settled.value.user.iter().map(|user| user.word.as_str()).collect();
     assert_eq!(
