@@ -7,7 +7,7 @@
 
 use super::beside::{Care, Terms};
 use super::rule::{self, Report};
-use super::{Exit, Failure, account_named, client_of, export, operator};
+use super::{Exit, Failure, account_named, client_of, export, open_to_try, operator};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::{Format, Layout};
 use crate::bank::import::Mode;
@@ -106,7 +106,12 @@ pub async fn run(file: Option<PathBuf>, account: &str, options: Options<'_>) -> 
         who: &operator(),
         source: SOURCE,
     };
-    let database = Database::open(app::place_of(&config)).await.map_err(AppError::from)?;
+    let place = app::place_of(&config);
+    let opened = match options.effect {
+        Effect::DryRun => open_to_try(place).await,
+        Effect::Apply => Database::open(place).await,
+    };
+    let database = opened.map_err(AppError::from)?;
     let kept = match options.edited {
         Edited::Keep => edited_here(&database, &conversion.rules)
             .await
