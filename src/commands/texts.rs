@@ -220,8 +220,8 @@ impl Shelf<'_> {
     async fn export(&self, folder: &Path) -> Result<Done, Failure> {
         let (revision, all) = self.layers().await?;
         let failed = |path: &Path, error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display()));
-        std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
         let contents = all.iter().map(content).collect::<Result<Vec<&[u8]>, Failure>>()?;
+        std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
         for (text, content) in all.iter().zip(contents) {
             let path = folder.join(&text.name.file);
             let written = replace_file(&path, |out: &mut dyn Write| out.write_all(content));
