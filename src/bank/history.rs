@@ -4,7 +4,8 @@
 //! (`rule/greeting`, `category/开户/科创板`, `template/not_found.txt`, `dict/synonyms.txt`). [`differences`] compares two of
 //! its states field by field. Keeping them is `store::sql`'s work.
 
-use serde::Serialize;
+use super::format::beijing;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,16 +25,19 @@ pub enum Subject {
     Dictionary,
     /// The settings of a category; a state is its line in a file of categories.
     Category,
+    /// All of it; a state is the [`Restoration`] it is from. Nobody edits that.
+    Bank,
 }
 
 impl Subject {
     /// Every one, with its name in the history.
-    pub const NAMES: [(Self, &'static str); 5] = [
+    pub const NAMES: [(Self, &'static str); 6] = [
         (Self::Entry, "entry"),
         (Self::Rule, "rule"),
         (Self::Category, "category"),
         (Self::Template, "template"),
         (Self::Dictionary, "dict"),
+        (Self::Bank, "bank"),
     ];
 
     /// The name in the history, and before the slash of a [`Thing`].
@@ -88,6 +92,54 @@ impl fmt::Display for Thing {
     }
 }
 
+/// A backup that was put in the bank's place: what the history then has is the backup's, and nothing of what it replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoration {
+    /// As the operator named it.
+    pub file: String,
+    /// What the file ends with, hexadecimal.
+    pub sha256: String,
+    /// When the backup was made; Unix seconds.
+    pub taken_at: i64,
+    /// The backup's revision.
+    pub from: u64,
+    /// The revision of the bank that went.
+    pub replaced: u64,
+}
+
+impl Restoration {
+    /// Under which all of them stand in the history.
+    pub fn thing() -> Thing {
+        Thing::new(Subject::Bank, "restored")
+    }
+}
+
+impl fmt::Display for Restoration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, from, replaced) = (&self.file, self.from, self.replaced);
+        let taken = beijing::format(self.taken_at);
+        let checksum: String = self.sha256.chars().take(12).collect();
+        write!(
+            f,
+            "from {file} (revision {from}, taken {taken}, checksum {checksum}…), in the place of revision {replaced}"
+        )
+    }
+}
+
+/// Where nothing is known of a revision because a backup was put in the bank's place: the last one known before it, and the
+/// first after. `restored`: the history of [`Restoration::thing`].
+pub fn gap_at(restored: &[Recorded], revision: u64) -> Option<(u64, u64)> {
+    // At a restore the bank was as its backup is.
+    if restored.iter().any(|line| line.revision == revision) {
+        return None;
+    }
+    let gaps = restored
+        .iter()
+        .filter_map(|line| Some((line.restoration()?.from, line.revision)));
+    gaps.filter(|(from, since)| *from < revision && revision < *since)
+        .min_by_key(|(_, since)| *since)
+}
+
 /// What one revision did to one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Recorded {
@@ -114,8 +166,17 @@ impl Recorded {
         differences(self.before.as_deref(), self.after.as_deref())
     }
 
+    /// The backup that was put in the bank's place, if this is that.
+    pub fn restoration(&self) -> Option<Restoration> {
+        let state = self.after.as_ref().filter(|_| self.thing == Restoration::thing())?;
+        serde_json::from_str(state).ok()
+    }
+
     /// What happened, in a word or by the fields' names.
     pub fn summary(&self) -> String {
+        if let Some(restoration) = self.restoration() {
+            return restoration.to_string();
+        }
         match (&self.before, &self.after) {
             (None, _) => "made".to_owned(),
             (_, None) => "removed".to_owned(),
@@ -249,6 +310,54 @@ mod tests {
     }
 
     #[test]
+    fn a_revision_that_went_with_a_restore_is_told_from_one_that_is_known() {
+        let restored = |revision, from| Recorded {
+            revision,
+            thing: Restoration::thing(),
+            before: None,
+            after: serde_json::to_string(&Restoration {
+                file: "a.backup".to_owned(),
+                sha256: "0123456789abcdef".to_owned(),
+                taken_at: 0,
+                from,
+                replaced: revision - 1,
+            })
+            .ok(),
+            changed_at: 0,
+            changed_by: "王".to_owned(),
+            source: "restore".to_owned(),
+        };
+        let gaps = |restored: &[Recorded]| (0..9).map(|revision| gap_at(restored, revision)).collect::<Vec<_>>();
+        let (known, gap) = (None, Some);
+        assert_eq!(gaps(&[]), [known; 9]);
+        // Edited to 4, put back to 2 as 5, edited to 6, the same backup again as 8.
+        let twice = [restored(8, 2), restored(5, 2)];
+        let expected = [
+            known,
+            known,
+            known,
+            gap((2, 5)),
+            gap((2, 5)),
+            known,
+            gap((2, 8)),
+            gap((2, 8)),
+            known,
+        ];
+        assert_eq!(gaps(&twice), expected);
+        // A backup of what had been put back as 5, put back as 8: what went before went.
+        let later = gaps(&[restored(5, 2), restored(8, 5)]);
+        assert_eq!(
+            later[3..],
+            [gap((2, 5)), gap((2, 5)), known, gap((5, 8)), gap((5, 8)), known]
+        );
+        let line = restored(5, 2);
+        assert_eq!(
+            line.summary(),
+            "from a.backup (revision 2, taken 1970-01-01 08:00:00, checksum 0123456789ab…), in the place of revision 4"
+        );
+    }
+
+    #[test]
     fn things_are_named_as_operators_write_them() {
         for text in [
             "kc-001",
@@ -256,6 +365,7 @@ mod tests {
             "category/开户/科创板",
             "template/not_found.txt",
             "dict/user.txt",
+            "bank/restored",
         ] {
             assert_eq!(Thing::parse(text).unwrap().to_string(), text);
         }

@@ -2,11 +2,11 @@
 
 use super::import::open_file;
 use super::replacement::{Readers, Replacement};
-use super::{Exit, Failure};
+use super::{Exit, Failure, operator};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
 use crate::bot::{Clock, SystemClock};
-use crate::store::sql::{BackupError, Contents, Database, Restored, Target, check_backup};
+use crate::store::sql::{BackupError, Contents, Database, Restored, Restorer, Target, check_backup};
 use serde_json::{Value, json};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,12 @@ pub async fn restore(config: Option<PathBuf>, args: &RestoreArgs) -> Result<Exit
     let opened = Database::open(app::place_of(&config)).await;
     let database = opened.map_err(AppError::from)?;
     let target = if args.replace { Target::Any } else { Target::Empty };
-    let restored = database.restore(open, target).await;
+    let by = Restorer {
+        who: &operator(),
+        file: &args.file.display().to_string(),
+        now: SystemClock.now(),
+    };
+    let restored = database.restore(open, target, by).await;
     database.close().await;
     let Restored { contents, revision } = restored.map_err(unreadable)?;
     if args.json {
@@ -94,9 +99,10 @@ fn described(file: &Path, contents: &Contents) -> Value {
         revision,
         rows,
         taken_at,
+        sha256,
         ..
     } = contents;
-    json!({ "file": file, "revision": revision, "rows": rows, "taken_at": taken_at })
+    json!({ "file": file, "revision": revision, "rows": rows, "taken_at": taken_at, "sha256": sha256 })
 }
 
 /// `on_file`: what it means that the file cannot be had.

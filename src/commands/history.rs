@@ -1,8 +1,8 @@
 //! `wxfaq history`, `show`, `diff` and `revert`: what the bank was, and the way back.
 //!
 //! A thing is named as [`Thing::parse`] says: an entry by its id, a rule as `rule/ID`, what is set for a category as
-//! `category/PATH`, a template or dictionary as `template/FILE` or `dict/FILE`; `--bank` means all of them. Going back is one
-//! more revision: what was there before it stays in the history.
+//! `category/PATH`, a template or dictionary as `template/FILE` or `dict/FILE`, the restores as `bank/restored`; `--bank` means
+//! all but these. Going back is one more revision: what was there before it stays in the history.
 
 use super::import::ImportError;
 use super::{Exit, Failure, operator, texts, unix_seconds, write_out};
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 /// `history`
 #[derive(Debug, Clone, clap::Args)]
 pub struct HistoryArgs {
-    /// An entry's id, rule/ID, category/PATH, template/FILE or dict/FILE; without it, everything.
+    /// An entry's id, rule/ID, category/PATH, template/FILE, dict/FILE or bank/restored; without it, everything.
     #[arg(value_parser = Thing::parse)]
     pub thing: Option<Thing>,
     /// Only so many of the last changes.
@@ -420,6 +420,7 @@ impl Back {
     fn take(&mut self, thing: &Thing, state: Option<&str>) -> Result<(), String> {
         let told = |error: EntryError| error.to_string();
         match (thing.subject, state) {
+            (Subject::Bank, _) => return Err("what was restored is left by restoring another backup".to_owned()),
             (Subject::Entry, None) => self.remove.push(EntryId::parse(&thing.id).map_err(told)?),
             (Subject::Rule, None) => self.remove_rules.push(RuleId::parse(&thing.id).map_err(told)?),
             (Subject::Category, None) => self.remove_categories.push(thing.id.clone()),

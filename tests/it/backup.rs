@@ -7,12 +7,14 @@ use std::io::{Cursor, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use wxfaq::bank::history::{Restoration, Subject, Thing};
 use wxfaq::bank::{Answer, Entry, EntryId, Text, TextKind, TextName};
 use wxfaq::store::Log;
 use wxfaq::store::api_key::{ApiKey, KeyScope, KeySecret};
 use wxfaq::store::conversations::Follower;
+use wxfaq::store::erasures::Erasures as _;
 use wxfaq::store::feedback::{FeedbackRow, Word};
-use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Migrated, Place, Target, sqlite_url};
+use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Migrated, Place, Restorer, Target, sqlite_url};
 
 on_every_database!(
     a_backup_goes_from_sqlite_to_another_and_back,
@@ -20,6 +22,8 @@ on_every_database!(
     a_bank_that_was_put_back_is_another_one,
     what_was_shown_before_a_restore_overwrites_nothing_after_it,
     a_restore_takes_no_revocation_back_and_forgets_no_erasure,
+    an_erasure_in_the_queues_of_both_takes_what_either_would_take,
+    a_restore_is_in_the_history,
     what_stands_before_a_migration_is_kept_by_itself
 );
 
@@ -69,7 +73,13 @@ async fn backup_of(database: &Database) -> Vec<u8> {
     file
 }
 
-/// The lines of tables and rows, but for the bank's revision: rows have no order.
+const BY: Restorer<'_> = Restorer {
+    who: "管理员",
+    file: "备份/a.backup",
+    now: 1_795_665_700,
+};
+
+/// The lines of tables and rows, but for the bank's revision and where it is from: rows have no order.
 fn lines(file: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(file).unwrap();
     let mut is_revision = false;
@@ -79,14 +89,14 @@ fn lines(file: &[u8]) -> Vec<String> {
         if line.starts_with('{') {
             is_revision = line.contains(r#""bank_revision""#);
         }
-        !is_revision
+        !is_revision && !line.contains(r#","bank","restored","#)
     });
     lines.sort();
     lines
 }
 
 async fn put_into(database: &Database, taken: &[u8], target: Target) -> u64 {
-    let restored = database.restore(|| Ok(Cursor::new(taken)), target).await.unwrap();
+    let restored = database.restore(|| Ok(Cursor::new(taken)), target, BY).await.unwrap();
     assert_eq!(database.questions().revision().await.unwrap(), restored.revision);
     restored.revision
 }
@@ -119,7 +129,7 @@ async fn a_backup_goes_from_sqlite_to_another_and_back(place: TestDatabase) {
     };
     let extra = Entry::new(EntryId::parse("extra").unwrap(), "多".into(), Answer::Text("余".into()));
     between.questions().apply(&[extra], &[], &author, 3, 3).await.unwrap();
-    let refused = between.restore(|| Ok(Cursor::new(&taken)), Target::Empty).await;
+    let refused = between.restore(|| Ok(Cursor::new(&taken)), Target::Empty, BY).await;
     assert!(matches!(refused, Err(BackupError::Occupied(4))), "{refused:?}");
     put_into(&between, &taken, Target::Any).await;
     assert_eq!(lines(&backup_of(&between).await), lines(&taken));
@@ -245,6 +255,112 @@ async fn a_restore_takes_no_revocation_back_and_forgets_no_erasure(place: TestDa
     assert!(erasures.rows_of(&follower).await.unwrap().is_empty());
 }
 
+async fn an_erasure_in_the_queues_of_both_takes_what_either_would_take(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    let follower = |pseudonym: &str| Follower {
+        account: "a".into(),
+        pseudonym: pseudonym.into(),
+    };
+    // The backup is of another database, where both left: one later than an operator asked here, one earlier than here.
+    let elsewhere = TestDatabase::sqlite();
+    let elsewhere = elsewhere.open().await;
+    put_into(&elsewhere, &backup_of(&database).await, Target::Empty).await;
+    let leave = async |database: &Database, pseudonym: &str, at| {
+        let erasures = database.erasures();
+        erasures.ask(&follower(pseudonym), at);
+        erasures.write_down().await.unwrap();
+    };
+    leave(&elsewhere, "p", 20).await;
+    leave(&elsewhere, "q", 6).await;
+    leave(&elsewhere, "s", 7).await;
+    let taken = backup_of(&elsewhere).await;
+    database.erasures().erase_now(&[follower("p")], 8).await.unwrap();
+    leave(&database, "q", 9).await;
+
+    put_into(&database, &taken, Target::Any).await;
+    let queued = database.erasures().queued().await.unwrap();
+    let queued: Vec<_> = queued
+        .iter()
+        .map(|erasure| (erasure.follower.pseudonym.as_str(), erasure.asked_at, erasure.by_hand))
+        .collect();
+    assert_eq!(queued, [("p", 20, true), ("q", 9, false), ("s", 7, false)]);
+}
+
+async fn a_restore_is_in_the_history(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    let taken = backup_of(&database).await;
+    let author = Author {
+        who: "x".to_owned(),
+        source: "test".to_owned(),
+    };
+    let edited = async |revision| {
+        let entry = Entry::new(
+            EntryId::parse("e1").unwrap(),
+            format!("新{revision}"),
+            Answer::Text("新".into()),
+        );
+        let questions = database.questions();
+        questions.apply(&[entry], &[], &author, 3, revision).await.unwrap();
+    };
+    let gaps = async |until: u64| {
+        let mut gaps = Vec::new();
+        for asked in 3..=until {
+            gaps.push(database.revisions().gap_at(asked).await.unwrap());
+        }
+        gaps
+    };
+    edited(2).await;
+    assert_eq!(put_into(&database, &taken, Target::Any).await, 4);
+    let last = database.revisions().last(None, 1).await.unwrap().remove(0);
+    let ends_with = String::from_utf8(taken.clone())
+        .unwrap()
+        .lines()
+        .last()
+        .unwrap()
+        .to_owned();
+    let restoration = last.restoration().unwrap();
+    assert!(ends_with.contains(&restoration.sha256), "{ends_with}");
+    let expected = Restoration {
+        file: BY.file.to_owned(),
+        sha256: restoration.sha256.clone(),
+        taken_at: 1_795_665_600,
+        from: 2,
+        replaced: 3,
+    };
+    assert_eq!(restoration, expected);
+    assert_eq!(
+        (
+            last.revision,
+            last.changed_at,
+            last.changed_by.as_str(),
+            last.source.as_str()
+        ),
+        (4, BY.now, BY.who, "restore")
+    );
+
+    // The same once more, whether or not somebody has edited it meanwhile: what it was at 4 is known.
+    edited(4).await;
+    assert_eq!(put_into(&database, &taken, Target::Any).await, 6);
+    assert_eq!(put_into(&database, &taken, Target::Any).await, 7);
+    let restored = database.revisions().last(Some(&Restoration::thing()), 9).await.unwrap();
+    let revisions = restored.iter().map(|line| line.revision);
+    assert_eq!(revisions.collect::<Vec<_>>(), [7, 6, 4]);
+    assert_eq!(gaps(7).await, [Some((2, 4)), None, Some((2, 6)), None, None]);
+    // A backup of what was put back has its history, and what is edited then is known as well.
+    let again = backup_of(&database).await;
+    edited(7).await;
+    assert_eq!(put_into(&database, &again, Target::Any).await, 9);
+    edited(9).await;
+    let before = [Some((2, 4)), None, Some((2, 6)), None, None];
+    assert_eq!(gaps(10).await, [&before[..], &[Some((7, 9)), None, None]].concat());
+    // It is nothing that could be changed back.
+    let (_, changed) = database.revisions().changed_after(2).await.unwrap();
+    let e1 = Thing::new(Subject::Entry, "e1");
+    assert_eq!(changed.into_keys().collect::<Vec<_>>(), [e1]);
+}
+
 async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {
     let from = TestDatabase::sqlite();
     let from = from.open().await;
@@ -252,7 +368,8 @@ async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {
     let taken = String::from_utf8(backup_of(&from).await).unwrap();
     let database = place.open().await;
     let refused = async |file: String| {
-        let restored = database.restore(|| Ok(Cursor::new(file.as_bytes())), Target::Any).await;
+        let open = || Ok(Cursor::new(file.as_bytes()));
+        let restored = database.restore(open, Target::Any, BY).await;
         restored.unwrap_err().to_string()
     };
     let cut: String = taken.chars().take(taken.chars().count() / 2).collect();
@@ -286,7 +403,7 @@ async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {
     let newer = refused(taken.replacen("\"migration\":", "\"migration\":9", 1)).await;
     assert!(newer.contains("checksum") || newer.contains("newer release"), "{newer}");
     let missing = database
-        .restore::<Cursor<&[u8]>>(|| Err(ErrorKind::NotFound.into()), Target::Any)
+        .restore::<Cursor<&[u8]>>(|| Err(ErrorKind::NotFound.into()), Target::Any, BY)
         .await;
     assert!(matches!(missing, Err(BackupError::File(_))));
     assert_eq!(database.questions().revision().await.unwrap(), 0);
@@ -300,7 +417,8 @@ async fn a_bank_that_was_put_back_is_another_one(place: TestDatabase) {
     let since = database.questions().changes_after(&known).await.unwrap();
     assert_eq!(since.map(|changes| changes.revision), Some(2));
     let taken = backup_of(&database).await;
-    let put_back = async || database.restore(|| Ok(Cursor::new(&taken)), Target::Any).await.unwrap();
+    let open = || Ok(Cursor::new(&taken));
+    let put_back = async || database.restore(open, Target::Any, BY).await.unwrap();
     put_back().await;
     let found = database.questions().edition().await.unwrap();
     assert_eq!((known.revision, found.revision), (2, 3));
@@ -402,7 +520,7 @@ async fn what_stands_before_a_migration_is_kept_by_itself(place: TestDatabase) {
             let file = std::fs::read(&kept[0]).unwrap();
             let restored = copy.open().await;
             restored
-                .restore(|| Ok(Cursor::new(&file)), Target::Empty)
+                .restore(|| Ok(Cursor::new(&file)), Target::Empty, BY)
                 .await
                 .unwrap();
             restored

@@ -247,3 +247,37 @@ async fn check_warns_of_what_two_entries_say_since_before_that_was_refused() {
     database.questions().apply(&[again], &[], &by, 1, 2).await.unwrap();
     bench.did(&["check", "--offline"], told);
 }
+
+#[test]
+fn a_restore_is_a_line_of_the_history_and_not_undone_by_going_back() {
+    let bench = Bench::new();
+    bench.did(&["backup", "a.backup"], "revision 2");
+    bench.did(&["entry", "disable", "a"], "revision 3");
+    let restored = bench.did(&["restore", "a.backup", "--replace", "--json"], "\"bank_revision\":4");
+    let report: serde_json::Value = serde_json::from_str(&restored).unwrap();
+    let checksum = report["sha256"].as_str().unwrap();
+    let told = bench.did(
+        &["history", "--limit", "1"],
+        " (restore)  bank/restored: from a.backup (revision 2, taken ",
+    );
+    let expected = format!("checksum {}…), in the place of revision 3\n", &checksum[..12]);
+    assert!(told.starts_with("     4  ") && told.ends_with(&expected), "{told}");
+    assert_eq!(bench.did(&["history", "bank/restored"], "").lines().count(), 1);
+    bench.did(&["show", "bank/restored"], checksum);
+    bench.did(&["diff", "--bank", "--from", "2"], "no difference");
+    bench.did(&["show", "--bank"], "怎么开户");
+    bench.refused(
+        &["show", "--bank", "--revision", "3"],
+        65,
+        "went on from revision 2 at 4",
+    );
+    bench.did(
+        &["revert", "--bank", "--to", "1"],
+        "rule/r: removed again\n1 changed; the bank is at revision 5",
+    );
+    bench.refused(
+        &["revert", "bank/restored", "--to", "1"],
+        65,
+        "bank/restored: what was restored is left by",
+    );
+}

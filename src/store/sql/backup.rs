@@ -30,6 +30,8 @@ pub struct Contents {
     pub rows: u64,
     /// Unix seconds.
     pub taken_at: i64,
+    /// Of the file, which ends with it; hexadecimal.
+    pub sha256: String,
     /// The same for the same tables and rows, whenever they were written down and in whatever order.
     #[serde(skip)]
     pub(super) state: u128,
@@ -42,6 +44,17 @@ pub struct Restored {
     pub contents: Contents,
     /// The bank's now: one that was never seen of the backup's nor of the one that was there.
     pub revision: u64,
+}
+
+/// Who restores what, for the history.
+#[derive(Debug, Clone, Copy)]
+pub struct Restorer<'a> {
+    /// The name of the operator.
+    pub who: &'a str,
+    /// The backup's, as it was named.
+    pub file: &'a str,
+    /// Unix seconds.
+    pub now: i64,
 }
 
 /// What a database must be for a restore.
@@ -158,21 +171,25 @@ impl Database {
         }
         let state = lines.sums.state;
         let sha256 = lines.sums.sha256();
-        lines.write(&End { rows, sha256 })?;
+        let end = End { rows, sha256 };
+        lines.write(&end)?;
         Ok(Contents {
             revision: head.revision,
             rows,
             taken_at: now,
+            sha256: end.sha256,
             state,
         })
     }
 
     /// Puts what `open` reads into the database, all of it or nothing. It is read twice: first to see that it is whole.
     /// Daemons on the database see that it is another bank. What was revoked stays so, and who was about to be erased will be.
+    /// The history says what was done.
     pub async fn restore<R: BufRead>(
         &self,
         open: impl Fn() -> io::Result<R>,
         target: Target,
+        by: Restorer<'_>,
     ) -> Result<Restored, BackupError> {
         let contents = check_backup(open()?)?;
         let tables = self.tables().await?;
@@ -195,6 +212,21 @@ impl Database {
             self.execute(&mut transaction, &format!("DELETE FROM {}", table.name))
                 .await?;
         }
+        self.fill(&mut transaction, &mut reader, &tables).await?;
+        let revision = self.carry_over(&mut transaction, &carried).await?;
+        self.record_restore(&mut transaction, &carried, &contents, (by, revision))
+            .await?;
+        self.commit(transaction).await?;
+        Ok(Restored { contents, revision })
+    }
+
+    /// Puts every row after the first line into its table.
+    async fn fill<R: BufRead>(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        reader: &mut Reader<R>,
+        tables: &[Table],
+    ) -> Result<(), BackupError> {
         let mut filled: Option<Filled> = None;
         loop {
             let line = reader.line()?;
@@ -203,23 +235,20 @@ impl Database {
                     Some(filled) => {
                         filled.rows.push(row);
                         if filled.is_full() {
-                            self.insert(&mut transaction, filled).await?;
+                            self.insert(transaction, filled).await?;
                         }
                     }
                     None => return Err(reader.damaged("a row without a table")),
                 },
                 Line::Table(_) | Line::End(_) => {
                     if let Some(mut filled) = filled.take() {
-                        self.insert(&mut transaction, &mut filled).await?;
+                        self.insert(transaction, &mut filled).await?;
                     }
-                    let Line::Table(head) = line else { break };
-                    filled = Some(Filled::new(&head, &tables).map_err(|reason| reader.damaged(reason))?);
+                    let Line::Table(head) = line else { return Ok(()) };
+                    filled = Some(Filled::new(&head, tables).map_err(|reason| reader.damaged(reason))?);
                 }
             }
         }
-        let revision = self.carry_over(&mut transaction, &carried).await?;
-        self.commit(transaction).await?;
-        Ok(Restored { contents, revision })
     }
 
     /// Every table of ours, by name.
@@ -489,6 +518,7 @@ pub fn check_backup(file: impl BufRead) -> Result<Contents, BackupError> {
                     revision: head.revision,
                     rows,
                     taken_at: head.taken_at,
+                    sha256: found,
                     state,
                 });
             }

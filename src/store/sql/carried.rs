@@ -1,11 +1,14 @@
 //! What a database holds that a backup put into it must not undo: how far its bank's revision has come, which API keys are
-//! revoked, and whose rows are about to go.
+//! revoked, whose rows are about to go, and when the very same backup was put into it before.
 //!
-//! [`Database::carried`] reads it before the tables are emptied, [`Database::carry_over`] puts it back once they are filled.
+//! [`Database::carried`] reads it before the tables are emptied, [`Database::carry_over`] puts it back once they are filled, and
+//! [`Database::record_restore`] writes down what happened.
 
+use super::backup::{Contents, Restorer};
 use super::erasures::Erasure;
-use super::history::signed;
+use super::history::{Author, Edit, Record, SELECT_HISTORY, signed};
 use super::{Database, StoreError};
+use crate::bank::history::{Recorded, Restoration, Subject};
 use crate::store::api_key::random_id;
 use crate::store::conversations::Follower;
 use sqlx::any::AnyRow;
@@ -18,6 +21,8 @@ pub(super) struct Carried {
     pub revision: u64,
     revoked: Vec<Revoked>,
     erasures: Vec<Erasure>,
+    /// Every earlier restore that the history has.
+    restored: Vec<Recorded>,
 }
 
 /// A whole row of `api_key`: a backup put in later may have the key though this one has not.
@@ -54,10 +59,13 @@ impl Database {
             })
         };
         let revoked = rows.iter().map(revoked).collect::<Result<_, sqlx::Error>>();
+        let select = format!("{SELECT_HISTORY} WHERE subject = ?");
+        let query = sqlx::query(self.dialect.sql(&select)).bind(Subject::Bank.as_str());
         Ok(Carried {
             revision: self.bank_revision(transaction).await?,
             revoked: revoked.map_err(|error| self.dialect.error(&error))?,
             erasures: self.erasures().all_in(transaction).await?,
+            restored: self.recorded(transaction, query).await?,
         })
     }
 
@@ -83,6 +91,56 @@ impl Database {
         erasures.note_in(transaction, &both).await?;
         Ok(revision)
     }
+
+    /// Writes into the history that the bank has become `contents` at `revision`. What it says of earlier restores of the very
+    /// same backup stays: then the bank was as it is now.
+    pub(super) async fn record_restore(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        carried: &Carried,
+        contents: &Contents,
+        (by, revision): (Restorer<'_>, u64),
+    ) -> Result<(), StoreError> {
+        let restoration = Restoration {
+            file: by.file.to_owned(),
+            sha256: contents.sha256.clone(),
+            taken_at: contents.taken_at,
+            from: contents.revision,
+            replaced: carried.revision,
+        };
+        let now = Recorded {
+            revision,
+            thing: Restoration::thing(),
+            before: None,
+            after: serde_json::to_string(&restoration).ok(),
+            changed_at: by.now,
+            changed_by: by.who.to_owned(),
+            source: "restore".to_owned(),
+        };
+        let is_same = |line: &&Recorded| {
+            line.restoration()
+                .is_some_and(|earlier| earlier.sha256 == contents.sha256)
+        };
+        for line in carried.restored.iter().filter(is_same).chain([&now]) {
+            let by = Author {
+                who: line.changed_by.clone(),
+                source: line.source.clone(),
+            };
+            let edit = Edit {
+                by: &by,
+                now: line.changed_at,
+                revision: line.revision,
+            };
+            let record = Record {
+                id: line.thing.id.clone(),
+                before: None,
+                after: line.after.clone(),
+            };
+            self.record(transaction, line.thing.subject, &[record], edit).await?;
+        }
+        Ok(())
+    }
+
     async fn put_back(&self, transaction: &mut Transaction<'static, Any>, key: &Revoked) -> Result<(), StoreError> {
         let delete = sqlx::query(self.dialect.sql("DELETE FROM api_key WHERE id = ?")).bind(key.id.clone());
         self.answer(delete.execute(&mut **transaction)).await?;

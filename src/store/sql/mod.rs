@@ -26,7 +26,7 @@ mod erasures;
 mod feedback;
 
 pub use api_keys::{ApiKeys, Revocation};
-pub use backup::{BackupError, Contents, Restored, Target, check_backup};
+pub use backup::{BackupError, Contents, Restored, Restorer, Target, check_backup};
 pub use beside::{Categories, Rules, Tabled, Things};
 pub use erasures::{Erasure, ErasureQueue, PERSONAL_TABLES, PersonalRow, WorkedOff};
 pub use feedback::{EntryFeedback, Feedback, Given};

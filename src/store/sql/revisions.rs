@@ -4,8 +4,7 @@
 
 use super::history::{SELECT_HISTORY, signed};
 use super::{Database, StoreError};
-use crate::bank::history::{Recorded, Thing};
-use sqlx::Row;
+use crate::bank::history::{Recorded, Restoration, Thing, gap_at};
 use std::collections::BTreeMap;
 
 /// The history in one database. Cheap to clone.
@@ -35,22 +34,10 @@ impl Revisions {
         self.database.recorded(&mut transaction, query).await
     }
 
-    /// Where nothing is known of `revision`, because a backup was put in the bank's place: the last revision known before
-    /// that, and the first after.
+    /// As of [`gap_at`](crate::bank::history::gap_at).
     pub async fn gap_at(&self, revision: u64) -> Result<Option<(u64, u64)>, StoreError> {
-        let mut transaction = self.database.begin_read().await?;
-        let since = self.database.bank_since(&mut transaction).await?;
-        if revision >= since {
-            return Ok(None);
-        }
-        let select = "SELECT COALESCE(MAX(revision), 0) AS last FROM history WHERE revision < ?";
-        let query = sqlx::query(self.database.dialect.sql(select)).bind(signed(since));
-        let row = self.database.answer(query.fetch_one(&mut *transaction)).await?;
-        let last: i64 = row
-            .try_get("last")
-            .map_err(|error| self.database.dialect.error(&error))?;
-        let last = u64::try_from(last).unwrap_or(0);
-        Ok((last < revision).then_some((last, since)))
+        let restored = self.last(Some(&Restoration::thing()), u32::MAX).await?;
+        Ok(gap_at(&restored, revision))
     }
 
     /// What the thing was at `revision`, as in files; `None`: it was not there.
@@ -68,15 +55,17 @@ impl Revisions {
     }
 
     /// The bank's revision now, and what everything that changed after `revision` was then; `None`: it was not there.
-    /// What is not named is now as it was.
+    /// What is not named is now as it was, but for [`Restoration::thing`], which is never named.
     pub async fn changed_after(&self, revision: u64) -> Result<(u64, BTreeMap<Thing, Option<String>>), StoreError> {
         let select = format!(
-            "{SELECT_HISTORY} WHERE revision = (SELECT MIN(later.revision) FROM history later WHERE \
+            "{SELECT_HISTORY} WHERE subject <> ? AND revision = (SELECT MIN(later.revision) FROM history later WHERE \
              later.subject = history.subject AND later.subject_id = history.subject_id AND later.revision > ?)"
         );
         let mut transaction = self.database.begin_read().await?;
         let current = self.database.bank_revision(&mut transaction).await?;
-        let query = sqlx::query(self.database.dialect.sql(&select)).bind(signed(revision));
+        let query = sqlx::query(self.database.dialect.sql(&select))
+            .bind(Restoration::thing().subject.as_str())
+            .bind(signed(revision));
         let recorded = self.database.recorded(&mut transaction, query).await?;
         let states = recorded.into_iter().map(|recorded| (recorded.thing, recorded.before));
         Ok((current, states.collect()))
