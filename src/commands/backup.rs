@@ -109,7 +109,9 @@ fn described(file: &Path, contents: &Contents) -> Value {
 fn failure(file: &Path, error: &BackupError, on_file: Exit) -> Failure {
     let exit = match error {
         BackupError::File(_) => on_file,
-        BackupError::Damaged { .. } | BackupError::Newer { .. } | BackupError::Occupied(_) => Exit::BadData,
+        BackupError::Damaged { .. } | BackupError::Sqlite | BackupError::Newer { .. } | BackupError::Occupied(_) => {
+            Exit::BadData
+        }
         BackupError::Store(_) => Exit::Unavailable,
     };
     Failure::report(exit, format!("{}: {error}", file.display()))

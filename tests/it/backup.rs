@@ -1,6 +1,6 @@
 //! Backups: one state of the database in one file, from any kind of database to any other; what is not whole is refused.
 
-use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
+use crate::support::daemon::{BINARY, Daemon, configuration, free_port, run, simulate};
 use crate::support::database::{TestDatabase, on_every_database};
 use sqlx::{AnyConnection, Connection};
 use std::io::{Cursor, ErrorKind};
@@ -660,6 +660,29 @@ async fn a_command_that_changes_something_migrates_and_says_so_once_and_one_that
     );
     assert_eq!(said(&["entry", "publish", "a"]).2, "");
     assert_eq!(said(&["history"]).0, Some(0));
+
+    // What was kept is a database and no backup, and there is a way to one.
+    let copy = folder.path().join("data/wxfaq.db.before-migration-20");
+    let (code, _, told) = said(&["restore", copy.to_str().unwrap(), "--replace"]);
+    assert!(
+        code == Some(65)
+            && told.contains("before-migration-20: is a whole database of SQLite")
+            && !told.contains("line 1"),
+        "{told}"
+    );
+    let backed_up = std::process::Command::new(BINARY)
+        .args(["backup", "kept.backup"])
+        .env("WXFAQ__DATABASE__URL", sqlite_url(&copy))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(backed_up.status.success(), "{backed_up:?}");
+    assert_eq!(said(&["restore", "kept.backup", "--replace"]).0, Some(0));
+    assert!(
+        said(&["history"])
+            .1
+            .contains("(restore)  bank/restored: from kept.backup (revision 1, ")
+    );
 
     // Newer releases have been here.
     let mut connection = connect().await;

@@ -6,6 +6,7 @@
 
 use super::dialect::Dialect;
 use super::history::{batches, tuples};
+use super::sqlite::SQLITE_HEAD;
 use super::{Database, StoreError};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,13 @@ pub enum BackupError {
         #[expect(missing_docs, reason = "the name says it")]
         reason: String,
     },
+    /// It is what SQLite keeps, as is kept beside its file before a migration.
+    #[error(
+        "is a whole database of SQLite, as is kept before a migration, and no backup. To go back to it and the release from \
+         before: stop the daemon, remove database.url's file with its -wal and -shm, and put this one there. To take \
+         it into this release: `wxfaq backup NEW` with its address as database.url, then `restore NEW`"
+    )]
+    Sqlite,
     /// A newer release made it.
     #[error(
         "a newer release of wxfaq made it (migration {found}, this one knows up to {known}); restore it with that one"
@@ -496,7 +504,10 @@ impl<R: BufRead> Reader<R> {
 ///
 /// # Errors
 /// What [`Database::restore`] would say of the file before it asks the database.
-pub fn check_backup(file: impl BufRead) -> Result<Contents, BackupError> {
+pub fn check_backup(mut file: impl BufRead) -> Result<Contents, BackupError> {
+    if file.fill_buf()?.starts_with(SQLITE_HEAD) {
+        return Err(BackupError::Sqlite);
+    }
     let mut reader = Reader::new(file);
     let head = reader.head()?;
     let (mut rows, mut columns) = (0, None);

@@ -22,7 +22,7 @@ const SQLITE_PRAGMAS: [&str; 5] = [
 ];
 
 /// What every file of SQLite that is not empty begins with.
-const SQLITE_HEAD: &[u8] = b"SQLite format 3\0";
+pub(super) const SQLITE_HEAD: &[u8] = b"SQLite format 3\0";
 
 /// Opens the file and brings its schema up to date.
 pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, OpenError> {
