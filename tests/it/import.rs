@@ -393,7 +393,11 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
     // Nor is a header lost, or a line of JSONL.
     bench.write("head.csv", "问题,\"答案\n甲,一\n");
     bench.write("torn.jsonl", "{\"question\":\"乙\",\n");
+    let twice = r#"{"question":"甲","question":"乙","answer":"一"}"#;
+    bench.write("twice.jsonl", twice);
+    let twice = twice.replace('"', "\"\"");
     for (file, shown) in [
+        ("twice.jsonl", twice.as_str()),
         ("head.csv", "问题,\"\"答案"),
         ("torn.jsonl", "{\"\"question\"\":\"\"乙\"\","),
     ] {

@@ -77,7 +77,8 @@ impl Header {
     /// The header that the first row with anything in it is.
     ///
     /// # Errors
-    /// The row as it is to be refused, after which no other means anything: a column that is needed is not there, or one stands there twice; the reason names the headings nobody knows.
+    /// The row as it is to be refused, after which no other means anything: a column that is needed is not there, or one
+    /// stands there twice; the reason names the headings nobody knows.
     pub fn of(place: Place, cells: &[Cow<'_, str>]) -> Result<Self, Box<Record>> {
         Self::parse(place, cells).map_err(|refusal| {
             let texts: Vec<&str> = cells.iter().map(AsRef::as_ref).collect();

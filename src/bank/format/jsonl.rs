@@ -22,6 +22,8 @@ pub fn read(text: &str) -> impl Iterator<Item = Item> + '_ {
     })
 }
 
+/// # Errors
+/// The line is no object, or names a column twice, of which a record has only one.
 fn record(place: Place, line: &str) -> Result<Record, RowError> {
     let fields: Fields = serde_json::from_str(line).map_err(|error| not_json(place, &error))?;
     let mut cells = Vec::with_capacity(fields.0.len());
@@ -43,6 +45,9 @@ fn record(place: Place, line: &str) -> Result<Record, RowError> {
                 continue;
             }
         };
+        if cells.iter().any(|(known, _)| *known == column) {
+            return Err(RowError::new(place, Some(column.name()), "stands there twice"));
+        }
         let cell = match value.is_null() {
             true => Cell::Blank,
             false => Cell::Json(value),

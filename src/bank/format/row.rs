@@ -276,7 +276,7 @@ pub enum Cell {
 pub struct Record {
     #[expect(missing_docs, reason = "the type says it")]
     pub place: Place,
-    /// In the file's order.
+    /// In the file's order, no column twice.
     pub cells: Vec<(Column, Cell)>,
     /// What stands under headings of the editor's own, of which [`Item::Others`](super::Item::Others) has the names: their
     /// numbers there, ascending, and texts, none of them blank. Under the number after the last: what stands under no heading.
@@ -300,8 +300,8 @@ impl Record {
     /// What the row says.
     ///
     /// # Errors
-    /// [`Record::refusal`]; else the first column that stands there twice, or the first, in the order of the table of columns but the answer last, whose
-    /// cell does not fit it.
+    /// [`Record::refusal`]; else the first column, in the order of the table of columns but the answer last, whose cell does
+    /// not fit it.
     pub fn row(self) -> Result<Row, RowError> {
         if let Some(refusal) = self.refusal {
             return Err(refusal);
@@ -311,9 +311,6 @@ impl Record {
             cells: Default::default(),
         };
         for (column, cell) in self.cells {
-            if cells.cells[column as usize] != Cell::Absent {
-                return Err(cells.error(column, "stands there twice".to_owned()));
-            }
             cells.cells[column as usize] = cell;
         }
         cells.into_row()
