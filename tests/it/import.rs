@@ -3,6 +3,7 @@
 
 use crate::support::daemon::{BINARY, run};
 use crate::support::database::{TestDatabase, on_every_database};
+use crate::support::database_server::{CANARY, postgres};
 use std::fs;
 use std::path::{Path, PathBuf};
 use wxfaq::bank::format::Layout;
@@ -324,6 +325,46 @@ fn a_dry_run_where_there_is_nothing_compares_with_an_empty_bank_and_makes_none()
     assert_eq!(wxfaq(&bench, &["import", "bank.jsonl"]).0, Some(0));
     let (_, said) = wxfaq(&bench, &["import", "bank.jsonl", "--dry-run"]);
     assert!(said.contains("1 same") && !said.contains("makes none"), "{said}");
+}
+
+#[test]
+fn a_dry_run_takes_nothing_that_stands_in_the_place_of_the_database_for_none() {
+    let bench = Bench::new();
+    bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
+    fs::create_dir_all(bench.path("data/wxfaq.db")).unwrap();
+    for arguments in [
+        &["import", "bank.jsonl", "--dry-run"][..],
+        &["import", "bank.jsonl"],
+        &["rule", "list"],
+    ] {
+        let (code, said) = wxfaq(&bench, arguments);
+        assert!(
+            code == Some(69) && said.contains("wxfaq.db: is a directory"),
+            "{arguments:?}: {code:?} {said}"
+        );
+    }
+    assert_eq!(fs::read_dir(bench.path("data")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_dry_run_takes_no_bank_that_it_may_not_read_for_none() {
+    let place = TestDatabase::postgres().await;
+    place.open().await.close().await;
+    let server = postgres().await;
+    server
+        .administer(&format!("CREATE ROLE looks_on LOGIN PASSWORD '{CANARY}'"))
+        .await;
+    let url = place.url().replace("wxfaq_test", "looks_on");
+    let bench = Bench::new();
+    let file = bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
+    let refused = async |expected: &str| {
+        let error = bench.import_at(&url, &file, Mode::Append, true).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Unavailable);
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    refused("permission denied for table _sqlx_migrations").await;
+    place.tamper("REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
+    refused("the user may use no schema").await;
 }
 
 /// Exit code, and everything that was said, of a command in the bench's folder.

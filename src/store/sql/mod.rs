@@ -149,7 +149,7 @@ impl Database {
     /// As [`Database::open`] for a database that holds a bank; makes none, nor a folder.
     ///
     /// # Errors
-    /// [`OpenError::Absent`] also where a file of that name could not even be looked for.
+    /// [`OpenError::Absent`] only where it is sure that there is none: what may not be looked at is [`StoreError::Unavailable`].
     pub async fn open_existing<'a>(place: impl Into<Place<'a>>) -> Result<Self, OpenError> {
         Self::open_for(place.into(), Purpose::Change).await
     }

@@ -122,7 +122,7 @@ pub(super) async fn run(dialect: Dialect, connection: &mut AnyConnection) -> Res
     })
 }
 
-/// Whether the database has ever been migrated.
+/// Whether the database has ever been migrated, also where the user may not look at it.
 pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -> Result<bool, OpenError> {
     let select = match dialect {
         Dialect::Sqlite => "SELECT COUNT(*) AS found FROM sqlite_schema WHERE name = '_sqlx_migrations'",
@@ -130,12 +130,19 @@ pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -
             "SELECT COUNT(*) AS found FROM information_schema.tables \
              WHERE table_name = '_sqlx_migrations' AND table_schema = DATABASE()"
         }
+        // Its information_schema leaves out the tables, and its search path the schemas, that the user has no right to.
         Dialect::Postgres => {
-            "SELECT COUNT(*) AS found FROM information_schema.tables \
-             WHERE table_name = '_sqlx_migrations' AND table_schema = current_schema()"
+            "SELECT CASE WHEN current_schema() IS NULL THEN -1 ELSE (SELECT COUNT(*) FROM pg_catalog.pg_class AS tables \
+             JOIN pg_catalog.pg_namespace AS schemas ON schemas.oid = tables.relnamespace \
+             WHERE tables.relname = '_sqlx_migrations' AND schemas.nspname = current_schema()) END AS found"
         }
     };
-    Ok(number(dialect, connection, select).await? > 0)
+    match number(dialect, connection, select).await? {
+        ..0 => Err(dialect
+            .unavailable("the user may use no schema of the database's search_path")
+            .into()),
+        found => Ok(found > 0),
+    }
 }
 
 /// What a statement gives as `found`.

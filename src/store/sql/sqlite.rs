@@ -5,7 +5,7 @@ use super::{ACQUIRE_TIMEOUT, MAX_CONNECTIONS, Migrated, OpenError, Place, Purpos
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Row};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -27,12 +27,17 @@ pub(super) const SQLITE_HEAD: &[u8] = b"SQLite format 3\0";
 /// Opens the file and brings its schema up to date.
 pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, OpenError> {
     let path = sqlite_path(place.url)?;
-    if purpose != Purpose::Create && !path.is_file() {
-        let path = std::path::absolute(&path).unwrap_or(path);
-        return Err(OpenError::Absent(format!("database at {}", path.display())));
-    }
     let dialect = Dialect::Sqlite;
     let shown = path.display().to_string();
+    match standing_at(fs::metadata(&path)) {
+        At::File => {}
+        At::Nothing if purpose == Purpose::Create => {}
+        At::Nothing => {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            return Err(OpenError::Absent(format!("database at {}", path.display())));
+        }
+        At::Unusable(reason) => return Err(dialect.unavailable(format!("{shown}: {reason}")).into()),
+    }
     if is_something_else(&path) {
         let reason = format!("{shown} is not a database of SQLite");
         return Err(StoreError::Corrupt {
@@ -134,6 +139,27 @@ fn sqlite_path(url: &str) -> Result<PathBuf, OpenError> {
     })
 }
 
+/// What a path leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum At {
+    File,
+    /// Surely.
+    Nothing,
+    /// There may be a database, but not for us; why.
+    Unusable(String),
+}
+
+/// As the metadata of the path say, or that there were none to be had.
+fn standing_at(found: io::Result<fs::Metadata>) -> At {
+    match found {
+        Ok(metadata) if metadata.is_file() => At::File,
+        Ok(metadata) if metadata.is_dir() => At::Unusable("is a directory".to_owned()),
+        Ok(_) => At::Unusable("is no regular file".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => At::Nothing,
+        Err(error) => At::Unusable(error.to_string()),
+    }
+}
+
 /// Whether there is a file that SQLite would refuse by its first bytes, which the pool only says as a connection that takes too
 /// long. What cannot be read is somebody else's to say.
 fn is_something_else(path: &Path) -> bool {
@@ -163,6 +189,23 @@ fn create_and_lock(path: &Path) -> io::Result<(PathBuf, File)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_surely_not_there_is_absent() {
+        let failed = |kind: io::ErrorKind| standing_at(Err(kind.into()));
+        assert_eq!(failed(io::ErrorKind::NotFound), At::Nothing);
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory] {
+            assert_eq!(failed(kind), At::Unusable(kind.to_string()));
+        }
+        let of = |path: &str| standing_at(fs::metadata(path));
+        assert_eq!(
+            of(env!("CARGO_MANIFEST_DIR")),
+            At::Unusable("is a directory".to_owned())
+        );
+        assert_eq!(of("/dev/null"), At::Unusable("is no regular file".to_owned()));
+        assert_eq!(of(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), At::File);
+        assert_eq!(of(concat!(env!("CARGO_MANIFEST_DIR"), "/no such file")), At::Nothing);
+    }
 
     #[test]
     fn a_path_is_taken_from_the_url() {
