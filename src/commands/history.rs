@@ -376,18 +376,20 @@ pub async fn revert(file: Option<PathBuf>, args: RevertArgs) -> Result<Exit, Fai
 async fn revert_to(database: &Database, args: &RevertArgs) -> Result<(u64, Vec<Changed>), Failure> {
     let current = database.questions().revision().await.map_err(AppError::from)?;
     let changed = compare(database, &args.what, args.to, None).await?;
-    if args.dry_run || changed.is_empty() {
-        return Ok((current, changed));
-    }
     let back = Back::to(&changed)?;
     texts::refuse_faults(&back.put_texts)?;
-    let by = Author {
-        who: operator(),
-        source: format!("revert to {}", args.to),
-    };
     let change = BankChange {
         made_from: Some(current),
         ..back.change()
+    };
+    if args.dry_run || changed.is_empty() {
+        let looked = database.look_for_duplicates(change, normalize).await;
+        looked.map_err(ImportError::from)?;
+        return Ok((current, changed));
+    }
+    let by = Author {
+        who: operator(),
+        source: format!("revert to {}", args.to),
     };
     let revision = database.edit(change, &by, unix_seconds(), normalize).await;
     Ok((revision.map_err(ImportError::from)?, changed))

@@ -275,9 +275,27 @@ fn a_restore_is_a_line_of_the_history_and_not_undone_by_going_back() {
         &["revert", "--bank", "--to", "1"],
         "rule/r: removed again\n1 changed; the bank is at revision 5",
     );
-    bench.refused(
-        &["revert", "bank/restored", "--to", "1"],
-        65,
-        "bank/restored: what was restored is left by",
-    );
+    for dry in [&[][..], &["--dry-run"]] {
+        bench.refused(
+            &[&["revert", "bank/restored", "--to", "1"], dry].concat(),
+            65,
+            "bank/restored: what was restored is left by",
+        );
+    }
+}
+
+#[test]
+fn a_dry_run_of_going_back_refuses_what_going_back_refuses() {
+    let bench = Bench::new();
+    bench.did(&["entry", "disable", "a"], "revision 3");
+    bench.write("new.jsonl", r#"{"id":"c","question":"怎么开户","answer":"二"}"#);
+    bench.did(&["import", "new.jsonl"], "revision 4");
+    for dry in [&[][..], &["--dry-run"]] {
+        let back = [&["revert", "a", "--to", "2"], dry].concat();
+        bench.refused(&back, 65, "nothing was written, merge them or change one: ");
+    }
+    bench.did(&["entry", "disable", "c"], "revision 5");
+    let back = ["revert", "a", "--to", "2", "--dry-run"];
+    bench.did(&back, "dry run, nothing written: 1 changed; the bank is at revision 5");
+    bench.did(&back[..4], "1 changed; the bank is at revision 6");
 }

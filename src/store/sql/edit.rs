@@ -27,8 +27,7 @@ impl Database {
         now: i64,
         normalise: fn(&str) -> String,
     ) -> Result<u64, ApplyError> {
-        let published = change.put.iter().filter(|entry| entry.state == State::Published);
-        let published: Arc<[Entry]> = published.cloned().collect();
+        let published = published_by(change);
         let mut revision = self.questions().revision().await?;
         if !published.is_empty() {
             let (loaded, bank) = self.questions().load().await?;
@@ -52,6 +51,23 @@ impl Database {
             revision = since.revision;
             self.refuse_duplicates(since.put, change, &published, normalise).await?;
         }
+    }
+
+    /// Whether [`Database::edit`] would refuse the change because of what it publishes; writes nothing.
+    ///
+    /// # Errors
+    /// [`ApplyError::Duplicates`].
+    pub async fn look_for_duplicates(
+        &self,
+        change: BankChange<'_>,
+        normalise: fn(&str) -> String,
+    ) -> Result<(), ApplyError> {
+        let published = published_by(change);
+        if published.is_empty() {
+            return Ok(());
+        }
+        let (_, bank) = self.questions().load().await?;
+        self.refuse_duplicates(bank, change, &published, normalise).await
     }
 
     /// Whether the change brings in what one of `others` says already.
@@ -78,4 +94,9 @@ impl Database {
             false => Err(ApplyError::Duplicates(found)),
         }
     }
+}
+
+fn published_by(change: BankChange<'_>) -> Arc<[Entry]> {
+    let published = change.put.iter().filter(|entry| entry.state == State::Published);
+    published.cloned().collect()
 }
