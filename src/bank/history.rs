@@ -92,7 +92,7 @@ impl fmt::Display for Thing {
     }
 }
 
-/// A backup that was put in the bank's place: what the history then has is the backup's, and nothing of what it replaced.
+/// A backup that was put in the bank's place: what the history then has is the backup's, and of what it replaced the restores alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoration {
     /// As the operator named it.
@@ -108,15 +108,48 @@ pub struct Restoration {
 }
 
 impl Restoration {
-    /// Under which all of them stand in the history.
+    /// Under which those stand in the history that the bank is from; all others as [`Restoration::replaced`].
     pub fn thing() -> Thing {
         Thing::new(Subject::Bank, "restored")
+    }
+
+    /// Under which those stand of banks that went with a later restore; of several at one revision each has its number, from 1.
+    pub fn replaced(number: usize) -> Thing {
+        let id = match number {
+            0 | 1 => "replaced".to_owned(),
+            _ => format!("replaced.{number}"),
+        };
+        Thing::new(Subject::Bank, id)
+    }
+
+    /// What stays of `own`, all restores that the history of a bank has, when a backup with this checksum is put in its place,
+    /// which has those of `there`; without those, named anew.
+    ///
+    /// A restore of the very same backup is one the bank is from: then it was as it is now.
+    pub fn left(own: &[Recorded], there: &[Recorded], sha256: &str) -> Vec<Recorded> {
+        let mut all = there.to_vec();
+        for line in own {
+            if all.iter().any(|known| known.is_same_event(line)) {
+                continue;
+            }
+            let is_same = line.restoration().is_some_and(|earlier| earlier.sha256 == sha256);
+            let names = is_same.then(Self::thing).into_iter().chain((1..).map(Self::replaced));
+            let is_free = |thing: &Thing| {
+                let mut others = all.iter();
+                others.all(|other| other.revision != line.revision || other.thing != *thing)
+            };
+            let Some(thing) = names.into_iter().find(is_free) else {
+                continue;
+            };
+            all.push(Recorded { thing, ..line.clone() });
+        }
+        all.split_off(there.len())
     }
 }
 
 impl fmt::Display for Restoration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, from, replaced) = (&self.file, self.from, self.replaced);
+        let (file, from, replaced) = (one_line(&self.file), self.from, self.replaced);
         let taken = beijing::format(self.taken_at);
         let checksum: String = self.sha256.chars().take(12).collect();
         write!(
@@ -127,15 +160,14 @@ impl fmt::Display for Restoration {
 }
 
 /// Where nothing is known of a revision because a backup was put in the bank's place: the last one known before it, and the
-/// first after. `restored`: the history of [`Restoration::thing`].
+/// first after. `restored`: every restore that the history has.
 pub fn gap_at(restored: &[Recorded], revision: u64) -> Option<(u64, u64)> {
+    let restored = || restored.iter().filter(|line| line.thing == Restoration::thing());
     // At a restore the bank was as its backup is.
-    if restored.iter().any(|line| line.revision == revision) {
+    if restored().any(|line| line.revision == revision) {
         return None;
     }
-    let gaps = restored
-        .iter()
-        .filter_map(|line| Some((line.restoration()?.from, line.revision)));
+    let gaps = restored().filter_map(|line| Some((line.restoration()?.from, line.revision)));
     gaps.filter(|(from, since)| *from < revision && revision < *since)
         .min_by_key(|(_, since)| *since)
 }
@@ -168,8 +200,21 @@ impl Recorded {
 
     /// The backup that was put in the bank's place, if this is that.
     pub fn restoration(&self) -> Option<Restoration> {
-        let state = self.after.as_ref().filter(|_| self.thing == Restoration::thing())?;
+        let state = self.after.as_ref().filter(|_| self.thing.subject == Subject::Bank)?;
         serde_json::from_str(state).ok()
+    }
+
+    /// Whether the two tell of one happening, under whatever name.
+    fn is_same_event(&self, other: &Self) -> bool {
+        let event = |line: &Self| {
+            (
+                line.revision,
+                line.changed_at,
+                line.changed_by.clone(),
+                line.after.clone(),
+            )
+        };
+        event(self) == event(other)
     }
 
     /// What happened, in a word or by the fields' names.
@@ -238,6 +283,11 @@ fn text_difference(before: &str, after: &str) -> Vec<Difference> {
         before: shown(&old[..old.len() - tail]),
         after: shown(&new[..new.len() - tail]),
     }]
+}
+
+/// A line for a terminal, whatever somebody typed.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Somebody else changed a thing since it was shown to who now wants to change it, or it is there though it was shown to
@@ -327,6 +377,15 @@ mod tests {
             changed_by: "王".to_owned(),
             source: "restore".to_owned(),
         };
+        let mut typed = restored(5, 2);
+        typed.after = typed
+            .after
+            .map(|state| state.replace("a.backup", "a\\u001b[2J\\u009b\\n.backup"));
+        assert!(
+            typed.summary().starts_with("from a [2J  .backup (revision 2"),
+            "{}",
+            typed.summary()
+        );
         let gaps = |restored: &[Recorded]| (0..9).map(|revision| gap_at(restored, revision)).collect::<Vec<_>>();
         let (known, gap) = (None, Some);
         assert_eq!(gaps(&[]), [known; 9]);
@@ -354,6 +413,61 @@ mod tests {
         assert_eq!(
             line.summary(),
             "from a.backup (revision 2, taken 1970-01-01 08:00:00, checksum 0123456789ab…), in the place of revision 4"
+        );
+    }
+
+    #[test]
+    fn what_was_restored_stays_known_whatever_is_restored_later() {
+        let line = |revision, from, sha: &str, who: &str| Recorded {
+            revision,
+            thing: Restoration::thing(),
+            before: None,
+            after: serde_json::to_string(&Restoration {
+                file: "a.backup".to_owned(),
+                sha256: sha.to_owned(),
+                taken_at: 0,
+                from,
+                replaced: revision - 1,
+            })
+            .ok(),
+            changed_at: 0,
+            changed_by: who.to_owned(),
+            source: "restore".to_owned(),
+        };
+        let names = |lines: &[Recorded]| {
+            let named = lines
+                .iter()
+                .map(|line| format!("{} {} {}", line.revision, line.thing, line.changed_by));
+            named.collect::<Vec<_>>()
+        };
+        // X at 4, then Y at 6: X's went. X again at 8: X's at 4 is what the bank is from, Y's went.
+        let first = [line(4, 2, "x", "王")];
+        let mut second = Restoration::left(&first, &[], "y");
+        assert_eq!(names(&second), ["4 bank/replaced 王"]);
+        second.push(line(6, 3, "y", "李"));
+        assert_eq!(gap_at(&second, 4), Some((3, 6)));
+        assert_eq!(gap_at(&second, 3), None);
+        let mut third = Restoration::left(&second, &[], "x");
+        assert_eq!(names(&third), ["4 bank/restored 王", "6 bank/replaced 李"]);
+        third.push(line(8, 2, "x", "张"));
+        let gaps: Vec<_> = (2..9).map(|revision| gap_at(&third, revision)).collect();
+        let (known, gap) = (None, Some);
+        assert_eq!(
+            gaps,
+            [known, gap((2, 4)), known, gap((2, 8)), gap((2, 8)), gap((2, 8)), known]
+        );
+        // What the backup has of it stays as the backup has it.
+        assert_eq!(Restoration::left(&third, &third, "z"), []);
+        // Those of other databases may have come to the same revision, with the same backup even.
+        let elsewhere = [line(4, 2, "x", "赵"), line(6, 3, "y", "钱")];
+        assert_eq!(
+            names(&Restoration::left(&third, &elsewhere, "z")),
+            ["4 bank/replaced 王", "6 bank/replaced 李", "8 bank/replaced 张"]
+        );
+        let both = [&third[..], &[line(6, 3, "y", "钱")]].concat();
+        assert_eq!(
+            names(&Restoration::left(&both, &[], "w"))[1..],
+            ["6 bank/replaced 李", "8 bank/replaced 张", "6 bank/replaced.2 钱"]
         );
     }
 

@@ -3,18 +3,19 @@
 use crate::support::daemon::{BINARY, Daemon, configuration, free_port, run, simulate};
 use crate::support::database::{TestDatabase, on_every_database};
 use sqlx::{AnyConnection, Connection};
+use std::collections::BTreeSet;
 use std::io::{Cursor, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use wxfaq::bank::history::{Restoration, Subject, Thing};
 use wxfaq::bank::{Answer, Entry, EntryId, Text, TextKind, TextName};
-use wxfaq::store::Log;
 use wxfaq::store::api_key::{ApiKey, KeyScope, KeySecret};
 use wxfaq::store::conversations::Follower;
 use wxfaq::store::erasures::Erasures as _;
 use wxfaq::store::feedback::{FeedbackRow, Word};
 use wxfaq::store::sql::{Author, BackupError, BankChange, Database, Migrated, Place, Restorer, Target, sqlite_url};
+use wxfaq::store::{Log, StoreError};
 
 on_every_database!(
     a_backup_goes_from_sqlite_to_another_and_back,
@@ -24,6 +25,9 @@ on_every_database!(
     a_restore_takes_no_revocation_back_and_forgets_no_erasure,
     an_erasure_in_the_queues_of_both_takes_what_either_would_take,
     a_restore_is_in_the_history,
+    a_restore_stays_in_the_history_when_another_backup_is_restored,
+    a_restore_of_which_no_line_tells_is_known_by_where_the_bank_began_anew,
+    restores_follow_one_another,
     what_stands_before_a_migration_is_kept_by_itself
 );
 
@@ -89,7 +93,7 @@ fn lines(file: &[u8]) -> Vec<String> {
         if line.starts_with('{') {
             is_revision = line.contains(r#""bank_revision""#);
         }
-        !is_revision && !line.contains(r#","bank","restored","#)
+        !is_revision && !line.contains(r#","bank","re"#)
     });
     lines.sort();
     lines
@@ -359,6 +363,153 @@ async fn a_restore_is_in_the_history(place: TestDatabase) {
     let (_, changed) = database.revisions().changed_after(2).await.unwrap();
     let e1 = Thing::new(Subject::Entry, "e1");
     assert_eq!(changed.into_keys().collect::<Vec<_>>(), [e1]);
+}
+
+/// The lines of restores: revision, name, who.
+async fn restores(database: &Database) -> Vec<(u64, String, String)> {
+    let lines = database
+        .revisions()
+        .last(Some(&Restoration::thing()), 99)
+        .await
+        .unwrap();
+    let named = lines
+        .into_iter()
+        .map(|line| (line.revision, line.thing.id, line.changed_by));
+    named.collect()
+}
+
+async fn a_restore_stays_in_the_history_when_another_backup_is_restored(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    let first = backup_of(&database).await;
+    let author = Author {
+        who: "x".to_owned(),
+        source: "test".to_owned(),
+    };
+    let entry = Entry::new(EntryId::parse("e1").unwrap(), "新".into(), Answer::Text("新".into()));
+    database.questions().apply(&[entry], &[], &author, 3, 2).await.unwrap();
+    let second = backup_of(&database).await;
+    let put = async |database: &Database, taken: &[u8], who| {
+        let by = Restorer { who, ..BY };
+        let restored = database.restore(|| Ok(Cursor::new(taken)), Target::Any, by).await;
+        restored.unwrap().revision
+    };
+    let line = |revision, id: &str, who: &str| (revision, id.to_owned(), who.to_owned());
+    assert_eq!(put(&database, &first, "王").await, 4);
+    assert_eq!(put(&database, &second, "李").await, 5);
+    assert_eq!(
+        restores(&database).await,
+        [line(5, "restored", "李"), line(4, "replaced", "王")]
+    );
+    // What the bank was at 3 is in the second backup, at 4 it was another one.
+    let gaps = database.revisions();
+    assert_eq!(gaps.gap_at(3).await.unwrap(), None);
+    assert_eq!(gaps.gap_at(4).await.unwrap(), Some((3, 5)));
+    assert_eq!(put(&database, &first, "张").await, 6);
+    let expected = [
+        line(6, "restored", "张"),
+        line(5, "replaced", "李"),
+        line(4, "restored", "王"),
+    ];
+    assert_eq!(restores(&database).await, expected);
+    assert_eq!(gaps.gap_at(4).await.unwrap(), None);
+    assert_eq!(gaps.gap_at(5).await.unwrap(), Some((2, 6)));
+
+    // Another database, whose restores have come to the same revisions.
+    let elsewhere = TestDatabase::sqlite();
+    let elsewhere = elsewhere.open().await;
+    assert_eq!(put(&elsewhere, &second, "赵").await, 4);
+    assert_eq!(put(&elsewhere, &first, "钱").await, 5);
+    let third = backup_of(&elsewhere).await;
+    assert_eq!(put(&database, &third, "孙").await, 7);
+    let expected = [
+        line(7, "restored", "孙"),
+        line(6, "replaced", "张"),
+        line(5, "replaced", "李"),
+        line(5, "restored", "钱"),
+        line(4, "replaced", "赵"),
+        line(4, "replaced.2", "王"),
+    ];
+    assert_eq!(restores(&database).await, expected);
+    // The history of the third backup is what is known now.
+    assert_eq!(gaps.gap_at(5).await.unwrap(), None);
+    assert_eq!(gaps.gap_at(4).await.unwrap(), Some((2, 5)));
+    assert_eq!(gaps.gap_at(6).await.unwrap(), Some((5, 7)));
+}
+
+async fn a_restore_of_which_no_line_tells_is_known_by_where_the_bank_began_anew(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    let taken = backup_of(&database).await;
+    let author = Author {
+        who: "x".to_owned(),
+        source: "test".to_owned(),
+    };
+    let entry = Entry::new(EntryId::parse("e1").unwrap(), "新".into(), Answer::Text("新".into()));
+    database.questions().apply(&[entry], &[], &author, 3, 2).await.unwrap();
+    assert_eq!(put_into(&database, &taken, Target::Any).await, 4);
+    place.tamper("DELETE FROM history WHERE subject = 'bank'").await;
+    let revisions = database.revisions();
+    for (asked, expected) in [(1, None), (2, None), (3, Some((2, 4))), (4, None), (5, None)] {
+        assert_eq!(revisions.gap_at(asked).await.unwrap(), expected, "{asked}");
+    }
+}
+
+async fn restores_follow_one_another(place: TestDatabase) {
+    let database = place.open().await;
+    filled(&database).await;
+    let taken = backup_of(&database).await;
+    let mut at_once = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (database, taken) = (place.open().await, taken.clone());
+        at_once.spawn(async move { database.restore(|| Ok(Cursor::new(&taken)), Target::Any, BY).await });
+    }
+    let mut revisions = BTreeSet::new();
+    while let Some(done) = at_once.join_next().await {
+        match done.unwrap() {
+            Ok(restored) => assert!(revisions.insert(restored.revision), "{restored:?}"),
+            // Who waits for long is told to try again.
+            Err(BackupError::Store(StoreError::Busy { .. })) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(revisions.last().copied(), database.questions().revision().await.ok());
+    let told: BTreeSet<u64> = restores(&database).await.into_iter().map(|line| line.0).collect();
+    assert_eq!(told, revisions);
+    assert_eq!(lines(&backup_of(&database).await), lines(&taken));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_writes_during_a_restore_is_no_outage() {
+    let place = TestDatabase::postgres().await;
+    let database = place.open().await;
+    filled(&database).await;
+    let taken = backup_of(&database).await;
+    let place = TestDatabase::postgres().await;
+    let database = place.open().await;
+    let mut other = place.connect().await;
+    let insert = "BEGIN; INSERT INTO history (revision, subject, subject_id, operation, value_before, value_after, changed_at, \
+                  changed_by, source) VALUES (1, 'entry', 'e1', 'put', NULL, '{}', 1, 'x', 'x')";
+    sqlx::raw_sql(insert).execute(&mut other).await.unwrap();
+    let restoring = tokio::spawn(async move { database.restore(|| Ok(Cursor::new(&taken)), Target::Any, BY).await });
+    let mut watch = place.connect().await;
+    let waits = "SELECT COUNT(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+                 WHERE NOT granted AND datname = current_database()";
+    // Until it has come to that row.
+    loop {
+        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut watch).await.unwrap();
+        if waiting > 0 {
+            break;
+        }
+        assert!(!restoring.is_finished(), "{:?}", restoring.await);
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let refused = restoring.await.unwrap();
+    assert!(
+        matches!(refused, Err(BackupError::Store(StoreError::Busy { .. }))),
+        "{refused:?}"
+    );
 }
 
 async fn what_is_no_whole_backup_changes_nothing(place: TestDatabase) {

@@ -22,6 +22,9 @@ const FORMAT: u32 = 1;
 /// Of the database and not of the bank: what sqlx did to the schema, and which bank this is.
 const OWN_TABLES: [&str; 2] = ["_sqlx_migrations", "bank_id"];
 
+/// Its one row is the lock of all who change the bank, so it never goes; the revision it holds is said in a backup's head, too.
+const LOCK_TABLE: &str = "bank_revision";
+
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Contents {
@@ -216,12 +219,12 @@ impl Database {
             let found = head.migration;
             return Err(BackupError::Newer { found, known });
         }
-        for table in &tables {
+        for table in tables.iter().filter(|table| table.name != LOCK_TABLE) {
             self.execute(&mut transaction, &format!("DELETE FROM {}", table.name))
                 .await?;
         }
         self.fill(&mut transaction, &mut reader, &tables).await?;
-        let revision = self.carry_over(&mut transaction, &carried).await?;
+        let revision = self.carry_over(&mut transaction, &carried, &contents).await?;
         self.record_restore(&mut transaction, &carried, &contents, (by, revision))
             .await?;
         self.commit(transaction).await?;
@@ -240,6 +243,7 @@ impl Database {
             let line = reader.line()?;
             match line {
                 Line::Row(row) => match &mut filled {
+                    Some(filled) if filled.table == LOCK_TABLE => {}
                     Some(filled) => {
                         filled.rows.push(row);
                         if filled.is_full() {
@@ -352,7 +356,8 @@ impl Database {
                     Kind::Text => query.bind(value.as_str().map(str::to_owned)),
                 };
             }
-            self.answer(query.execute(&mut **transaction)).await?;
+            let written = query.execute(&mut **transaction);
+            self.answer_as(written, Dialect::error_among_writers).await?;
         }
         Ok(())
     }
@@ -360,6 +365,7 @@ impl Database {
 
 /// A table that is being filled.
 struct Filled {
+    table: String,
     insert: String,
     kinds: Vec<Kind>,
     rows: Vec<Vec<Value>>,
@@ -376,6 +382,7 @@ impl Filled {
                 .ok_or_else(|| format!("{} has no column {name:?}", table.name))
         };
         Ok(Self {
+            table: table.name.clone(),
             insert: format!("INSERT INTO {} ({}) VALUES ", table.name, head.columns.join(", ")),
             kinds: head.columns.iter().map(kind).collect::<Result<_, _>>()?,
             rows: Vec::new(),

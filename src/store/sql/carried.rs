@@ -59,14 +59,19 @@ impl Database {
             })
         };
         let revoked = rows.iter().map(revoked).collect::<Result<_, sqlx::Error>>();
-        let select = format!("{SELECT_HISTORY} WHERE subject = ?");
-        let query = sqlx::query(self.dialect.sql(&select)).bind(Subject::Bank.as_str());
         Ok(Carried {
             revision: self.bank_revision(transaction).await?,
             revoked: revoked.map_err(|error| self.dialect.error(&error))?,
             erasures: self.erasures().all_in(transaction).await?,
-            restored: self.recorded(transaction, query).await?,
+            restored: self.restores(transaction).await?,
         })
+    }
+
+    /// Every restore that the history has, in no order.
+    async fn restores(&self, transaction: &mut Transaction<'static, Any>) -> Result<Vec<Recorded>, StoreError> {
+        let select = format!("{SELECT_HISTORY} WHERE subject = ?");
+        let query = sqlx::query(self.dialect.sql(&select)).bind(Subject::Bank.as_str());
+        self.recorded(transaction, query).await
     }
 
     /// Puts it into what was restored, which becomes another bank, at a revision that neither the backup's nor this
@@ -75,8 +80,9 @@ impl Database {
         &self,
         transaction: &mut Transaction<'static, Any>,
         carried: &Carried,
+        contents: &Contents,
     ) -> Result<u64, StoreError> {
-        let revision = self.bank_revision(transaction).await?.max(carried.revision) + 1;
+        let revision = contents.revision.max(carried.revision) + 1;
         let update = sqlx::query(self.dialect.sql("UPDATE bank_revision SET revision = ?")).bind(signed(revision));
         self.answer(update.execute(&mut **transaction)).await?;
         let id = random_id().map_err(|error| self.dialect.unavailable(error))?;
@@ -92,8 +98,8 @@ impl Database {
         Ok(revision)
     }
 
-    /// Writes into the history that the bank has become `contents` at `revision`. What it says of earlier restores of the very
-    /// same backup stays: then the bank was as it is now.
+    /// Writes into the history that the bank has become `contents` at `revision`. What it says of earlier restores stays,
+    /// as [`Restoration::left`] has it.
     pub(super) async fn record_restore(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -117,11 +123,9 @@ impl Database {
             changed_by: by.who.to_owned(),
             source: "restore".to_owned(),
         };
-        let is_same = |line: &&Recorded| {
-            line.restoration()
-                .is_some_and(|earlier| earlier.sha256 == contents.sha256)
-        };
-        for line in carried.restored.iter().filter(is_same).chain([&now]) {
+        let there = self.restores(transaction).await?;
+        let left = Restoration::left(&carried.restored, &there, &contents.sha256);
+        for line in left.iter().chain([&now]) {
             let by = Author {
                 who: line.changed_by.clone(),
                 source: line.source.clone(),

@@ -117,6 +117,17 @@ impl Dialect {
         }
     }
 
+    /// As [`Dialect::error`] for who has just emptied the table: a key that is taken is another writer's, who was faster.
+    pub fn error_among_writers(self, error: &sqlx::Error) -> StoreError {
+        match error {
+            sqlx::Error::Database(error) if error.kind() == ErrorKind::UniqueViolation => StoreError::Busy {
+                backend: self.name(),
+                reason: "somebody else has just written a row with the same key; try again".to_owned(),
+            },
+            error => self.error(error),
+        }
+    }
+
     fn fault(self, error: &(dyn sqlx::error::DatabaseError + 'static)) -> Fault {
         if error.kind() == ErrorKind::UniqueViolation {
             return Fault::Taken;

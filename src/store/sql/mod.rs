@@ -280,6 +280,15 @@ impl Database {
 
     /// What the database says to one statement, within the time a server has for it.
     async fn answer<T>(&self, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        self.answer_as(statement, Dialect::error).await
+    }
+
+    /// The same, with another way to tell of errors.
+    async fn answer_as<T>(
+        &self,
+        statement: impl Future<Output = Result<T, sqlx::Error>>,
+        told: fn(Dialect, &sqlx::Error) -> StoreError,
+    ) -> Result<T, StoreError> {
         let answer = match self.dialect {
             Dialect::Sqlite => statement.await,
             Dialect::MySql | Dialect::Postgres => match tokio::time::timeout(ANSWER_TIMEOUT, statement).await {
@@ -290,7 +299,7 @@ impl Database {
                 }
             },
         };
-        answer.map_err(|error| self.dialect.error(&error))
+        answer.map_err(|error| told(self.dialect, &error))
     }
 }
 
