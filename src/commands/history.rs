@@ -11,7 +11,7 @@ use crate::app::{self, AppError, Missing};
 use crate::bank::beside::{self, Beside};
 use crate::bank::category::is_within;
 use crate::bank::format::{self, beijing};
-use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
+use crate::bank::history::{Difference, Recorded, Subject, Thing, differences, one_line};
 use crate::bank::{Category, Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
 use crate::matching::text::normalize;
 use crate::store::StoreError;
@@ -298,13 +298,18 @@ fn print(changed: &Changed) {
     }
     let marked = |mark: char, text: &Option<String>| {
         let lines = text.iter().flat_map(|text| text.lines());
-        lines.for_each(|line| say!("    {mark} {line}"));
+        lines.for_each(|line| say!("    {mark} {}", on_terminal(line)));
     };
     for Difference { field, before, after } in &changed.differences {
         say!("  {field}");
         marked('-', before);
         marked('+', after);
     }
+}
+
+/// A line of what somebody typed; tabs separate the words of dictionaries.
+fn on_terminal(line: &str) -> String {
+    line.split('\t').map(one_line).collect::<Vec<_>>().join("\t")
 }
 
 /// What differs between two revisions, by thing; `to`: now.

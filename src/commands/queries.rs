@@ -3,6 +3,7 @@
 use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing, Sources};
 use crate::bank::format::beijing;
+use crate::bank::history::one_line;
 use crate::bot::{Clock, SystemClock};
 use crate::matching::Analyzer;
 use crate::matching::grouping::{self, Group};
@@ -197,9 +198,4 @@ fn print_rows(rows: &[Kept]) {
             row.entry.as_deref().unwrap_or_default()
         );
     }
-}
-
-/// A line, whatever somebody typed.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

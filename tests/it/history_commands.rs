@@ -285,6 +285,23 @@ fn a_restore_is_a_line_of_the_history_and_not_undone_by_going_back() {
 }
 
 #[test]
+fn the_name_of_a_backup_does_nothing_to_the_terminal() {
+    let bench = Bench::new();
+    let name = "a\u{1b}[2J\u{9b}1m\n.backup";
+    bench.did(&["backup", name], "revision 2");
+    bench.did(&["restore", name, "--replace"], "revision 3");
+    for told in [
+        bench.did(
+            &["history", "bank/restored"],
+            "bank/restored: from a [2J 1m .backup (revision 2",
+        ),
+        bench.did(&["diff", "bank/restored", "--from", "2"], "    + a [2J 1m"),
+    ] {
+        assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+    }
+}
+
+#[test]
 fn a_dry_run_of_going_back_refuses_what_going_back_refuses() {
     let bench = Bench::new();
     bench.did(&["entry", "disable", "a"], "revision 3");
