@@ -818,6 +818,7 @@ async fn a_command_that_changes_something_migrates_and_says_so_once_and_one_that
     assert!(
         code == Some(65)
             && told.contains("before-migration-20: is a whole database of SQLite")
+            && told.contains("then `restore NEW`, with --replace where there is a bank")
             && !told.contains("line 1"),
         "{told}"
     );

@@ -88,7 +88,8 @@ pub enum BackupError {
     #[error(
         "is a whole database of SQLite, as is kept before a migration, and no backup. To go back to it and the release from \
          before: stop the daemon, remove database.url's file with its -wal and -shm, and put this one there. To take \
-         it into this release: `wxfaq backup NEW` with its address as database.url, then `restore NEW`"
+         it into this release: `wxfaq backup NEW` with its address as database.url, then `restore NEW`, \
+         with --replace where there is a bank"
     )]
     Sqlite,
     /// A newer release made it.
