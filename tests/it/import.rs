@@ -3,7 +3,7 @@
 
 use crate::support::daemon::{BINARY, run};
 use crate::support::database::{TestDatabase, on_every_database};
-use crate::support::database_server::{CANARY, postgres};
+use crate::support::database_server::{CANARY, mariadb, postgres};
 use std::fs;
 use std::path::{Path, PathBuf};
 use wxfaq::bank::format::Layout;
@@ -365,6 +365,26 @@ async fn a_dry_run_takes_no_bank_that_it_may_not_read_for_none() {
     refused("permission denied for table _sqlx_migrations").await;
     place.tamper("REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
     refused("the user may use no schema").await;
+}
+
+#[tokio::test]
+async fn a_dry_run_takes_no_bank_of_which_it_sees_other_tables_for_none() {
+    let place = TestDatabase::mariadb().await;
+    place.open().await.close().await;
+    let name = place.url().rsplit('/').next().unwrap();
+    let server = mariadb().await;
+    server
+        .administer(&format!("CREATE USER 'looks_on'@'%' IDENTIFIED BY '{CANARY}'"))
+        .await;
+    server
+        .administer(&format!("GRANT SELECT ON {name}.entry TO 'looks_on'@'%'"))
+        .await;
+    let url = place.url().replace("wxfaq_test", "looks_on");
+    let bench = Bench::new();
+    let file = bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
+    let error = bench.import_at(&url, &file, Mode::Append, true).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Unavailable);
+    assert!(error.to_string().contains("SELECT command denied"), "{error}");
 }
 
 /// Exit code, and everything that was said, of a command in the bench's folder.

@@ -7,6 +7,7 @@
 use super::dialect::Dialect;
 use super::{OpenError, Purpose, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AnyConnection, Row};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,6 +17,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Held by connections that migrate, until they are closed. In the file of SQLite the caller holds a lock.
 const MYSQL_LOCK: &str = "SELECT GET_LOCK(CONCAT('wxfaq.', MD5(DATABASE())), 60) AS locked";
+/// MySQL's ER_NO_SUCH_TABLE.
+const NO_SUCH_TABLE: u16 = 1146;
 /// The number is no one else's as far as we know, and the lock is one of this database.
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_lock(8243109573024186)";
 
@@ -141,7 +144,24 @@ pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -
         ..0 => Err(dialect
             .unavailable("the user may use no schema of the database's search_path")
             .into()),
+        0 if dialect == Dialect::MySql => Ok(is_seen_by_name(connection).await?),
         found => Ok(found > 0),
+    }
+}
+
+/// The same of MySQL by asking for the table, which its information_schema leaves out where the user has no right to it.
+async fn is_seen_by_name(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let asked = sqlx::query("SELECT 1 FROM _sqlx_migrations LIMIT 1");
+    let Err(error) = asked.fetch_optional(connection).await else {
+        return Ok(true);
+    };
+    let number = error.as_database_error().and_then(|error| {
+        let error = error.try_downcast_ref::<MySqlDatabaseError>();
+        error.map(MySqlDatabaseError::number)
+    });
+    match number {
+        Some(NO_SUCH_TABLE) => Ok(false),
+        _ => Err(Dialect::MySql.error(&error)),
     }
 }
 
