@@ -17,7 +17,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Held by connections that migrate, until they are closed. In the file of SQLite the caller holds a lock.
 const MYSQL_LOCK: &str = "SELECT GET_LOCK(CONCAT('wxfaq.', MD5(DATABASE())), 60) AS locked";
-/// MySQL's ER_NO_SUCH_TABLE.
+/// MySQL's `ER_NO_SUCH_TABLE`.
 const NO_SUCH_TABLE: u16 = 1146;
 /// The number is no one else's as far as we know, and the lock is one of this database.
 const POSTGRES_LOCK: &str = "SELECT pg_advisory_lock(8243109573024186)";
@@ -149,7 +149,7 @@ pub(super) async fn is_there(dialect: Dialect, connection: &mut AnyConnection) -
     }
 }
 
-/// The same of MySQL by asking for the table, which its information_schema leaves out where the user has no right to it.
+/// The same of MySQL by asking for the table, which its `information_schema` leaves out where the user has no right to it.
 async fn is_seen_by_name(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     let asked = sqlx::query("SELECT 1 FROM _sqlx_migrations LIMIT 1");
     let Err(error) = asked.fetch_optional(connection).await else {
