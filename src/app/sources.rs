@@ -204,7 +204,7 @@ impl Sources {
         }
         let layers = |file: &str| Layers {
             saved: of_kind().find(|stored| stored.text.name.file == file).cloned(),
-            file: files.get(file).map(|path| TextFile::in_folder(path)),
+            file: files.get(file).map(|path| TextFile::at(path)),
             embedded: embedded(kind, file),
             name: TextName::new(kind, file),
         };
@@ -426,28 +426,13 @@ pub fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, AppError> {
 }
 
 impl TextFile {
-    /// What an operator names, whatever is there; of a pipe, all that comes.
+    /// Whatever is there.
     pub fn at(path: &Path) -> Self {
-        Self::of(path, std::fs::read(path).map_err(|error| unreadable(path, &error)))
-    }
-
-    /// What stands in a folder. Who reads a pipe or a device waits for it, perhaps for ever: such a one is wrong.
-    pub fn in_folder(path: &Path) -> Self {
-        // A directory says by itself that it is one.
-        match std::fs::metadata(path) {
-            Ok(found) if !found.is_file() && !found.is_dir() => {
-                Self::of(path, Err(format!("{}: Is no regular file", path.display())))
-            }
-            _ => Self::at(path),
-        }
-    }
-
-    fn of(path: &Path, content: Result<Vec<u8>, String>) -> Self {
         let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
         let since = modified.unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
         Self {
             path: path.to_owned(),
-            content,
+            content: std::fs::read(path).map_err(|error| unreadable(path, &error)),
             modified: i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX),
         }
     }

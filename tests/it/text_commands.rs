@@ -5,7 +5,6 @@ use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use crate::support::redis_server::RedisServer;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use wxfaq::bank::{Text, TextKind, TextName};
@@ -299,24 +298,6 @@ fn a_name_that_is_no_file_hides_none_of_the_others() {
     let listed = bench.did(&["template", "list"], "greeting.txt          from the database");
     assert!(!listed.contains("warning"), "{listed}");
     bench.refused(&["template", "reset", "greeting.txt"], 66, "Is a directory");
-}
-
-#[test]
-fn nobody_waits_for_a_pipe_in_a_folder() {
-    let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
-    let is_made = Command::new("mkfifo").arg(bench.path("dict/synonyms.txt")).status();
-    assert!(is_made.unwrap().success());
-    let place = "dict/synonyms.txt: Is no regular file";
-    bench.did(&["dict", "list"], &format!("`serve` does not start with it: {place}"));
-    bench.refused(&["check", "--offline"], 78, place);
-    bench.refused(&["serve"], 78, place);
-    bench.refused(&["dict", "import", "dict"], 65, place);
-    // What an operator names is read, whatever it is.
-    std::os::unix::fs::symlink("/dev/null", bench.path("nothing.txt")).unwrap();
-    bench.did(
-        &["dict", "put", "synonyms.txt", "nothing.txt"],
-        "is used from the database",
-    );
 }
 
 #[test]
