@@ -346,6 +346,16 @@ fn a_dry_run_takes_nothing_that_stands_in_the_place_of_the_database_for_none() {
     assert_eq!(fs::read_dir(bench.path("data")).unwrap().count(), 1);
 }
 
+/// A dry run as the server's user `looks_on`.
+async fn refused_to_who_looks_on(place: &TestDatabase, expected: &str) {
+    let url = place.url().replace("wxfaq_test", "looks_on");
+    let bench = Bench::new();
+    let file = bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
+    let error = bench.import_at(&url, &file, Mode::Append, true).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Unavailable);
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
 #[tokio::test]
 async fn a_dry_run_takes_no_bank_that_it_may_not_read_for_none() {
     let place = TestDatabase::postgres().await;
@@ -354,17 +364,9 @@ async fn a_dry_run_takes_no_bank_that_it_may_not_read_for_none() {
     server
         .administer(&format!("CREATE ROLE looks_on LOGIN PASSWORD '{CANARY}'"))
         .await;
-    let url = place.url().replace("wxfaq_test", "looks_on");
-    let bench = Bench::new();
-    let file = bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
-    let refused = async |expected: &str| {
-        let error = bench.import_at(&url, &file, Mode::Append, true).await.unwrap_err();
-        assert_eq!(error.exit(), Exit::Unavailable);
-        assert!(error.to_string().contains(expected), "{error}");
-    };
-    refused("permission denied for table _sqlx_migrations").await;
+    refused_to_who_looks_on(&place, "permission denied for table _sqlx_migrations").await;
     place.tamper("REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
-    refused("the user may use no schema").await;
+    refused_to_who_looks_on(&place, "the user may use no schema").await;
 }
 
 #[tokio::test]
@@ -379,12 +381,7 @@ async fn a_dry_run_takes_no_bank_of_which_it_sees_other_tables_for_none() {
     server
         .administer(&format!("GRANT SELECT ON {name}.entry TO 'looks_on'@'%'"))
         .await;
-    let url = place.url().replace("wxfaq_test", "looks_on");
-    let bench = Bench::new();
-    let file = bench.write("bank.jsonl", r#"{"question":"怎么开户","answer":"一"}"#);
-    let error = bench.import_at(&url, &file, Mode::Append, true).await.unwrap_err();
-    assert_eq!(error.exit(), Exit::Unavailable);
-    assert!(error.to_string().contains("SELECT command denied"), "{error}");
+    refused_to_who_looks_on(&place, "SELECT command denied").await;
 }
 
 /// Exit code, and everything that was said, of a command in the bench's folder.
