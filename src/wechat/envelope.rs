@@ -6,29 +6,14 @@
 //! Who does not know the Token gets no further than the signatures, which are all computed and compared before the
 //! first refusal; what such a sender can measure is their own request's length.
 
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 pub use super::credentials::{CredentialError, CredentialParts, Credentials, Mode};
 use super::crypto::{self, AesKey, DecryptError};
 use super::message::{Inbound, ParseError};
+use super::query::Query;
 use super::signature;
 use super::xml::{Fields, Value, push_cdata};
-
-/// The signed query string of a request, decoded. A parameter that comes twice, or is not UTF-8 after decoding, makes
-/// parsing fail.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "fields carry the protocol's own names")]
-pub struct Query {
-    pub signature: Option<String>,
-    pub timestamp: Option<String>,
-    pub nonce: Option<String>,
-    pub echostr: Option<String>,
-    pub msg_signature: Option<String>,
-    pub encrypt_type: Option<String>,
-}
 
 /// Why a request is refused. For the log at `debug` and for metrics only: whoever sent it sees one 403 for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,40 +58,6 @@ struct Envelope {
     key: AesKey,
     appid: String,
     nonce: String,
-}
-
-impl Query {
-    /// Parses a raw query string (`application/x-www-form-urlencoded`, decoded once); unknown parameters are ignored.
-    pub fn parse(raw: &str) -> Result<Self, Refusal> {
-        let mut query = Self::default();
-        for pair in raw.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            // An unknown name that is not UTF-8 is one more unknown name.
-            let slot = match decoded(name).as_deref() {
-                Ok("signature") => &mut query.signature,
-                Ok("timestamp") => &mut query.timestamp,
-                Ok("nonce") => &mut query.nonce,
-                Ok("echostr") => &mut query.echostr,
-                Ok("msg_signature") => &mut query.msg_signature,
-                Ok("encrypt_type") => &mut query.encrypt_type,
-                _ => continue,
-            };
-            let value = decoded(value).map_err(|_| Refusal::Query)?.into_owned();
-            if slot.replace(value).is_some() {
-                return Err(Refusal::Query);
-            }
-        }
-        Ok(query)
-    }
-}
-
-/// A name or value of a query string, decoded.
-fn decoded(text: &str) -> Result<Cow<'_, str>, std::str::Utf8Error> {
-    if text.contains('+') {
-        let spaced = text.replace('+', " ");
-        return Ok(Cow::Owned(percent_decode_str(&spaced).decode_utf8()?.into_owned()));
-    }
-    percent_decode_str(text).decode_utf8()
 }
 
 impl Credentials {
@@ -350,29 +301,6 @@ mod tests {
 
     fn open(receiver: CredentialParts<'_>, request: &Request, now: i64, window: u64) -> Result<Delivery, Refusal> {
         credentials(receiver).open(&Query::parse(&request.query)?, request.body.as_bytes(), now, window)
-    }
-
-    #[test]
-    fn a_query_is_decoded_once_and_unknown_parameters_are_ignored() {
-        let query = Query::parse("nonce=a%2Bb+c%2520&openid=%ff&%74imestamp=1&x&=").unwrap();
-        let expected = Query {
-            nonce: Some("a+b c%20".to_owned()),
-            timestamp: Some("1".to_owned()),
-            ..Query::default()
-        };
-        assert_eq!(query, expected);
-    }
-
-    #[test]
-    fn repeated_or_undecodable_parameters_are_refused() {
-        for raw in [
-            "signature=a&signature=a",
-            "nonce=1&%6eonce=2",
-            "timestamp&timestamp",
-            "nonce=%ff",
-        ] {
-            assert_eq!(Query::parse(raw), Err(Refusal::Query), "{raw}");
-        }
     }
 
     #[test]

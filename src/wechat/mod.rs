@@ -9,11 +9,13 @@ pub mod crypto;
 pub mod envelope;
 pub mod message;
 pub mod platform;
+pub mod query;
 pub mod reply;
 pub mod signature;
 pub mod xml;
 
 pub use credentials::{CredentialError, CredentialParts, Credentials, Mode};
-pub use envelope::{Delivery, Query, Refusal, Seal};
+pub use envelope::{Delivery, Refusal, Seal};
 pub use message::{Event, Head, Inbound};
+pub use query::Query;
 pub use reply::Reply;
