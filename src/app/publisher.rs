@@ -7,7 +7,7 @@ use super::AppError;
 use super::compaction::Compaction;
 use super::lag::Lag;
 use super::sources::{Contents, Sources};
-use crate::bank::{Dictionaries, TextKind};
+use crate::bank::{Category, Dictionaries, Entry, Rule, TextKind};
 use crate::bot::{Bot, SearchRequest, Snapshot, SnapshotParts};
 use crate::dialog::{CategoryBook, RuleBook, Templates};
 use crate::matching::{Analyzer, Change, Index};
@@ -130,10 +130,75 @@ fn take_over(parts: &mut SnapshotParts, templates: Arc<Templates>, dictionaries:
     parts.templates = templates;
 }
 
-/// What is new in the bank: its changes, or the whole of it with its revision.
-enum Read {
-    Changes(Changes),
-    Whole(Bank),
+/// What is new in the bank.
+struct News {
+    /// That of the bank now.
+    revision: u64,
+    entries: NewEntries,
+    /// All of them, if any has changed; the same below.
+    rules: Option<Vec<Rule>>,
+    categories: Option<Vec<Category>>,
+    texts: Option<Vec<StoredText>>,
+}
+
+enum NewEntries {
+    Edited(Vec<Change>),
+    /// A backup was put in the place of the bank, which is this one now, as in [`Edition::bank`].
+    PutBack {
+        bank: String,
+        all: Vec<Entry>,
+    },
+}
+
+impl From<Changes> for News {
+    fn from(changes: Changes) -> Self {
+        let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
+        let edits = put.chain(changes.removed.into_iter().map(Change::Remove));
+        Self {
+            revision: changes.revision,
+            entries: NewEntries::Edited(edits.collect()),
+            rules: changes.rules,
+            categories: changes.categories,
+            texts: changes.texts,
+        }
+    }
+}
+
+impl From<Bank> for News {
+    fn from(bank: Bank) -> Self {
+        Self {
+            revision: bank.revision,
+            entries: NewEntries::PutBack {
+                bank: bank.id,
+                all: bank.entries,
+            },
+            rules: Some(bank.rules),
+            categories: Some(bank.categories),
+            texts: Some(bank.texts),
+        }
+    }
+}
+
+impl News {
+    /// Takes everything over; `contents` is what has become of its texts, if they are good.
+    fn take_over(self, parts: &mut SnapshotParts, contents: Option<(Arc<Templates>, Arc<Dictionaries>)>) {
+        parts.index = match self.entries {
+            NewEntries::Edited(edits) => parts.index.apply(&edits),
+            NewEntries::PutBack { all, .. } => {
+                Index::build(all.into_iter().map(Arc::new), parts.index.analyzer().clone())
+            }
+        };
+        parts.revision = self.revision;
+        if let Some((templates, dictionaries)) = contents {
+            take_over(parts, templates, dictionaries);
+        }
+        if let Some(rules) = self.rules {
+            parts.rules = Arc::new(RuleBook::new(rules, &parts.dictionaries.sensitive));
+        }
+        if let Some(categories) = self.categories {
+            parts.categories = Arc::new(CategoryBook::new(categories));
+        }
+    }
 }
 
 /// Changes what the bot decides with, one change at a time.
@@ -261,77 +326,54 @@ impl Publisher {
         // Held over the whole change, so that no other change starts from the same snapshot.
         let mut inputs = self.inputs.lock().await;
         let snapshot = self.bot.snapshot();
-        let read = match self.store.questions().changes_after(&known).await? {
-            Some(changes) => Read::Changes(changes),
-            None => Read::Whole(self.store.load_bank().await?),
-        };
-        let (revision, rules, categories, texts) = match &read {
-            Read::Changes(changes) => {
-                let Changes {
-                    rules,
-                    categories,
-                    texts,
-                    ..
-                } = changes.clone();
-                (changes.revision, rules, categories, texts)
-            }
-            Read::Whole(bank) => {
-                let Bank {
-                    rules,
-                    categories,
-                    texts,
-                    ..
-                } = bank.clone();
-                (bank.revision, Some(rules), Some(categories), Some(texts))
-            }
-        };
-        let contents = match texts {
+        let mut news = self.news_since(&known).await?;
+        let revision = news.revision;
+        let contents = match news.texts.take() {
             Some(texts) => self.take_up(&mut inputs, texts).await,
             None => None,
         };
-        if let Some(rules) = &rules {
-            tracing::info!(rules = rules.len(), "rules changed");
-        }
-        if let Some(categories) = &categories {
-            tracing::info!(categories = categories.len(), "categories changed");
-        }
-        let mut put_back = None;
-        let edit: Box<dyn FnOnce(&mut SnapshotParts) + Send> = match read {
-            Read::Changes(changes) => {
-                let put = changes.put.into_iter().map(|entry| Change::Put(Arc::new(entry)));
-                let edits: Vec<Change> = put.chain(changes.removed.into_iter().map(Change::Remove)).collect();
-                self.compaction.note(&edits);
-                tracing::info!(revision, entries.changed = edits.len(), "bank changed");
-                Box::new(move |parts| parts.index = parts.index.apply(&edits))
-            }
-            Read::Whole(bank) => {
-                self.compaction.outdate();
-                tracing::warn!(revision, "a backup was put in the bank's place; loaded whole");
-                put_back = Some(bank.id);
-                let entries = bank.entries.into_iter().map(Arc::new);
-                Box::new(move |parts| parts.index = Index::build(entries, parts.index.analyzer().clone()))
-            }
+        self.note(&news);
+        let put_back = match &news.entries {
+            NewEntries::Edited(_) => None,
+            NewEntries::PutBack { bank, .. } => Some(bank.clone()),
         };
-        let next = rebuild(&snapshot, move |parts| {
-            edit(parts);
-            parts.revision = revision;
-            if let Some((templates, dictionaries)) = contents {
-                take_over(parts, templates, dictionaries);
-            }
-            if let Some(rules) = rules {
-                parts.rules = Arc::new(RuleBook::new(rules, &parts.dictionaries.sensitive));
-            }
-            if let Some(categories) = categories {
-                parts.categories = Arc::new(CategoryBook::new(categories));
-            }
-        });
+        let next = rebuild(&snapshot, move |parts| news.take_over(parts, contents));
         self.publish(next.await);
-        if let Some(id) = put_back {
-            *self.bank.lock().unwrap_or_else(PoisonError::into_inner) = id;
+        if let Some(bank) = put_back {
+            *self.bank.lock().unwrap_or_else(PoisonError::into_inner) = bank;
         }
         self.lag.settle(revision, revision);
         self.compact();
         Ok(())
+    }
+
+    /// What has changed since `known`, or all of it where that is another bank.
+    async fn news_since(&self, known: &Edition) -> Result<News, StoreError> {
+        Ok(match self.store.questions().changes_after(known).await? {
+            Some(changes) => changes.into(),
+            None => self.store.load_bank().await?.into(),
+        })
+    }
+
+    /// Tells the log, and a compaction under way, what is about to be taken over.
+    fn note(&self, news: &News) {
+        if let Some(rules) = &news.rules {
+            tracing::info!(rules = rules.len(), "rules changed");
+        }
+        if let Some(categories) = &news.categories {
+            tracing::info!(categories = categories.len(), "categories changed");
+        }
+        let revision = news.revision;
+        match &news.entries {
+            NewEntries::Edited(edits) => {
+                self.compaction.note(edits);
+                tracing::info!(revision, entries.changed = edits.len(), "bank changed");
+            }
+            NewEntries::PutBack { .. } => {
+                self.compaction.outdate();
+                tracing::warn!(revision, "a backup was put in the bank's place; loaded whole");
+            }
+        }
     }
 
     /// What is used.

@@ -117,6 +117,37 @@ impl Bot {
         id: &str,
         turn: impl Future<Output = Option<impl Send>> + Send,
     ) -> Option<Conversed> {
+        let mut page = self.page(account, session, words, id);
+        // An earlier text may wait for the slow source.
+        let slowest = self.late.source.as_ref().map_or(self.lease, |_| self.deadline);
+        let patience = page.started + slowest;
+        let place = tokio::time::timeout_at(patience, self.turns.take(&page.arrival.follower)).await;
+        let (held, stored) = self.claim(&page.arrival, patience).await;
+        page.is_remembered = held.is_some();
+        let turn = turn.await?;
+        let deciding = self.decide_with_late(&page, Remembered::from_bytes(stored.as_deref()), turn);
+        let PageDecided {
+            mut outcome,
+            snapshot,
+            remembered,
+            spent,
+        } = match &held {
+            Some(held) => held.renewed(deciding).await,
+            None => deciding.await,
+        };
+        if let Some(held) = held {
+            keep(held, &outcome, remembered).await;
+        }
+        if let Some(key) = spent {
+            self.forget(&worker_of(&page.arrival.follower, &key)).await;
+        }
+        drop(place);
+        self.tell_of(&page, &mut outcome);
+        Some(conversed(outcome, &snapshot.index))
+    }
+
+    /// `words` as a message of the follower that `session` is; `id` is its own.
+    fn page(&self, account: &str, session: &str, words: Words, id: &str) -> Page {
         let started = Instant::now();
         let (content, menu_id, why) = match words {
             Words::Text(text) => (text, None, String::new()),
@@ -142,71 +173,50 @@ impl Bot {
             signature: id.to_owned(),
             fingerprint: id.to_owned(),
         };
-        // An earlier text may wait for the slow source.
-        let slowest = self.late.source.as_ref().map_or(self.lease, |_| self.deadline);
-        let patience = started + slowest;
-        let place = tokio::time::timeout_at(patience, self.turns.take(&arrival.follower)).await;
-        let begun = loop {
-            match self.conversations.begin(&arrival).await {
-                Ok(Begun::Occupied) if Instant::now() < patience => tokio::time::sleep(BUSY_PAUSE).await,
-                begun => break begun,
-            }
-        };
-        let (held, stored) = match begun {
-            Ok(Begun::Claimed { turn, session }) => (Some(Held::new(self, turn)), session),
-            _ => (None, None),
-        };
-        let turn = turn.await?;
-        let page = Page {
+        Page {
             arrival,
             inbound,
             why,
             started,
-            is_remembered: held.is_some(),
-        };
-        let deciding = self.decide_with_late(&page, Remembered::from_bytes(stored.as_deref()), turn);
-        let PageDecided {
-            mut outcome,
-            snapshot,
-            mut remembered,
-            spent,
-        } = match &held {
-            Some(held) => held.renewed(deciding).await,
-            None => deciding.await,
-        };
-        if let Some(held) = held {
-            let change = match &outcome.session {
-                None => SessionChange::Delete,
-                Some(session) => {
-                    remembered.session = session.clone();
-                    SessionChange::Put(remembered.to_bytes())
-                }
-            };
-            held.finish(b"{}", change).await;
+            is_remembered: false,
         }
-        let follower = &page.arrival.follower;
-        if let Some(key) = spent {
-            self.forget(&worker_of(follower, &key)).await;
+    }
+
+    /// Claims the message, with the session as it is kept, once no earlier one of it is under way; without both where
+    /// that is not to be had until `patience`.
+    async fn claim(self: &Arc<Self>, arrival: &Arrival, patience: Instant) -> (Option<Held>, Option<Vec<u8>>) {
+        let begun = loop {
+            match self.conversations.begin(arrival).await {
+                Ok(Begun::Occupied) if Instant::now() < patience => tokio::time::sleep(BUSY_PAUSE).await,
+                begun => break begun,
+            }
+        };
+        match begun {
+            Ok(Begun::Claimed { turn, session }) => (Some(Held::new(self, turn)), session),
+            _ => (None, None),
         }
-        drop(place);
+    }
+
+    /// Feedback, what was asked, log and metrics.
+    fn tell_of(&self, page: &Page, outcome: &mut Outcome) {
+        let Arrival { follower, .. } = &page.arrival;
         let said = dialog::question(&page.inbound).unwrap_or_default();
-        self.keep_feedback(follower, &outcome, said);
+        self.keep_feedback(follower, outcome, said);
         if let (false, Some(feedback)) = (page.why.is_empty(), outcome.feedback.as_mut()) {
             feedback.given = Given::Comment;
-            self.keep_feedback(follower, &outcome, &page.why);
+            self.keep_feedback(follower, outcome, &page.why);
         }
         self.keep_query(&Answered {
             follower,
             channel: Channel::Api,
             text: said,
             told: &outcome.told,
-            took: started.elapsed(),
+            took: page.started.elapsed(),
         });
-        let decision = outcome.told.name();
-        let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (account, decision) = (&follower.account, outcome.told.name());
+        let elapsed_us = u64::try_from(page.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::info!(account, decision, elapsed_us, "answered a page");
-        metrics::counter!("wxfaq_asked_total", "account" => account.to_owned(), "decision" => decision).increment(1);
-        Some(conversed(outcome, &snapshot.index))
+        metrics::counter!("wxfaq_asked_total", "account" => account.clone(), "decision" => decision).increment(1);
     }
 
     fn page_desk<'a>(&'a self, page: &'a Page, snapshot: &'a Snapshot, hot: &'a [EntryId]) -> Desk<'a> {
@@ -281,6 +291,18 @@ impl Bot {
         };
         queue.push(row, &self.tasks);
     }
+}
+
+/// Keeps the session as `outcome` leaves it, beside what else is remembered.
+async fn keep(held: Held, outcome: &Outcome, mut remembered: Remembered) {
+    let change = match &outcome.session {
+        None => SessionChange::Delete,
+        Some(session) => {
+            remembered.session = session.clone();
+            SessionChange::Put(remembered.to_bytes())
+        }
+    };
+    held.finish(b"{}", change).await;
 }
 
 fn conversed(outcome: Outcome, index: &crate::matching::Index) -> Conversed {

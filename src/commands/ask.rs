@@ -5,8 +5,8 @@ use crate::app::{self, Missing, Sources, first_snapshot};
 use crate::bank::{Answer, Channel};
 use crate::bot::Snapshot;
 use crate::dialog::link::without_taps;
-use crate::dialog::{self, Plan, Session, Told};
-use crate::matching::{Decision, Scope};
+use crate::dialog::{self, Plan, Session, Told, Topic};
+use crate::matching::{Decision, Hit, Matches, Scope, Trace};
 use crate::store::sql::Database;
 use crate::wechat::{Head, Inbound, Reply};
 use serde_json::json;
@@ -27,6 +27,69 @@ pub struct Args {
     /// The account to ask as; default: the first of the configuration.
     #[arg(long, value_name = "ID")]
     pub account: Option<String>,
+}
+
+/// Hits shown.
+const TOP: usize = 5;
+
+/// What stands before the bank, and what the bank finds.
+struct Found<'a> {
+    /// Which rule, and its reply.
+    ruled: Option<(String, Reply)>,
+    /// `None` also where a rule has answered.
+    topic: Option<Topic<'a>>,
+    matches: &'a Matches,
+    decision: Decision,
+}
+
+/// Asks and prints.
+pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
+    let config = app::configure(file, Missing::Leave)?.config;
+    let database = Database::open_to_read(app::place_of(&config))
+        .await
+        .map_err(app::AppError::from)?;
+    let (snapshot, _) = first_snapshot(&database, Sources::of(&config)).await?;
+    database.close().await;
+    let account = args
+        .account
+        .or_else(|| config.accounts.first().map(|account| account.id.clone()))
+        .unwrap_or_default();
+    let scope = Scope {
+        account: &account,
+        channel: Channel::Wechat,
+        now: now(),
+        category: None,
+    };
+    let question = &args.question;
+    let matches = snapshot.index.search(question, scope, dialog::MAX_OFFER);
+    let ruled = ruled(question, &snapshot, scope);
+    let topic = match ruled {
+        Some(_) => None,
+        None => dialog::topic(question, &matches, snapshot.desk(scope, &[])),
+    };
+    let found = Found {
+        ruled,
+        topic,
+        matches: &matches,
+        decision: matches.decide(snapshot.thresholds),
+    };
+    let trace = || snapshot.index.explain(question, scope, TOP, snapshot.thresholds);
+    match (args.trace, args.json) {
+        (true, true) => say!(
+            "{}",
+            serde_json::to_string_pretty(&found.traced(&trace())).unwrap_or_default()
+        ),
+        (true, false) => found.print_trace(&trace()),
+        (false, true) => say!("{}", found.as_json(question)),
+        (false, false) => found.print(),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.map_or(0, |since| since.as_secs())).unwrap_or(i64::MAX)
 }
 
 /// What a rule says to the question before the bank is asked: which one, and the reply.
@@ -53,95 +116,68 @@ fn ruled(question: &str, snapshot: &Snapshot, scope: Scope<'_>) -> Option<(Strin
     Some((rule, outcome.reply))
 }
 
-/// Hits shown.
-const TOP: usize = 5;
+impl Found<'_> {
+    fn rule(&self) -> Option<&String> {
+        self.ruled.as_ref().map(|(rule, _)| rule)
+    }
 
-/// Asks and prints.
-pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
-    let config = app::configure(file, Missing::Leave)?.config;
-    let account = args
-        .account
-        .or_else(|| config.accounts.first().map(|account| account.id.clone()))
-        .unwrap_or_default();
-    let database = Database::open_to_read(app::place_of(&config))
-        .await
-        .map_err(app::AppError::from)?;
-    let (snapshot, _) = first_snapshot(&database, Sources::of(&config)).await?;
-    database.close().await;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let scope = Scope {
-        account: &account,
-        channel: Channel::Wechat,
-        now,
-        category: None,
-    };
-    let ruled = ruled(&args.question, &snapshot, scope);
-    let rule = ruled.as_ref().map(|(rule, _)| rule);
-    let matches = snapshot.index.search(&args.question, scope, dialog::MAX_OFFER);
-    let topic = match rule {
-        Some(_) => None,
-        None => dialog::topic(&args.question, &matches, snapshot.desk(scope, &[])),
-    };
-    if args.trace {
-        let trace = snapshot.index.explain(&args.question, scope, TOP, snapshot.thresholds);
-        if args.json {
-            let mut trace = json!(trace);
-            trace["rule"] = json!(rule);
-            trace["category"] = json!(topic);
-            say!("{}", serde_json::to_string_pretty(&trace).unwrap_or_default());
-            return Ok(Exit::Ok);
-        }
-        if let Some(rule) = rule {
+    fn traced(&self, trace: &Trace) -> serde_json::Value {
+        let mut traced = json!(trace);
+        traced["rule"] = json!(self.rule());
+        traced["category"] = json!(self.topic);
+        traced
+    }
+
+    fn print_trace(&self, trace: &Trace) {
+        if let Some(rule) = self.rule() {
             say!("answered by {rule}, before the bank is asked; the bank would find:\n");
         }
         say!("{trace}");
-        if let Some(topic) = &topic {
+        if let Some(topic) = &self.topic {
             say!("{topic}:\n{}", topic.reply);
         }
-        return Ok(Exit::Ok);
     }
-    let decision = matches.decide(snapshot.thresholds);
-    if args.json {
-        let hit = |hit: &crate::matching::Hit| json!({"id": hit.entry.id, "question": hit.entry.question, "score": hit.score.get()});
-        let hits: Vec<_> = matches.hits.iter().take(TOP).map(hit).collect();
-        say!(
-            "{}",
-            match &ruled {
-                Some((rule, reply)) => json!({
-                    "query": args.question, "decision": "rule", "rule": rule, "reply": reply, "hits": hits
-                }),
-                None => json!({
-                    "query": args.question, "decision": decision, "category": topic, "hits": hits
-                }),
-            }
-        );
-        return Ok(Exit::Ok);
-    }
-    if let Some((rule, reply)) = &ruled {
-        match reply {
-            Reply::Text { content } => say!("{}", without_taps(content)),
-            other => say!("{}", json!(other)),
+
+    fn as_json(&self, question: &str) -> serde_json::Value {
+        let hit = |hit: &Hit| json!({"id": hit.entry.id, "question": hit.entry.question, "score": hit.score.get()});
+        let hits: Vec<_> = self.matches.hits.iter().take(TOP).map(hit).collect();
+        match &self.ruled {
+            Some((rule, reply)) => json!({
+                "query": question, "decision": "rule", "rule": rule, "reply": reply, "hits": hits
+            }),
+            None => json!({
+                "query": question, "decision": self.decision, "category": self.topic, "hits": hits
+            }),
         }
-        say!("\n({rule})\n");
     }
-    if let Some(topic) = &topic {
-        say!("{}\n\n({topic})", topic.reply);
+
+    /// What a follower gets, and the hits below it.
+    fn print(&self) {
+        match (&self.ruled, &self.topic) {
+            (Some((rule, reply)), _) => {
+                match reply {
+                    Reply::Text { content } => say!("{}", without_taps(content)),
+                    other => say!("{}", json!(other)),
+                }
+                say!("\n({rule})\n");
+            }
+            (None, Some(topic)) => say!("{}\n\n({topic})", topic.reply),
+            (None, None) => self.print_decision(),
+        }
+        say!("");
+        for hit in self.matches.hits.iter().take(TOP) {
+            say!("{:.4}  {}  {}", hit.score.get(), hit.entry.id, hit.entry.question);
+        }
     }
-    match (decision, matches.hits.first()) {
-        _ if ruled.is_some() || topic.is_some() => {}
-        (Decision::Answer, Some(best)) => match &best.entry.answer {
-            Answer::Text(text) => say!("{text}"),
-            other => say!("[{}] {}", other.kind(), other.content()),
-        },
-        (Decision::Suggest, _) => say!("(a list)"),
-        _ => say!("(the bank does not know)"),
+
+    fn print_decision(&self) {
+        match (self.decision, self.matches.hits.first()) {
+            (Decision::Answer, Some(best)) => match &best.entry.answer {
+                Answer::Text(text) => say!("{text}"),
+                other => say!("[{}] {}", other.kind(), other.content()),
+            },
+            (Decision::Suggest, _) => say!("(a list)"),
+            _ => say!("(the bank does not know)"),
+        }
     }
-    say!("");
-    for hit in matches.hits.iter().take(TOP) {
-        say!("{:.4}  {}  {}", hit.score.get(), hit.entry.id, hit.entry.question);
-    }
-    Ok(Exit::Ok)
 }
