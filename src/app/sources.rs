@@ -54,7 +54,7 @@ pub struct Layers {
 pub struct TextFile {
     #[expect(missing_docs, reason = "the type says it")]
     pub path: PathBuf,
-    /// Or why it cannot be read, with its path: it may be a folder, or a link that leads nowhere.
+    /// Or why it is not read, with its path: it may be a folder, a pipe, or a link that leads nowhere.
     pub content: Result<Vec<u8>, String>,
     /// When it was written; Unix seconds. 0: nobody can say.
     pub modified: i64,
@@ -204,7 +204,7 @@ impl Sources {
         }
         let layers = |file: &str| Layers {
             saved: of_kind().find(|stored| stored.text.name.file == file).cloned(),
-            file: files.get(file).map(|path| TextFile::at(path)),
+            file: files.get(file).map(|path| TextFile::in_folder(path)),
             embedded: embedded(kind, file),
             name: TextName::new(kind, file),
         };
@@ -426,13 +426,30 @@ pub fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>, AppError> {
 }
 
 impl TextFile {
-    /// Whatever is there.
+    /// What an operator names, whatever it is; of a pipe, all that comes.
     pub fn at(path: &Path) -> Self {
+        Self::of(path, std::fs::read(path).map_err(|error| unreadable(path, &error)))
+    }
+
+    /// What stands in a folder, behind links too. Nothing but a regular file is opened: who reads a pipe or a device waits
+    /// for it, perhaps for ever.
+    pub fn in_folder(path: &Path) -> Self {
+        match std::fs::metadata(path) {
+            // Reading a directory, or what is not there, says by itself what is wrong.
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                let reason = "is not read: it is a pipe, a socket or a device, and no regular file";
+                Self::of(path, Err(format!("{}: {reason}", path.display())))
+            }
+            _ => Self::at(path),
+        }
+    }
+
+    fn of(path: &Path, content: Result<Vec<u8>, String>) -> Self {
         let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
         let since = modified.unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
         Self {
             path: path.to_owned(),
-            content: std::fs::read(path).map_err(|error| unreadable(path, &error)),
+            content,
             modified: i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX),
         }
     }

@@ -238,7 +238,7 @@ impl Shelf<'_> {
         for (file, path) in files_in(folder).map_err(|error| Failure::report(Exit::NoInput, error))? {
             let name = TextName::new(self.kind, file);
             match all.iter().any(|text| text.name == name) {
-                true => match read(name, &path) {
+                true => match checked(name, &TextFile::in_folder(&path)) {
                     Ok(text) => texts.push(text),
                     Err(error) => wrong.push(error.to_string()),
                 },

@@ -4,7 +4,7 @@ use crate::support::daemon::{BINARY, Daemon, Message, PATIENCE, client, configur
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use wxfaq::wechat::Mode;
 
@@ -104,13 +104,12 @@ fn without_descriptors_idle_connections_make_room_and_it_is_said_once() {
 fn a_hangup_before_it_is_ready_reloads_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let (port, ops_port) = (free_port(), free_port());
-    let replies = folder.path().join("templates/reply");
-    fs::create_dir_all(&replies).unwrap();
-    // Reading this file, the daemon waits for us.
-    let template = replies.join("greeting.txt");
-    assert!(Command::new("mkfifo").arg(&template).status().unwrap().success());
-    let paths = format!("[paths]\ntemplates = {:?}", folder.path().join("templates"));
-    fs::write(folder.path().join("wxfaq.toml"), configuration(port, ops_port, &paths)).unwrap();
+    fs::write(folder.path().join("wxfaq.toml"), configuration(port, ops_port, "")).unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    // Who opens the database waits until another process has opened it, which may be migrating it.
+    let beside = folder.path().join("data/wxfaq.db.lock");
+    let lock = fs::File::create(&beside).unwrap();
+    lock.lock().unwrap();
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let mut child = Command::new(BINARY)
         .args(["--config", "wxfaq.toml", "serve"])
@@ -119,28 +118,32 @@ fn a_hangup_before_it_is_ready_reloads_afterwards() {
         .stderr(log)
         .spawn()
         .unwrap();
-    let mut reading = fs::OpenOptions::new().write(true).open(&template).unwrap();
-    let signal = |name: &str| {
-        Command::new("kill")
-            .args([name, &child.id().to_string()])
-            .status()
-            .unwrap()
-    };
-    assert!(signal("-HUP").success());
-    fs::write(replies.join("new"), "欢迎").unwrap();
-    fs::rename(replies.join("new"), &template).unwrap();
-    // It may be dead, which shows below.
-    let _ = reading.write_all("欢迎".as_bytes());
-    drop(reading);
     let begin = Instant::now();
+    let waits_until = |child: &mut Child, what: &dyn Fn() -> bool| {
+        while !what() && begin.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        what()
+    };
+    let (beside, open_files) = (fs::canonicalize(&beside).unwrap(), format!("/proc/{}/fd", child.id()));
+    let has_opened = || {
+        let files = fs::read_dir(&open_files).into_iter().flatten().flatten();
+        let mut files = files.filter_map(|file| fs::read_link(file.path()).ok());
+        files.any(|file| file == beside)
+    };
+    let process = child.id().to_string();
+    let signal = |name: &str| Command::new("kill").args([name, &process]).status().unwrap().success();
     let log = || fs::read_to_string(folder.path().join("log")).unwrap();
-    while !log().contains("configuration reloaded") && begin.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+
+    let is_held = waits_until(&mut child, &has_opened) && !log().contains("ready");
+    let is_told = signal("-HUP");
+    lock.unlock().unwrap();
+    waits_until(&mut child, &|| log().contains("configuration reloaded"));
     let (log, terminated) = (log(), signal("-TERM"));
     let ended = child.wait().unwrap();
+    assert!(is_held && is_told, "{log}");
     assert!(log.contains("ready") && log.contains("configuration reloaded"), "{log}");
-    assert!(terminated.success() && ended.success(), "{ended}\n{log}");
+    assert!(terminated && ended.success(), "{ended}\n{log}");
 }
 
 #[test]

@@ -5,6 +5,10 @@ use crate::support::daemon::{Daemon, configuration, free_port, run, simulate};
 use crate::support::redis_server::RedisServer;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use wxfaq::bank::{Text, TextKind, TextName};
@@ -298,6 +302,76 @@ fn a_name_that_is_no_file_hides_none_of_the_others() {
     let listed = bench.did(&["template", "list"], "greeting.txt          from the database");
     assert!(!listed.contains("warning"), "{listed}");
     bench.refused(&["template", "reset", "greeting.txt"], 66, "Is a directory");
+}
+
+/// A named pipe that counts who opens it to read. They find it at its end at once.
+struct Pipe {
+    path: PathBuf,
+    readers: Arc<AtomicUsize>,
+    is_done: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    fn new(path: PathBuf) -> Self {
+        let is_made = Command::new("mkfifo").arg(&path).status();
+        assert!(is_made.unwrap().success());
+        let (readers, is_done) = (Arc::default(), Arc::default());
+        let (place, count, done) = (path.clone(), Arc::clone(&readers), Arc::clone(&is_done));
+        let writer = std::thread::spawn(move || {
+            // Opening waits for a reader.
+            while File::options().write(true).open(&place).is_ok() && !AtomicBool::load(&done, Ordering::SeqCst) {
+                AtomicUsize::fetch_add(&count, 1, Ordering::SeqCst);
+            }
+        });
+        Self {
+            path,
+            readers,
+            is_done,
+            writer: Some(writer),
+        }
+    }
+
+    fn was_read(&self) -> bool {
+        self.readers.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.is_done.store(true, Ordering::SeqCst);
+        // Who opens it both ways waits for nobody, and is the reader that is waited for.
+        let both = File::options().read(true).write(true).open(&self.path);
+        let ended = self.writer.take().map(JoinHandle::join);
+        drop((both, ended));
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_pipe_in_a_folder() {
+    let bench = Bench::new("[paths]\ntemplates = \"templates\"\ndictionaries = \"dict\"");
+    let pipes = ["dict/synonyms.txt", "templates/reply/greeting.txt"].map(|name| Pipe::new(bench.path(name)));
+    std::os::unix::fs::symlink("synonyms.txt", bench.path("dict/contrast.txt")).unwrap();
+    let reason = "is not read: it is a pipe, a socket or a device, and no regular file";
+    let [dictionary, link, template] = ["dict/synonyms.txt", "dict/contrast.txt", "templates/reply/greeting.txt"]
+        .map(|name| format!("{name}: {reason}"));
+    for place in [&dictionary, &link, &template] {
+        bench.refused(&["check", "--offline"], 78, place);
+        bench.refused(&["serve"], 78, place);
+    }
+    bench.did(
+        &["dict", "list"],
+        &format!("`serve` does not start with it: {dictionary}"),
+    );
+    bench.refused(&["template", "show", "greeting.txt"], 78, &template);
+    bench.refused(&["dict", "import", "dict"], 65, &link);
+    assert!(!pipes.iter().any(Pipe::was_read));
+    // What an operator names is read, whatever it is.
+    std::os::unix::fs::symlink("/dev/null", bench.path("nothing.txt")).unwrap();
+    bench.did(
+        &["dict", "put", "synonyms.txt", "nothing.txt"],
+        "is used from the database",
+    );
 }
 
 #[test]
