@@ -220,7 +220,17 @@ impl Shelf<'_> {
     async fn export(&self, folder: &Path) -> Result<Done, Failure> {
         let (revision, all) = self.layers().await?;
         let failed = |path: &Path, error| Failure::report(Exit::CannotCreate, format!("{}: {error}", path.display()));
-        let contents = all.iter().map(content).collect::<Result<Vec<&[u8]>, Failure>>()?;
+        let (mut contents, mut wrong) = (Vec::new(), Vec::new());
+        for text in &all {
+            match used(text).content() {
+                Ok(content) => contents.push(content),
+                Err(reason) => wrong.push(reason),
+            }
+        }
+        if !wrong.is_empty() {
+            let text = format!("nothing exported:\n{}", wrong.join("\n"));
+            return Err(Failure::report(Exit::Configuration, text));
+        }
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
         for (text, content) in all.iter().zip(contents) {
             let path = folder.join(&text.name.file);
