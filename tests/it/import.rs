@@ -292,6 +292,14 @@ async fn a_result_that_is_no_workbook_keeps_an_import_from_nothing_or_from_the_b
     assert_eq!(bench.revision_and_size().await, (0, 0));
     assert!(!result.exists());
 
+    let nul = bench.write("nul.jsonl", r#"{"question":"甲","answer":"一\u0000"}"#);
+    let said = bench.import_with_result(&nul, &bench.path("nul.csv")).await;
+    let said = said.unwrap_err().to_string();
+    assert!(
+        said.contains("column answer: has a NUL") && !bench.path("nul.csv").exists(),
+        "{said}"
+    );
+
     let own = bench.write("own.csv", format!("问题,答案,{long}\n甲,一,{long}\n"));
     let report = bench.import_with_result(&own, &result).await.unwrap();
     assert!(report.applied && result.exists(), "{report}");
@@ -405,7 +413,7 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
     for (name, reason) in [
         ("r.csv", "has no heading"),
         ("r.xlsx", "has no heading"),
-        ("r.jsonl", "unknown column \"\""),
+        ("r.jsonl", "what stands under the name \"\""),
     ] {
         refused("sheet.csv", &["--result", name], "row 2: cell 4 has no heading");
         refused(name, &[], reason);
@@ -426,12 +434,18 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
     let (code, said) = wxfaq(&bench, &["import", "mended.csv"]);
     assert!(code == Some(0) && said.contains("2 new"), "{said}");
 
+    let result = fs::read_to_string(bench.path("r.jsonl")).unwrap();
+    let mended = result.replacen("\"\":\"和本人\"", "\"\":\"\"", 1);
+    bench.write("mended.jsonl", mended.replacen("带上身份证", "带上身份证和本人", 1));
+    let (code, said) = wxfaq(&bench, &["import", "mended.jsonl"]);
+    assert!(code == Some(0) && said.contains("2 same"), "{said}");
+
     // What cannot even be told apart is there as it was, and what comes after it.
     bench.write("torn.csv", "问题,答案\n甲,一\n乙,\"二\n丙,三\n");
     for (name, reason) in [
         ("t.csv", "row 3: cell 14 has no heading"),
         ("t.xlsx", "row 3: cell 14 has no heading"),
-        ("t.jsonl", "row 2: unknown column \"\""),
+        ("t.jsonl", "row 2: what stands under the name \"\""),
     ] {
         refused(
             "torn.csv",
@@ -465,7 +479,7 @@ fn a_refused_row_is_in_the_result_whole_and_refused_until_it_is_mended() {
         assert!(row.contains(&format!(",\"{shown}\",error,")), "{result}");
         refused("h.csv", &["--mode", "replace"], "row 2: cell 14 has no heading");
         refused(file, &["--result", "h.jsonl"], "row 1");
-        refused("h.jsonl", &[], "unknown column \"\"");
+        refused("h.jsonl", &[], "what stands under the name \"\"");
     }
 
     // Results of before had nothing in such a row.

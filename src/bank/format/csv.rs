@@ -73,6 +73,20 @@ pub fn write<'a>(
     sheet.flush()
 }
 
+/// Why a text goes into no file that is read again; `None`: it does.
+pub fn unreadable(text: &str) -> Option<String> {
+    text.contains('\0')
+        .then(|| "has a NUL, and a .csv with one is no text; write .jsonl or .xlsx".to_owned())
+}
+
+/// A text with a sign that shows in the place of every NUL.
+pub fn shown(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => text.replace('\0', "␀").into(),
+        false => text,
+    }
+}
+
 /// Why a header is refused that is one cell with what others separate cells by.
 fn separated_otherwise(place: Place, headings: &[Cow<'_, str>]) -> Option<RowError> {
     let [only] = headings else {

@@ -22,6 +22,10 @@ pub fn read(text: &str) -> impl Iterator<Item = Item> + '_ {
     })
 }
 
+/// Why a line is refused that has something under the name "".
+const UNDER_NO_NAME: &str =
+    "what stands under the name \"\" is in no column: put it where it belongs, and leave \"\" empty";
+
 /// # Errors
 /// The line is no object, or names a column twice, of which a record has only one.
 fn record(place: Place, line: &str) -> Result<Record, RowError> {
@@ -33,15 +37,20 @@ fn record(place: Place, line: &str) -> Result<Record, RowError> {
             was_refused |= value == REFUSED;
             continue;
         }
+        let is_blank = value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
         let column = match Column::parse(&name) {
             Ok(column) => column,
+            // As in a sheet, nothing may stand under no name.
+            Err(_) if name.trim().is_empty() && is_blank => continue,
+            Err(_) if name.trim().is_empty() => {
+                refusal.get_or_insert_with(|| RowError::new(place, None, UNDER_NO_NAME));
+                // What an earlier result has there stays as it is.
+                unknown.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                continue;
+            }
             Err(reason) => {
                 refusal.get_or_insert_with(|| RowError::new(place, None, reason));
-                // What an earlier result has under no name stays as it is.
-                unknown.push(match (name.as_str(), value.as_str()) {
-                    ("", Some(text)) => text.to_owned(),
-                    _ => format!("{name}: {value}"),
-                });
+                unknown.push(format!("{name}: {value}"));
                 continue;
             }
         };
@@ -192,6 +201,17 @@ mod tests {
         assert_eq!(record(Place::line(1), &again).unwrap().others, torn.others);
         let long = "x".repeat(MAX_CELL_BYTES + 1);
         assert!(matches!(super::read(&long).next(), Some(Item::Error(_))));
+    }
+
+    #[test]
+    fn under_no_name_nothing_may_stand() {
+        let line = |text: &str| format!(r#"{{"":{text},"question":"a","answer":"b","outcome":"error"}}"#);
+        for blank in ["\"\"", "\" \"", "null"] {
+            assert!(read(&line(blank)).all(|row| row.is_ok()), "{blank}");
+        }
+        for text in ["\"和本人\"", "7"] {
+            assert_eq!(error_of(&line(text)), format!("row 1: {UNDER_NO_NAME}"));
+        }
     }
 
     #[test]

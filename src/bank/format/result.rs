@@ -2,12 +2,13 @@
 //!
 //! [`write()`] is the entry point. Editors mend such a file and hand it in again: its two columns more are known to readers
 //! and left out by them. The editor's own columns stand behind ours; in JSONL they are not, for a name that nobody knows is
-//! a mistake there. A workbook's cells have an end: of the editor's own columns and of reasons as much is written as they
-//! hold, and no more, while an entry that was cut would come back so: [`check`] refuses it before anything is imported.
+//! a mistake there. A workbook's cells have an end, and CSV has no NUL: of the editor's own columns and of reasons as much
+//! is written as they hold, while an entry that was altered would come back so: [`check`] refuses it before anything is
+//! imported.
 
 use super::header::OUTCOME;
 use super::row::{COLUMNS, Cell, Column, Record, join_list, split_list};
-use super::{Format, RowError, write_table, xlsx};
+use super::{Format, RowError, csv, write_table, xlsx};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io;
@@ -25,14 +26,16 @@ pub struct Outcome<'a> {
 /// Whether the rows go into such a file.
 ///
 /// # Errors
-/// The first cell of an entry that is too long.
+/// The first cell of an entry that is too long, or that nothing could read there.
 pub fn check<'a>(format: Format, records: impl Iterator<Item = &'a Record>) -> Result<(), RowError> {
-    if format != Format::Xlsx {
-        return Ok(());
-    }
+    let unfit = match format {
+        Format::Jsonl => return Ok(()),
+        Format::Csv => csv::unreadable,
+        Format::Xlsx => xlsx::too_long,
+    };
     for record in records {
         for (column, cell) in &record.cells {
-            if let Some(reason) = xlsx::too_long(&text(cell)) {
+            if let Some(reason) = unfit(&text(cell)) {
                 return Err(RowError::new(record.place, Some(column.name()), reason));
             }
         }
@@ -60,7 +63,7 @@ pub fn write<'a>(
     let added = OUTCOME.map(|(name, _)| name);
     let fit: Fit = match format {
         Format::Xlsx => xlsx::cut,
-        Format::Csv | Format::Jsonl => |text| text,
+        Format::Csv | Format::Jsonl => csv::shown,
     };
     let others: Vec<_> = others.iter().map(|heading| fit(heading.into())).collect();
     let headings: Vec<&str> = ours.chain(others.iter().map(AsRef::as_ref)).chain(added).collect();
@@ -243,6 +246,34 @@ mod tests {
         let expected = "row 2, column answer: has 32768 characters, a cell of Excel holds 32767; write .csv or .jsonl";
         assert_eq!(refusal, expected);
         check(Format::Csv, entry.iter()).unwrap();
+    }
+
+    #[test]
+    fn nul_stands_in_no_csv_where_it_would_make_the_whole_of_it_no_text() {
+        let nul = records(b"{\"question\":\"\\u0000\",\"answer\":\"a\"}\n");
+        let refusal = check(Format::Csv, nul.iter()).unwrap_err().to_string();
+        let expected = "row 1, column question: has a NUL, and a .csv with one is no text; write .jsonl or .xlsx";
+        assert_eq!(refusal, expected);
+        for format in [Format::Jsonl, Format::Xlsx] {
+            check(format, nul.iter()).unwrap();
+        }
+        let mut sheet = vec![0xff, 0xfe];
+        sheet.extend(
+            "question,answer,a\0b\nq,a,\0c\n"
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes),
+        );
+        let own = records(&sheet);
+        check(Format::Csv, own.iter()).unwrap();
+        let outcome = |record| Outcome {
+            record: Some(record),
+            outcome: "new",
+            reason: "\0".to_owned(),
+        };
+        let mut file = Vec::new();
+        let others = ["a\0b".to_owned()];
+        write(Format::Csv, &others, own.iter().map(outcome), &mut file).unwrap();
+        assert_eq!(records(&file)[0].others, [(0, "␀c".to_owned())]);
     }
 
     #[test]
