@@ -85,7 +85,7 @@ fn lexical(query: &Analysis, known: &Recognised, rarity: Rarity) -> Vec<Wanted> 
 
 /// What sounds like the pairs of neighbours that the bank does not have.
 fn by_sound(known: &Recognised, sounding: &Sounding, vocabulary: &Vocabulary, rarity: Rarity) -> Vec<Wanted> {
-    let is_held = |pair: usize| known.bigrams.get(pair).is_some_and(|pair| pair.doc_freq > 0);
+    let is_held = |pair: usize| known.bigrams.get(pair).is_some_and(|pair| pair.doc_freq() > 0);
     if (0..known.bigrams.len()).all(is_held) {
         return Vec::new();
     }
@@ -107,11 +107,10 @@ fn by_sound(known: &Recognised, sounding: &Sounding, vocabulary: &Vocabulary, ra
 
 /// `None` when no document has the term.
 fn want(known: Known, rarity: Rarity, term: (Field, u32)) -> Option<Wanted> {
-    let Known { number, doc_freq } = known;
-    (doc_freq > 0).then(|| Wanted {
-        number,
-        doc_freq,
-        points: rarity.idf(doc_freq).max(2),
+    (known.doc_freq() > 0).then(|| Wanted {
+        number: known.number,
+        doc_freq: known.doc_freq(),
+        points: rarity.of(known.frequency).max(2),
         term,
     })
 }

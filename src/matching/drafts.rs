@@ -146,7 +146,7 @@ impl Drafts {
             }
             self.unit_rows.push(number);
         }
-        for syllable in distinct_syllables(analysis.units.iter().map(|unit| unit.readings())) {
+        for syllable in distinct_syllables(analysis.units.iter().map(|unit| unit.readings().all())) {
             *self.syllable_freq.entry(syllable).or_default() += 1;
         }
     }

@@ -4,15 +4,17 @@
 //! from the terms of the two sides and the bank's document frequencies, in whole idf steps, so the same pair gives the
 //! same numbers whatever the edit history. One comparison is linear in the phrasing's length.
 
+mod overlap;
 mod places;
+mod room;
 
-use super::pinyin::Syllable;
+pub use room::Room;
+
 use super::segment::{AnswerWords, Row};
 use super::sounding::Sounding;
 use super::tokenizer::{Analysis, Contrasted, Unit};
-use super::vocabulary::{IDF_STEPS, KnownUnit, Recognised, Scales, Vocabulary};
-use places::Places;
-use std::cell::RefCell;
+use super::vocabulary::{Frequency, Recognised, Scales, Vocabulary};
+use overlap::{CommonSounds, CommonUnits, CommonWords, QueryWord};
 
 /// Units of a query that are compared; what follows counts for length only. The bits of a mask.
 const POSITIONS: usize = 64;
@@ -78,12 +80,6 @@ pub struct Query<'a> {
     /// Rarity of what nobody has.
     rarest: u32,
     analysis: &'a Analysis,
-    /// Numbers of its units and words; [`NOBODYS`] where the bank has none.
-    units: Vec<u32>,
-    unit_idf: Vec<u32>,
-    /// Where they stand.
-    unit_places: Places,
-    word_places: Places,
     words: Vec<QueryWord>,
     /// Those of its words that some answer has.
     answer_words: Vec<AnswerWord>,
@@ -91,9 +87,8 @@ pub struct Query<'a> {
     numbers: Runs,
     /// Those that the bank has: an unknown one may be pinyin or a typing error.
     latin: Runs,
-    /// By place of what is heard, squared.
-    sounds: Vec<u64>,
-    sound_pairs: Vec<u64>,
+    /// Places of what is heard.
+    heard: usize,
     denies: bool,
     unknown: f64,
     read: f64,
@@ -122,101 +117,6 @@ impl Runs {
             return 0.0;
         }
         1.0 - (f64::from((self.places & named).count_ones()) / f64::from(fewer)).min(1.0)
-    }
-}
-
-/// A word of the query.
-struct QueryWord {
-    /// Where its units stand, as bits, and how many they are.
-    places: u64,
-    units: u32,
-    idf: u32,
-}
-
-/// Room for what comparing needs; each thread has one, because making it costs as much as a short query.
-pub struct Room {
-    /// Where a syllable is heard in the query, as bits, by syllable.
-    sound_places: Box<[u64; Syllable::COUNT]>,
-    /// Of the phrasing that is compared.
-    units: Vec<UnitFacts>,
-}
-
-thread_local! {
-    static ROOM: RefCell<Room> = RefCell::new(Room {
-        sound_places: Box::new([0; Syllable::COUNT]),
-        units: Vec::new(),
-    });
-}
-
-impl Room {
-    /// Lends the thread's for one query; not to be asked for anew meanwhile.
-    pub fn lent<T>(work: impl FnOnce(&mut Self) -> T) -> T {
-        ROOM.with_borrow_mut(|room| {
-            room.sound_places.fill(0);
-            work(room)
-        })
-    }
-}
-
-/// A unit of the bank, seen from the query.
-#[derive(Clone, Copy, Default)]
-struct UnitFacts {
-    /// Where it stands in the query, as bits.
-    places: u64,
-    /// Where something that sounds like it is heard.
-    sounding: u64,
-    idf: u32,
-    sound: Sound,
-    kind: Kinds,
-}
-
-/// How many of a phrasing's units are runs.
-#[derive(Clone, Copy, Default)]
-struct Kinds {
-    /// Of letters above the lower half, of digits in it: both are counted at once.
-    both: u32,
-}
-
-impl Kinds {
-    fn of(unit: Unit) -> Self {
-        let both = u32::from(unit.is_number()) | u32::from(unit.is_latin()) << 16;
-        Self { both }
-    }
-
-    fn numbers(self) -> u32 {
-        self.both & 0xffff
-    }
-
-    fn latin(self) -> u32 {
-        self.both >> 16
-    }
-}
-
-/// How rare the first syllable of a place is.
-#[derive(Clone, Copy, Default)]
-struct Sound {
-    /// 0 where nothing sounds.
-    rarity: u32,
-    /// All bits set, none where nothing sounds.
-    sounds: u64,
-}
-
-impl Sound {
-    fn of(syllable: Syllable, scales: &Scales) -> Self {
-        Self {
-            rarity: scales.syllable(syllable),
-            sounds: u64::MAX,
-        }
-    }
-
-    fn squared(self) -> u64 {
-        square(self.rarity)
-    }
-
-    /// Squared rarity of this and the next, as if each came by chance: counting every pair is dear, and what a pair adds to
-    /// its two sounds is order. 0 unless both sound.
-    fn with(self, next: Self, rarest: u32) -> u64 {
-        square((self.rarity + next.rarity).min(rarest)) & self.sounds & next.sounds
     }
 }
 
@@ -251,92 +151,60 @@ impl<'a> Query<'a> {
     ) -> Self {
         let (rarity, answers) = (scales.rarity, scales.answers);
         let own = &analysis.units[..analysis.units.len().min(POSITIONS)];
-        let known_units = &known.units[..own.len()];
-        let units: Vec<u32> = known_units.iter().map(|known| known.number).collect();
-        let words: Vec<u32> = known.words.iter().map(|known| known.number).collect();
-        let rarest = rarity.idf(0);
-        let spans = analysis.word_spans.iter().zip(&known.words);
-        let query_words: Vec<QueryWord> = spans
-            .map(|(span, known)| {
-                let places = places_within(*span, &analysis.unit_starts);
-                QueryWord {
-                    places,
-                    units: places.count_ones(),
-                    idf: rarity.idf(known.doc_freq),
-                }
-            })
-            .collect();
-        let unseen = known
-            .words
-            .iter()
-            .zip(&query_words)
-            .filter(|(known, _)| known.doc_freq == 0);
-        let unseen = unseen.map(|(_, word)| u64::from(word.idf)).sum();
-        let word_mass = query_words.iter().map(|word| u64::from(word.idf)).sum();
-        let answer_freq: Vec<u32> = words.iter().map(|number| vocabulary.answer_freq.get(*number)).collect();
-        let answer_idf = answer_freq.iter().map(|freq| u64::from(answers.idf(*freq)));
-        let answer_words = (0..words.len()).filter(|at| answer_freq[*at] > 0).map(|at| AnswerWord {
-            number: words[at],
-            place: bit(at),
-            idf: answers.idf(answer_freq[at]),
-        });
-        for (at, readings) in sounding.places().enumerate() {
-            for syllable in readings {
-                room.sound_places[syllable.index()] |= bit(at);
+        let rarest = rarity.of(Frequency::default());
+        let mut mass = Mass {
+            units: room.take_units(&known.units[..own.len()], rarity),
+            sounds: room.take_sounds(sounding, scales, rarest),
+            ..Mass::default()
+        };
+        room.words.take(&known.words);
+        let (mut words, mut unseen) = (Vec::with_capacity(known.words.len()), 0);
+        let mut answer_words = Vec::with_capacity(known.words.len());
+        for (at, (span, known)) in analysis.word_spans.iter().zip(&known.words).enumerate() {
+            let (places, idf) = (places_within(*span, &analysis.unit_starts), rarity.of(known.frequency));
+            mass.words += u64::from(idf);
+            unseen += if known.doc_freq() == 0 { u64::from(idf) } else { 0 };
+            words.push(QueryWord::new(places, idf));
+            let entries = vocabulary.words.get(known.number).more;
+            let idf = answers.idf(entries);
+            mass.answer += u64::from(idf);
+            if entries > 0 {
+                answer_words.push(AnswerWord {
+                    number: known.number,
+                    place: bit(at),
+                    idf,
+                });
             }
         }
-        let heard = |readings: &[Syllable]| {
-            let first = readings.first().map(|first| Sound::of(*first, scales));
-            first.unwrap_or_default()
-        };
-        let heard: Vec<Sound> = sounding.places().map(heard).collect();
         let places_of = |holds: &dyn Fn(usize) -> bool| {
             (0..own.len()).fold(0, |places, at| if holds(at) { places | bit(at) } else { places })
         };
-        let mut query = Self {
-            mass: Mass {
-                answer: answer_idf.sum(),
-                ..Mass::default()
-            },
+        Self {
             numbers: Runs::at(places_of(&|at| own[at].is_number())),
-            latin: Runs::at(places_of(&|at| own[at].is_latin() && known_units[at].doc_freq > 0)),
-            unit_idf: known_units.iter().map(|known| rarity.idf(known.doc_freq)).collect(),
-            unknown: ratio(unseen, word_mass),
-            answer_words: answer_words.collect(),
-            sounds: heard.iter().map(|sound| sound.squared()).collect(),
-            sound_pairs: std::iter::once(&Sound::default())
-                .chain(&heard)
-                .zip(&heard)
-                .map(|(before, sound)| before.with(*sound, rarest))
-                .collect(),
+            latin: Runs::at(places_of(&|at| own[at].is_latin() && known.units[at].doc_freq() > 0)),
+            unknown: ratio(unseen, mass.words),
+            heard: sounding.len(),
             denies: denies(own),
             read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
-            room,
-            unit_places: Places::of(&units),
-            word_places: Places::of(&words),
-            units,
-            words: query_words,
+            words,
+            answer_words,
+            mass,
             analysis,
             vocabulary,
             scales,
             rarest,
-        };
-        query.mass = Mass {
-            units: sum(&query.unit_idf),
-            words: word_mass,
-            answer: query.mass.answer,
-            sounds: query.sounds.iter().chain(&query.sound_pairs).sum(),
-        };
-        query
+            room,
+        }
     }
 
     /// The features of one phrasing but those that depend on the other candidates.
     /// `covered` gathers, as bits, the query's units that the phrasings of one entry have; 0 before the first.
     pub fn compare(&mut self, phrasing: Row<'_>, answer: AnswerWords<'_>, covered: &mut u64) -> Features {
         let (length, own_length) = (phrasing.units.len(), self.analysis.units.len());
-        self.look_up(phrasing.units);
-        let (units, sounds) = (self.compare_units(), self.compare_sounds());
-        let words = self.compare_words(phrasing.words, units.matched_places);
+        let bank = (self.vocabulary, self.scales);
+        let units = CommonUnits::of(self.room, bank, phrasing.units);
+        let sounds = CommonSounds::of(self.room, &self.room.heard[..length], self.mass.sounds, self.rarest);
+        let words = CommonWords::of(self.room, &self.words, bank, phrasing.words, units.matched_places);
         let answer = self.compare_answer(answer, words.places);
         *covered |= units.matched_places;
         let query_units = ratio(units.matched, self.mass.units);
@@ -354,14 +222,14 @@ impl<'a> Query<'a> {
                 query_units
             },
             sounds: sounds.cosine,
-            sound_sequence: 2.0 * f64::from(sounds.sequence) / (self.sounds.len() + length).max(1) as f64,
+            sound_sequence: 2.0 * f64::from(sounds.sequence) / (self.heard + length).max(1) as f64,
             length: length.min(own_length) as f64 / length.max(own_length).max(1) as f64,
-            same: flag(length == own_length && *phrasing.units == *self.units),
+            same: flag(length == own_length && *phrasing.units == *self.room.numbers),
             answer: heeded * ratio(answer.matched, self.mass.answer),
             answer_adds: heeded * ratio(answer.adds, self.mass.answer),
-            numbers_differ: self.numbers.differ(units.named, units.kinds.numbers()),
-            latin_differs: self.latin.differ(units.named, units.kinds.latin()),
-            latin_one_sided: flag((self.latin.count == 0) == (units.kinds.latin() > 0)),
+            numbers_differ: self.numbers.differ(units.named, units.runs.of_digits()),
+            latin_differs: self.latin.differ(units.named, units.runs.of_letters()),
+            latin_one_sided: flag((self.latin.count == 0) == (units.runs.of_letters() > 0)),
             negation_differs: flag(self.denies != phrasing.denies),
             contrast: contrast(&self.analysis.contrasts, phrasing.contrasts),
             unknown: self.unknown,
@@ -373,147 +241,24 @@ impl<'a> Query<'a> {
 
     /// The share of the query's idf mass of units at `covered`.
     pub fn coverage(&self, covered: u64) -> f64 {
-        ratio(mass_at(covered, &self.unit_idf), self.mass.units)
-    }
-
-    fn look_up(&mut self, phrasing: &[u32]) {
-        let Self {
-            vocabulary,
-            scales,
-            unit_places,
-            room: Room { sound_places, units },
-            ..
-        } = self;
-        units.clear();
-        units.extend(phrasing.iter().map(|&number| {
-            let KnownUnit { unit, readings } = vocabulary.unit(number);
-            let (mut sounding, mut sound) = (0, Sound::default());
-            // Most have one.
-            if let [first, others @ ..] = readings {
-                let others = others.iter().map(|reading| sound_places[reading.index()]);
-                sounding = others.fold(sound_places[first.index()], |places, more| places | more);
-                sound = Sound::of(*first, scales);
-            }
-            UnitFacts {
-                places: unit_places.at(number),
-                sounding,
-                idf: scales.rarity.idf(vocabulary.units.doc_freq(number)),
-                sound,
-                kind: Kinds::of(unit),
-            }
-        }));
-    }
-
-    fn compare_units(&self) -> UnitOverlap {
-        let mut overlap = UnitOverlap::default();
-        let (mut paired, mut before) = (0_u64, 0_u64);
-        for facts in &self.room.units {
-            overlap.mass += u64::from(facts.idf);
-            overlap.named |= facts.places;
-            overlap.kinds.both += facts.kind.both;
-            let matched = first_of(facts.places & !overlap.matched_places);
-            overlap.matched_places |= matched;
-            overlap.matched += if matched == 0 { 0 } else { u64::from(facts.idf) };
-            let pair = first_of((before << 1) & facts.places & !paired);
-            paired |= pair;
-            overlap.pairs += u32::from(pair != 0);
-            before = facts.places;
-        }
-        overlap
-    }
-
-    fn compare_sounds(&self) -> SoundOverlap {
-        let (mut heard, mut paired, mut before) = (0_u64, 0_u64, 0_u64);
-        let (mut mass, mut sound_before) = (0_u64, Sound::default());
-        // Bit-parallel longest common subsequence (Hyyrö 2004): as long as there are zero bits.
-        let mut open = u64::MAX;
-        for facts in &self.room.units {
-            heard |= first_of(facts.sounding & !heard);
-            paired |= first_of((before << 1) & facts.sounding & !paired);
-            before = facts.sounding;
-            let taken = open & facts.sounding;
-            open = open.wrapping_add(taken) | (open - taken);
-            mass += facts.sound.squared() + sound_before.with(facts.sound, self.rarest);
-            sound_before = facts.sound;
-        }
-        let at = |bits: u64, squares: &[u64]| set_bits(bits).map(|at| squares[at]).sum::<u64>();
-        let common = at(heard, &self.sounds) + at(paired, &self.sound_pairs);
-        let mut overlap = SoundOverlap {
-            sequence: (!open).count_ones(),
-            cosine: 0.0,
-        };
-        if common > 0 {
-            // In natural-log units, so that the product stays far below what f64 holds.
-            let natural = |mass: u64| mass as f64 / (IDF_STEPS * IDF_STEPS);
-            overlap.cosine = (natural(common) / (natural(self.mass.sounds) * natural(mass)).sqrt()).min(1.0);
-        }
-        overlap
-    }
-
-    /// `covered`: the query's units that the phrasing has.
-    fn compare_words(&self, phrasing: &[u32], covered: u64) -> WordOverlap {
-        let mut overlap = WordOverlap::default();
-        for number in phrasing {
-            let place = self.word_places.at(*number);
-            let idf = u64::from(self.scales.rarity.idf(self.vocabulary.words.doc_freq(*number)));
-            overlap.mass += idf;
-            overlap.matched += if place == 0 { 0 } else { idf };
-            overlap.places |= place;
-        }
-        overlap.in_part = overlap.matched;
-        for (at, word) in self.words.iter().enumerate() {
-            let part = word.places & covered;
-            if part != 0 && overlap.places & bit(at) == 0 {
-                overlap.in_part += u64::from(word.idf * part.count_ones() / word.units);
-            }
-        }
-        overlap
+        ratio(self.room.unit_idf.at(covered), self.mass.units)
     }
 
     /// `named`: the query's words that the phrasing has.
-    fn compare_answer(&self, answer: AnswerWords<'_>, named: u64) -> AnswerOverlap {
-        let mut overlap = AnswerOverlap::default();
+    fn compare_answer(&self, answer: AnswerWords<'_>, named: u64) -> CommonAnswer {
+        let mut common = CommonAnswer::default();
         for word in &self.answer_words {
             if answer.hold(word.number) {
-                overlap.matched += u64::from(word.idf);
-                overlap.adds += u64::from(if named & word.place == 0 { word.idf } else { 0 });
+                common.matched += u64::from(word.idf);
+                common.adds += u64::from(if named & word.place == 0 { word.idf } else { 0 });
             }
         }
-        overlap
+        common
     }
 }
 
 #[derive(Default)]
-struct UnitOverlap {
-    /// The query's units that the phrasing has, each of the phrasing's for one; as bits.
-    matched_places: u64,
-    /// The same, each for all of its kind.
-    named: u64,
-    /// The phrasing's.
-    kinds: Kinds,
-    matched: u64,
-    mass: u64,
-    pairs: u32,
-}
-
-struct SoundOverlap {
-    /// Of rarities.
-    cosine: f64,
-    /// Length of the longest common subsequence of syllables.
-    sequence: u32,
-}
-
-#[derive(Default)]
-struct WordOverlap {
-    /// Of the query's words, as bits.
-    places: u64,
-    matched: u64,
-    in_part: u64,
-    mass: u64,
-}
-
-#[derive(Default)]
-struct AnswerOverlap {
+struct CommonAnswer {
     matched: u64,
     /// Of it, what the phrasing lacks.
     adds: u64,
@@ -532,11 +277,9 @@ pub fn denies(units: &[Unit]) -> bool {
 
 /// The units within a byte range, as bits.
 fn places_within((start, end): (u32, u32), unit_starts: &[u32]) -> u64 {
-    let inside = unit_starts
-        .iter()
-        .enumerate()
-        .filter(|(_, at)| (start..end).contains(*at));
-    inside.fold(0, |places, (at, _)| places | bit(at))
+    let before = |byte: u32| unit_starts.partition_point(|at| *at < byte);
+    let below = |place: usize| bit(place).wrapping_sub(1);
+    below(before(end)) & !below(before(start))
 }
 
 /// 1 when some group is named on both sides and no member of it by both; `other`: codes.
@@ -556,34 +299,12 @@ fn bit(at: usize) -> u64 {
     if at < POSITIONS { 1 << at } else { 0 }
 }
 
-fn first_of(bits: u64) -> u64 {
-    bits & bits.wrapping_neg()
-}
-
 fn flag(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
-fn sum(idfs: &[u32]) -> u64 {
-    idfs.iter().map(|idf| u64::from(*idf)).sum()
-}
-
-fn mass_at(bits: u64, idfs: &[u32]) -> u64 {
-    set_bits(bits).map(|at| u64::from(idfs[at])).sum()
-}
-
-fn set_bits(mut bits: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let at = bits.trailing_zeros() as usize;
-        bits &= bits.wrapping_sub(1);
-        (at < POSITIONS).then_some(at)
-    })
-}
-
 fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-fn square(idf: u32) -> u64 {
-    u64::from(idf) * u64::from(idf)
+    // Masses are far below 2^63, and signed numbers become floating ones at once.
+    let float = |mass: u64| mass.cast_signed() as f64;
+    if whole == 0 { 0.0 } else { float(part) / float(whole) }
 }

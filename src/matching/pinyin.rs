@@ -17,10 +17,12 @@ pub struct Syllable(u16);
 impl Syllable {
     /// More than there are classes.
     pub const COUNT: usize = 512;
+    /// Stands where nothing sounds; no class.
+    pub const NONE: Self = Self(511);
 
     /// From 0 without gaps, in alphabetical order.
     pub fn index(self) -> usize {
-        usize::from(self.0)
+        usize::from(self.0) % Self::COUNT
     }
 
     /// Its spelling in Latin letters, as in `cuan` for 创 and 串.
@@ -34,13 +36,58 @@ impl Syllable {
     }
 }
 
+/// The readings of one character, most usual first, without repetition: small, and the first of them at hand.
+#[derive(Debug, Clone, Copy)]
+pub struct Readings {
+    start: u32,
+    count: u16,
+    /// The first four: hardly a character has more.
+    first: [Syllable; 4],
+}
+
+impl Readings {
+    /// Of `c`; none where it does not sound.
+    pub fn of(c: char) -> Self {
+        let code = u32::from(c).wrapping_sub(FIRST);
+        TABLE.by_char.get(code as usize).copied().unwrap_or_default()
+    }
+
+    /// Every one.
+    pub fn all(&self) -> &'static [Syllable] {
+        &TABLE.readings[self.start as usize..][..usize::from(self.count)]
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.count.into()
+    }
+
+    /// The four most usual ones; [`Syllable::NONE`] where there is none.
+    #[inline]
+    pub fn first(&self) -> &[Syllable; 4] {
+        &self.first
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Default for Readings {
+    fn default() -> Self {
+        Self {
+            start: 0,
+            count: 0,
+            first: [Syllable::NONE; 4],
+        }
+    }
+}
+
 /// The readings of `c`, most usual first, without repetition; empty when it has none.
 pub fn readings(c: char) -> &'static [Syllable] {
-    let code = u32::from(c).wrapping_sub(FIRST);
-    TABLE
-        .spans
-        .get(code as usize)
-        .map_or(&[], |&(start, end)| &TABLE.readings[start as usize..end as usize])
+    Readings::of(c).all()
 }
 
 /// The letters with which the readings of `c` begin; `n` and `l` are told apart here, a typist of initials knows.
@@ -108,8 +155,8 @@ const LAST: u32 = 0x9fff;
 
 struct Table {
     spellings: Vec<String>,
-    /// By character from [`FIRST`]: its span in `readings`.
-    spans: Vec<(u32, u32)>,
+    /// By character from [`FIRST`]; what they are is in `readings`.
+    by_char: Vec<Readings>,
     readings: Vec<Syllable>,
     /// Every spelling someone may type, the exact and the fuzzy one.
     typed: FxHashMap<String, Syllable>,
@@ -139,16 +186,20 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         found.ok().map(|index| Syllable(index as u16))
     };
     let mut readings: Vec<Syllable> = Vec::new();
-    let spans = chars().map(|c| {
+    let by_char = chars().map(|c| {
         let start = readings.len();
         for syllable in plain(c).iter().filter_map(|spelling| class(spelling)) {
             if !readings[start..].contains(&syllable) {
                 readings.push(syllable);
             }
         }
-        (start as u32, readings.len() as u32)
+        Readings {
+            start: start as u32,
+            count: (readings.len() - start) as u16,
+            first: [0, 1, 2, 3].map(|at| readings.get(start + at).copied().unwrap_or(Syllable::NONE)),
+        }
     });
-    let spans = spans.collect();
+    let by_char = by_char.collect();
     // hm, ng, n: interjections that would make pinyin of half of English.
     let is_typed = |spelling: &&String| spelling.bytes().any(|b| b"aeiouv".contains(&b));
     let typed = exact.iter().chain(&spellings).filter(is_typed);
@@ -162,7 +213,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     in_order.sort_unstable();
     Table {
         spellings,
-        spans,
+        by_char,
         readings,
         typed,
         in_order,
@@ -223,6 +274,6 @@ mod tests {
         assert_ne!(first('东'), first('单'));
         assert!(readings('行').len() >= 2, "all readings");
         assert!(readings('a').is_empty() && readings('😀').is_empty());
-        assert!(TABLE.spellings.len() < Syllable::COUNT);
+        assert!(TABLE.spellings.len() <= Syllable::NONE.index());
     }
 }

@@ -316,37 +316,27 @@ impl Segment {
     #[expect(clippy::missing_panics_doc, reason = "it cannot")]
     pub fn discount(&self, item: u32, vocabulary: &mut Vocabulary) {
         let less = |count: &mut u32| *count = count.saturating_sub(1);
-        let mut terms = Vec::new();
-        let mut distinct = |found: &mut dyn Iterator<Item = u32>, counted: &mut Terms| {
-            terms.clear();
-            terms.extend(found);
-            terms.sort_unstable();
-            terms.dedup();
-            for number in &terms {
-                counted.count(*number, -1);
-            }
-        };
         for at in self.docs_of(item) {
             let row = self.row(at);
-            distinct(&mut row.words.iter().copied(), &mut vocabulary.words);
-            distinct(&mut row.units.iter().copied(), &mut vocabulary.units);
+            vocabulary.words.discount(row.words.to_vec());
+            vocabulary.units.discount(row.units.to_vec());
             let units: Vec<KnownUnit> = row.units.iter().map(|number| vocabulary.unit(*number)).collect();
             let pairs = || units.windows(2);
             let known = |terms: &Terms, key: u32| terms.number(key).expect("a filed term has a number");
             let bigrams = pairs().map(|pair| known(&vocabulary.bigrams, Bigram::new(pair[0].unit, pair[1].unit).0));
-            let bigrams: Vec<u32> = bigrams.collect();
-            distinct(&mut bigrams.into_iter(), &mut vocabulary.bigrams);
-            let sounds = pairs().flat_map(|pair| SoundBigram::of(pair[0].readings, pair[1].readings));
-            let sounds: Vec<u32> = sounds.map(|sound| known(&vocabulary.sounds, sound.0)).collect();
-            distinct(&mut sounds.into_iter(), &mut vocabulary.sounds);
-            for syllable in distinct_syllables(units.into_iter().map(|known| known.readings)) {
+            let bigrams = bigrams.collect();
+            vocabulary.bigrams.discount(bigrams);
+            let sounds = pairs().flat_map(|pair| SoundBigram::of(pair[0].readings.all(), pair[1].readings.all()));
+            let sounds = sounds.map(|sound| known(&vocabulary.sounds, sound.0)).collect();
+            vocabulary.sounds.discount(sounds);
+            for syllable in distinct_syllables(units.into_iter().map(|known| known.readings.all())) {
                 less(&mut vocabulary.syllable_freq[syllable.index()]);
             }
             less(&mut vocabulary.documents);
             vocabulary.total_units = vocabulary.total_units.saturating_sub(row.units.len() as u64);
         }
         for number in self.answer(item).numbers {
-            less(vocabulary.answer_freq.at_mut(*number));
+            less(vocabulary.words.more_mut(*number));
         }
         less(&mut vocabulary.entries);
     }
@@ -438,14 +428,12 @@ impl Segment {
 
     /// Reads something of all that comparing the document reads.
     pub fn touch(&self, doc: u32) -> u32 {
+        let ends = |numbers: &[u32]| match numbers {
+            [first, .., last] => first ^ last,
+            _ => 0,
+        };
         let doc = self.doc(doc);
-        let item = self.item(doc.item);
-        let row = self.rows.get(doc.row as usize).copied().unwrap_or_default();
-        row ^ self
-            .answers
-            .get(item.answers_start as usize)
-            .copied()
-            .unwrap_or_default()
+        ends(self.whole_row(doc)) ^ ends(self.answer(doc.item).numbers)
     }
 
     /// Documents whose normalised text has that hash.

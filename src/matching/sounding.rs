@@ -33,7 +33,7 @@ impl Sounding {
             };
             match pinyin {
                 Some(syllables) => syllables.iter().for_each(|syllable| sounding.push(&[*syllable])),
-                None => sounding.push(unit.readings()),
+                None => sounding.push(unit.readings().all()),
             }
         }
         sounding

@@ -7,8 +7,8 @@
 
 use super::effort;
 use super::pinyin::{self, Syllable};
-use super::tokenizer::{Analysis, Unit, units};
-use super::vocabulary::{IDF_STEPS, Rarity, Recognised, Vocabulary};
+use super::tokenizer::{Analysis, Unit};
+use super::vocabulary::{Frequency, IDF_STEPS, Rarity, Recognised, Vocabulary};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -74,7 +74,7 @@ pub struct Respelled {
 
 /// One thing the follower typed.
 enum Slot<'a> {
-    Char(char, &'static [Syllable]),
+    Char(char, &'static [Syllable], Frequency),
     Syllable(Syllable),
     Initial(u8),
     Fixed(&'a str),
@@ -152,7 +152,7 @@ impl Lexicon {
 
     /// Takes in a unit that is new in the bank, with its number.
     pub fn learn_char(&mut self, unit: Unit, number: u32) {
-        for syllable in unit.readings() {
+        for syllable in unit.readings().all() {
             self.recent.by_syllable.entry(*syllable).or_default().push(number);
         }
     }
@@ -200,7 +200,7 @@ impl Lexicon {
         if is_familiar(query, known) {
             return None;
         }
-        let slots = slots(&query.text, vocabulary);
+        let slots = slots(query, known);
         let search = Search {
             lexicon: self,
             vocabulary,
@@ -208,7 +208,12 @@ impl Lexicon {
             rarity: Rarity::among(u32::try_from(2 * vocabulary.total_units).unwrap_or(u32::MAX - 1)),
             slots: &slots,
         };
-        let respelled = render(&slots, &search.cheapest());
+        let pieces = pieces(&search.cheapest());
+        let is_typed = |(_, _, piece): &(usize, usize, Reading<'_>)| matches!(piece, Reading::AsTyped);
+        if pieces.iter().all(is_typed) {
+            return None;
+        }
+        let respelled = render(&slots, pieces);
         (respelled.changed + respelled.read > 0).then_some(respelled)
     }
 
@@ -220,7 +225,7 @@ impl Lexicon {
 /// Whether the query has Chinese characters only and each two neighbours stand side by side in the bank: nothing in it
 /// looks like a slip.
 fn is_familiar(query: &Analysis, known: &Recognised) -> bool {
-    query.units.iter().all(|unit| unit.as_char().is_some()) && known.bigrams.iter().all(|pair| pair.doc_freq > 0)
+    query.units.iter().all(|unit| unit.as_char().is_some()) && known.bigrams.iter().all(|pair| pair.doc_freq() > 0)
 }
 
 /// What of a slot makes a key.
@@ -267,10 +272,7 @@ impl<'a> Search<'a> {
 
     fn cost_as_typed(&self, slot: &Slot<'_>) -> u32 {
         match slot {
-            Slot::Char(c, _) => match self.vocabulary.units.doc_freq_of(Unit::of_char(*c).0) {
-                0 => self.rarity.idf(0),
-                doc_freq => self.rarity.idf(doc_freq),
-            },
+            Slot::Char(_, _, frequency) => self.rarity.of(*frequency),
             Slot::Syllable(_) | Slot::Initial(_) => UNREAD,
             Slot::Fixed(_) => 0,
         }
@@ -328,7 +330,7 @@ impl<'a> Search<'a> {
         for (slot, c) in slots.iter().zip(word.text.chars()) {
             read += 1;
             cost += match slot {
-                Slot::Char(typed, _) if *typed != c => CHANGE,
+                Slot::Char(typed, ..) if *typed != c => CHANGE,
                 Slot::Initial(_) => INITIAL,
                 _ => 0,
             };
@@ -340,7 +342,7 @@ impl<'a> Search<'a> {
 impl Slot<'_> {
     fn sound(&self) -> Option<u32> {
         match self {
-            Self::Char(_, readings) => readings.first().map(|syllable| syllable.index() as u32),
+            Self::Char(_, readings, _) => readings.first().map(|syllable| syllable.index() as u32),
             Self::Syllable(syllable) => Some(syllable.index() as u32),
             Self::Initial(_) | Self::Fixed(_) => None,
         }
@@ -382,13 +384,13 @@ fn sounds(word: &str) -> Vec<Box<[Syllable]>> {
     all.into_iter().map(Vec::into_boxed_slice).collect()
 }
 
-fn slots<'a>(text: &'a str, vocabulary: &Vocabulary) -> Vec<Slot<'a>> {
-    let mut slots = Vec::new();
-    for (_, part) in units(text) {
-        let unit = Unit::new(part);
+fn slots<'a>(query: &'a Analysis, known: &Recognised) -> Vec<Slot<'a>> {
+    let mut slots = Vec::with_capacity(query.text.len() / 3 + 8);
+    for (at, (unit, known)) in query.units.iter().zip(&known.units).enumerate() {
+        let part = query.unit_text(at);
         if let Some(c) = unit.as_char() {
-            slots.push(Slot::Char(c, pinyin::readings(c)));
-        } else if vocabulary.units.doc_freq_of(unit.0) > 0 || unit.is_number() {
+            slots.push(Slot::Char(c, pinyin::readings(c), known.frequency));
+        } else if known.doc_freq() > 0 || unit.is_number() {
             slots.push(Slot::Fixed(part));
         } else if let Some(syllables) = pinyin::split(part) {
             slots.extend(syllables.into_iter().map(Slot::Syllable));
@@ -401,14 +403,19 @@ fn slots<'a>(text: &'a str, vocabulary: &Vocabulary) -> Vec<Slot<'a>> {
     slots
 }
 
-fn render(slots: &[Slot<'_>], best: &[Step<'_>]) -> Respelled {
-    let mut pieces: Vec<(usize, usize, Reading<'_>)> = Vec::new();
-    let mut end = slots.len();
+/// The cheapest pieces, each with the slots it begins and ends at, from the last to the first.
+fn pieces<'a>(best: &[Step<'a>]) -> Vec<(usize, usize, Reading<'a>)> {
+    let mut pieces = Vec::with_capacity(best.len());
+    let mut end = best.len() - 1;
     while end > 0 {
         let Step { start, piece, .. } = best[end];
         pieces.push((start, end, piece));
         end = start;
     }
+    pieces
+}
+
+fn render(slots: &[Slot<'_>], pieces: Vec<(usize, usize, Reading<'_>)>) -> Respelled {
     let mut respelled = Respelled {
         text: String::new(),
         changed: 0,
@@ -423,13 +430,13 @@ fn render(slots: &[Slot<'_>], best: &[Step<'_>]) -> Respelled {
             (_, Reading::Word(word)) => {
                 for (slot, c) in slots[start..end].iter().zip(word.chars()) {
                     match slot {
-                        Slot::Char(typed, _) => respelled.changed += usize::from(*typed != c),
+                        Slot::Char(typed, ..) => respelled.changed += usize::from(*typed != c),
                         _ => respelled.read += 1,
                     }
                 }
                 respelled.text.push_str(word);
             }
-            (Slot::Char(c, _), Reading::AsTyped) => respelled.text.push(*c),
+            (Slot::Char(c, ..), Reading::AsTyped) => respelled.text.push(*c),
             (Slot::Initial(letter), Reading::AsTyped) => respelled.text.push(char::from(*letter)),
             (Slot::Syllable(syllable), Reading::AsTyped) => respelled.text.push_str(syllable.spelling()),
             (Slot::Fixed(run), Reading::AsTyped) => {

@@ -9,7 +9,7 @@ mod cut;
 
 pub use cut::Cut;
 
-use super::pinyin::{self, Syllable};
+use super::pinyin::{Readings, Syllable};
 use super::text;
 use crate::bank::Dictionaries;
 use jieba_rs::{Jieba, Token};
@@ -173,8 +173,8 @@ impl Unit {
     }
 
     /// How it sounds; empty for runs and signs.
-    pub fn readings(self) -> &'static [Syllable] {
-        self.as_char().map_or(&[], pinyin::readings)
+    pub fn readings(self) -> Readings {
+        self.as_char().map(Readings::of).unwrap_or_default()
     }
 }
 

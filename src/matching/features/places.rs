@@ -3,46 +3,65 @@
 //! [`Places::at`] is the entry point: one look for each term of a phrasing, which mostly is not in the query.
 
 use super::{POSITIONS, bit};
-use crate::matching::vocabulary::NOBODYS;
+use crate::matching::vocabulary::{Known, NOBODYS};
+
+/// Slots there are: sparse, so that the first look nearly always tells.
+const SLOTS: usize = 256;
+const _: () = assert!(SLOTS == 1 << u8::BITS && SLOTS >= 4 * POSITIONS);
 
 /// Where the terms of a query stand in it, by number.
 pub(super) struct Places {
-    /// A number's place is where its hash says, or the next that is free; [`NOBODYS`] stands nowhere. A power of two, and
-    /// sparse: the first look nearly always tells.
-    slots: Box<[(u32, u64)]>,
+    /// A number's place is where its hash says, or the next that is free; [`NOBODYS`] stands nowhere.
+    holders: [u32; SLOTS],
+    places: [u64; SLOTS],
 }
 
 impl Places {
-    /// Of terms by position, the first [`POSITIONS`] of them; [`NOBODYS`] is left out.
-    pub(super) fn of(numbers: &[u32]) -> Self {
-        let numbers = &numbers[..numbers.len().min(POSITIONS)];
-        let slots = (8 * numbers.len()).next_power_of_two().max(64);
-        let mut places = Self {
-            slots: vec![(NOBODYS, 0); slots].into(),
-        };
-        for (at, number) in numbers.iter().enumerate().filter(|(_, number)| **number != NOBODYS) {
-            let slot = places.slot(*number);
-            let (_, others) = places.slots[slot];
-            places.slots[slot] = (*number, others | bit(at));
+    /// Of no term.
+    pub(super) fn new() -> Self {
+        Self {
+            holders: [NOBODYS; SLOTS],
+            places: [0; SLOTS],
         }
-        places
+    }
+
+    /// Takes in terms by position, the first [`POSITIONS`] of them, in place of those before; what nobody has is left out.
+    /// Whether some term comes twice.
+    pub(super) fn take(&mut self, terms: &[Known]) -> bool {
+        let mut repeats = false;
+        self.holders.fill(NOBODYS);
+        self.places.fill(0);
+        for (at, Known { number, .. }) in terms.iter().take(POSITIONS).enumerate() {
+            if *number != NOBODYS {
+                let slot = self.slot(*number);
+                repeats |= self.holders[slot] == *number;
+                self.holders[slot] = *number;
+                self.places[slot] |= bit(at);
+            }
+        }
+        repeats
     }
 
     /// As bits; 0 for what is not in the query.
+    #[inline]
     pub(super) fn at(&self, number: u32) -> u64 {
-        self.slots[self.slot(number)].1
+        self.places[self.slot(number)]
     }
 
     /// Where the number is, or would be.
+    #[inline]
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "which of both it is, is anyone's guess: a branch for each costs more"
+    )]
     fn slot(&self, number: u32) -> usize {
-        let last = self.slots.len() - 1;
-        let mut slot = number.wrapping_mul(0x9e37_79b9).rotate_right(16) as usize & last;
+        let mut slot = (number.wrapping_mul(0x9e37_79b9) >> 24) as u8;
         loop {
-            let (holder, _) = self.slots[slot];
-            if holder == number || holder == NOBODYS {
-                return slot;
+            let holder = self.holders[usize::from(slot)];
+            if (holder == number) | (holder == NOBODYS) {
+                return slot.into();
             }
-            slot = (slot + 1) & last;
+            slot = slot.wrapping_add(1);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::matching::drafts::{Drafts, Term};
 use crate::matching::postings::{Lists, PackedLists};
 use crate::matching::spelling::Lexicon;
 use crate::matching::tokenizer::{Bigram, SoundBigram, Unit, Word};
-use crate::matching::vocabulary::{Chunked, KnownUnit, Terms, Vocabulary};
+use crate::matching::vocabulary::{KnownUnit, Terms, Vocabulary};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::panic::resume_unwind;
@@ -67,7 +67,7 @@ impl Segment {
     /// Makes the inverted lists and the orders.
     pub(super) fn file(&mut self, vocabulary: &mut Vocabulary, pace: Pace) -> Frequencies {
         let own = &*self;
-        let known = &vocabulary.known_units;
+        let known = &vocabulary.units;
         let (words, units) = (vocabulary.words.numbers(), vocabulary.units.numbers());
         let (bigrams, sounds) = (&mut vocabulary.bigrams, &mut vocabulary.sounds);
         let rows = || (0..own.docs.len() as u32).map(|at| own.row(at));
@@ -81,7 +81,7 @@ impl Segment {
             },
             || {
                 let pair = |[first, second]: [KnownUnit; 2]| {
-                    SoundBigram::of(first.readings, second.readings).map(|sound| sound.0)
+                    SoundBigram::of(first.readings.all(), second.readings.all()).map(|sound| sound.0)
                 };
                 let sounds = own.lists_of_pairs(known, sounds, pair);
                 let packed = PackedLists::pack(&sounds);
@@ -110,14 +110,14 @@ impl Segment {
     /// Lists by what `pair` makes of two neighbouring units, which `terms` numbers.
     fn lists_of_pairs<I: Iterator<Item = u32>>(
         &self,
-        known: &Chunked<KnownUnit>,
+        units: &Terms<KnownUnit>,
         terms: &mut Terms,
         pair: impl Fn([KnownUnit; 2]) -> I,
     ) -> Lists {
         let (mut numbers, mut ends) = (Vec::with_capacity(self.rows.len() / 2), Vec::new());
         for at in 0..self.docs.len() as u32 {
             for neighbours in self.row(at).units.windows(2) {
-                let pair = pair([known.get(neighbours[0]), known.get(neighbours[1])]);
+                let pair = pair([units.get(neighbours[0]).more, units.get(neighbours[1]).more]);
                 numbers.extend(pair.map(|term| terms.number_or_new(term)));
             }
             ends.push(numbers.len());
@@ -164,7 +164,7 @@ pub(super) fn number_words(drafts: &Drafts, vocabulary: &mut Vocabulary, lexicon
             lexicon.learn(&word.spelling, number);
         }
         if word.answers > 0 {
-            *vocabulary.answer_freq.at_mut(number) += word.answers;
+            *vocabulary.words.more_mut(number) += word.answers;
         }
         number
     };

@@ -168,7 +168,7 @@ impl Means {
     /// How the units sound that it stands for; `None` where some of them have no sound.
     fn sounds(&self) -> Option<Vec<Syllable>> {
         let sounds = match self {
-            Self::Exactly(unit) => unit.readings().to_vec(),
+            Self::Exactly(unit) => unit.readings().all().to_vec(),
             Self::RunBeginning(_) => Vec::new(),
             Self::Sound(syllable) => vec![*syllable],
             Self::SoundBeginning(letters) => pinyin::beginning(letters),
@@ -331,7 +331,7 @@ impl Holding {
         lists.dedup();
         let documents = lists
             .iter()
-            .map(|(field, number)| vocabulary.terms(*field).doc_freq(*number) as usize)
+            .map(|(field, number)| vocabulary.doc_freq(*field, *number) as usize)
             .sum();
         Self { lists, documents }
     }
