@@ -21,12 +21,17 @@ const READ_SHARE: u32 = 256;
 /// Of what sounds like the query so many times fewer are read: there are few of them to compare, and pairs that the bank
 /// does not have sound like rare ones.
 const FEWER_BY_SOUND: u32 = 4;
+/// Room for what is added to the places found by words and characters, mostly.
+const MOST_BESIDE: usize = COMPARED_BY_SOUND + 2;
 /// Phrasings with less than so many hundredths of the best one's points are not compared.
 const NEAR: u64 = 30;
 /// Lists that are read however long they are.
 const ALWAYS_READ: usize = 2;
 /// Documents whose points are added up at a time: they fit into a near cache.
 const BLOCK: usize = 32_768;
+
+/// Points of one document: small, because there are many.
+type Points = u16;
 
 /// A document of one of the segments, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,8 +150,15 @@ struct Reader<'a, V> {
     visible: V,
 }
 
-/// The rest of a list and what a document gets for being in it.
-type Rest<'a> = (&'a [u32], u32);
+/// A list that is being read.
+struct Reading<'a> {
+    /// What is left of it.
+    rest: &'a [u32],
+    /// How much of that lies in the block at hand.
+    here: usize,
+    /// What a document gets for being in it.
+    points: Points,
+}
 
 impl<V: Fn(Place) -> bool> Reader<'_, V> {
     /// The at most `count` visible documents with the most weighted points, unordered.
@@ -154,97 +166,109 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
         if wanted.is_empty() {
             return Vec::new();
         }
-        let mut best = Best::new(count, |place: Place| {
+        // The shortest documents weigh most.
+        let mut best = Best::new(count, self.weights[0], |place: Place| {
             self.segments[place.segment as usize].ties[place.doc as usize]
         });
+        // As fine as the sum of all leaves room for.
+        let all: u64 = wanted.iter().map(|wanted| u64::from(wanted.points)).sum();
+        let coarse = (u64::BITS - all.leading_zeros()).saturating_sub(Points::BITS);
         BLOCKS.with_borrow_mut(|block| {
             for (number, segment) in self.segments.iter().enumerate() {
                 let lists: Vec<_> = wanted
                     .iter()
                     .map(|wanted| (segment.found_by(wanted.term.0, wanted.number), wanted.points))
                     .collect();
-                let lists = lists.iter().map(|(docs, points)| (&**docs, *points));
-                let mut lists: Vec<Rest<'_>> = lists.filter(|(docs, _)| !docs.is_empty()).collect();
-                while let Some(first) = lists.iter().map(|(docs, _)| docs[0]).min() {
+                let mut lists: Vec<_> = lists
+                    .iter()
+                    .map(|(docs, points)| Reading {
+                        rest: docs,
+                        here: 0,
+                        points: (points >> coarse) as Points,
+                    })
+                    .collect();
+                lists.retain(|list| !list.rest.is_empty());
+                while let Some(first) = lists.iter().map(|list| list.rest[0]).min() {
                     let start = first - first % BLOCK as u32;
                     block.add(&mut lists, start);
-                    self.keep(number as u32, start, block, &mut best);
+                    self.keep(number as u32, &mut lists, block, &mut best);
+                    lists.retain(|list| !list.rest.is_empty());
                 }
             }
         });
         best.places()
     }
 
-    /// Moves the points of a block that begins at `start` into `best`.
-    fn keep(&self, number: u32, start: u32, block: &mut Block, best: &mut Best<impl Fn(Place) -> u32>) {
+    /// Moves the points that `lists` gave to the documents of a block into `best`, and goes on in the lists.
+    fn keep(&self, number: u32, lists: &mut [Reading<'_>], block: &mut Block, best: &mut Best<impl Fn(Place) -> u32>) {
         let segment = self.segments[number as usize];
-        // The shortest documents weigh most.
-        let heaviest = u64::from(self.weights[0]);
-        for &at in &block.touched[..block.count] {
-            let doc = start + u32::from(at);
-            let sum = std::mem::take(&mut block.points[usize::from(at) % BLOCK]);
-            // Most have little: what there is need not be weighed to see that.
-            if u64::from(sum) * heaviest < best.least {
+        // The most that a document has which is in none of the lists before.
+        let mut most: Points = lists.iter().map(|list| list.points).sum();
+        for list in lists {
+            let (here, rest) = list.rest.split_at(list.here);
+            list.rest = rest;
+            if most < best.enough {
+                block.clear(here);
                 continue;
             }
-            let weighted = u64::from(sum) * u64::from(self.weights[usize::from(segment.lengths[doc as usize])]);
-            let place = Place { segment: number, doc };
-            if weighted >= best.least && (self.visible)(place) {
-                best.offer(weighted, place);
+            most -= list.points;
+            for &doc in here {
+                // A document that is in several lists is dealt with when it comes first.
+                let sum = std::mem::take(block.of(doc));
+                // Most have little: what there is need not be weighed to see that.
+                if sum < best.enough {
+                    continue;
+                }
+                let weighted = u64::from(sum) * u64::from(self.weights[usize::from(segment.lengths[doc as usize])]);
+                let place = Place { segment: number, doc };
+                if weighted >= best.least && (self.visible)(place) {
+                    best.offer(weighted, place);
+                }
             }
         }
-        block.count = 0;
     }
 }
 
 thread_local! {
     /// Zeroing one for every query would cost more than reading the lists of most.
-    static BLOCKS: RefCell<Block> = RefCell::new(Block::new());
+    static BLOCKS: RefCell<Block> = RefCell::new(Block { points: zeros() });
 }
 
 /// The points of some documents that stand side by side.
 struct Block {
     /// All zero between uses.
-    points: Box<[u32; BLOCK]>,
-    /// The first `count` say where there are points; one more than there can be is room to write without asking.
-    touched: Box<[u16; BLOCK + 1]>,
-    count: usize,
+    points: Box<[Points; BLOCK]>,
 }
 
 impl Block {
-    fn new() -> Self {
-        Self {
-            points: zeros(),
-            touched: zeros(),
-            count: 0,
+    /// The points of a document; blocks begin at multiples of their size.
+    #[inline]
+    fn of(&mut self, doc: u32) -> &mut Points {
+        &mut self.points[doc as usize % BLOCK]
+    }
+
+    /// Adds what the lists have of the documents from `start`, and notes in them how much that is.
+    fn add(&mut self, lists: &mut [Reading<'_>], start: u32) {
+        let end = start.saturating_add(BLOCK as u32);
+        for list in lists {
+            list.here = before(list.rest, end);
+            for doc in &list.rest[..list.here] {
+                *self.of(*doc) += list.points;
+            }
         }
     }
 
-    /// Adds what the lists have of the documents from `start`, and takes it off them. Lists that are read to their end are
-    /// dropped.
-    fn add(&mut self, lists: &mut Vec<Rest<'_>>, start: u32) {
-        let end = start.saturating_add(BLOCK as u32);
-        let mut count = self.count;
-        for (docs, gained) in &mut *lists {
-            let (read, rest) = docs.split_at(before(docs, end));
-            for doc in read {
-                let at = (doc - start) as usize % BLOCK;
-                // Without a branch: whether a document is new is anyone's guess.
-                self.touched[count] = at as u16;
-                count += usize::from(self.points[at] == 0);
-                self.points[at] += *gained;
-            }
-            *docs = rest;
+    /// Forgets the points of these documents.
+    fn clear(&mut self, docs: &[u32]) {
+        for doc in docs {
+            *self.of(*doc) = 0;
         }
-        self.count = count;
-        lists.retain(|(docs, _)| !docs.is_empty());
     }
 }
 
 /// On the heap from the beginning: an array of this size would not do the stack good.
-#[expect(clippy::unnecessary_box_returns, reason = "the box is the point")]
-fn zeros<T: Copy + Default + std::fmt::Debug, const N: usize>() -> Box<[T; N]> {
-    vec![T::default(); N].try_into().expect("it has just been made so long")
+fn zeros() -> Box<[Points; BLOCK]> {
+    vec![0; BLOCK].try_into().expect("it has just been made so long")
 }
 
 /// How many of `docs`, which ascend, lie before `end`; quick when they are few.
@@ -262,33 +286,50 @@ fn before(docs: &[u32], end: u32) -> usize {
 /// far.
 struct Best<T> {
     count: usize,
+    /// The heaviest weight.
+    heaviest: u32,
     tie: T,
     /// At most twice as many as wanted.
     found: Vec<(u64, Place)>,
     most: u64,
     /// Less than this need not be offered.
     least: u64,
+    /// Fewer points than this are less than `least` with every weight; at least one.
+    enough: Points,
 }
 
 impl<T: Fn(Place) -> u32> Best<T> {
-    fn new(count: usize, tie: T) -> Self {
+    fn new(count: usize, heaviest: u32, tie: T) -> Self {
         Self {
             count,
+            heaviest: heaviest.max(1),
             tie,
             found: Vec::with_capacity(2 * count),
             most: 0,
             least: 0,
+            enough: 1,
         }
     }
 
     fn offer(&mut self, weighted: u64, place: Place) {
         if weighted > self.most {
             self.most = weighted;
-            self.least = self.least.max(weighted / 100 * NEAR);
+            self.demand(weighted / 100 * NEAR);
         }
         self.found.push((weighted, place));
         if self.found.len() == 2 * self.count {
             self.cut();
+        }
+    }
+
+    fn demand(&mut self, weighted: u64) {
+        if weighted > self.least {
+            self.least = weighted;
+            self.enough = self
+                .least
+                .div_ceil(self.heaviest.into())
+                .try_into()
+                .unwrap_or(Points::MAX);
         }
     }
 
@@ -297,14 +338,17 @@ impl<T: Fn(Place) -> u32> Best<T> {
             let tie = &self.tie;
             let better = |a: &(u64, Place), b: &(u64, Place)| b.0.cmp(&a.0).then_with(|| tie(a.1).cmp(&tie(b.1)));
             let (_, last, _) = self.found.select_nth_unstable_by(self.count - 1, better);
-            self.least = self.least.max(last.0);
+            let last = last.0;
+            self.demand(last);
             self.found.truncate(self.count);
         }
     }
 
     fn places(mut self) -> Vec<Place> {
         self.cut();
-        let near = self.found.into_iter().filter(|(weighted, _)| *weighted >= self.least);
-        near.map(|(_, place)| place).collect()
+        let mut places = Vec::with_capacity(self.found.len() + MOST_BESIDE);
+        let near = self.found.iter().filter(|(weighted, _)| *weighted >= self.least);
+        places.extend(near.map(|(_, place)| place));
+        places
     }
 }
