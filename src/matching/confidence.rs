@@ -173,8 +173,9 @@ impl Sureness {
         let Some((best, rivals)) = candidates.split_first() else {
             return Self::default();
         };
-        let alike = rivals.iter().filter(|rival| rival.features.contrast == 0.0);
-        let mut alike: Vec<f64> = alike.map(|rival| rival.standing.likeness).collect();
+        let rivals = rivals.iter().filter(|rival| rival.features.contrast == 0.0);
+        let mut alike = Vec::with_capacity(candidates.len());
+        alike.extend(rivals.map(|rival| rival.standing.likeness));
         let more = |a: &f64, b: &f64| b.total_cmp(a);
         if alike.len() > CROWD.end {
             alike.select_nth_unstable_by(CROWD.end, more);

@@ -10,7 +10,8 @@ pub fn canonical(text: &str) -> String {
     if !text.contains(|c: char| c.is_ascii_digit() || c == '百' || digit(c).or(unit(c)).is_some()) {
         return text.to_owned();
     }
-    let chars: Vec<char> = text.chars().collect();
+    let mut chars = Vec::with_capacity(text.len());
+    chars.extend(text.chars());
     let mut rewritten = String::with_capacity(text.len());
     let mut at = 0;
     while at < chars.len() {
@@ -25,13 +26,22 @@ pub fn canonical(text: &str) -> String {
             at += 1;
             continue;
         };
-        rewritten.push_str(&value);
+        match value {
+            Spelled::AsTyped => rewritten.extend(&chars[start..end]),
+            Spelled::Anew(value) => rewritten.push_str(&value),
+        }
         if percent {
             rewritten.push('%');
         }
         at = end;
     }
     rewritten
+}
+
+/// A number in digits.
+enum Spelled {
+    AsTyped,
+    Anew(String),
 }
 
 /// What may follow a single Chinese digit so that it is a count: 三个月, but not 一般 or 一下.
@@ -86,21 +96,25 @@ fn unit(c: char) -> Option<u64> {
 
 /// `50万`, `1.5亿`, `10w`: digits with a unit behind them, and where the number ends. Plain digits need no rewriting and
 /// come back as they are, so that they are skipped as a whole.
-fn written_in_digits(chars: &[char], start: usize) -> Option<(String, usize)> {
+fn written_in_digits(chars: &[char], start: usize) -> Option<(Spelled, usize)> {
     if !chars.get(start)?.is_ascii_digit() {
         return None;
     }
     let digits = chars[start..].iter().take_while(|c| c.is_ascii_digit() || **c == '.');
     let end = start + digits.count();
     effort::spend(end - start);
-    let digits: String = chars[start..end].iter().collect();
     let factor = match chars.get(end) {
         Some('w') if !chars.get(end + 1).is_some_and(char::is_ascii_alphanumeric) => 10_000,
         Some(&c) => unit(c).filter(|&factor| factor > 10).unwrap_or(1),
         None => 1,
     };
-    let scaled = if factor > 1 { scale(&digits, factor) } else { None };
-    Some(scaled.map_or((digits, end), |value| (value, end + 1)))
+    let scaled = if factor > 1 {
+        let digits: String = chars[start..end].iter().collect();
+        scale(&digits, factor)
+    } else {
+        None
+    };
+    Some(scaled.map_or((Spelled::AsTyped, end), |value| (Spelled::Anew(value), end + 1)))
 }
 
 /// `None` when the product is not a whole number below 10^15.
@@ -117,7 +131,7 @@ fn scale(digits: &str, factor: u64) -> Option<String> {
 }
 
 /// Value and end of the Chinese numeral at `start`, when it can only be a number.
-fn written_in_chinese(chars: &[char], start: usize, percent: bool) -> Option<(String, usize)> {
+fn written_in_chinese(chars: &[char], start: usize, percent: bool) -> Option<(Spelled, usize)> {
     const LONGEST: usize = 16;
     // No farther than needed: a long run is looked at from each of its characters.
     let numeral = chars[start..]
@@ -137,15 +151,15 @@ fn written_in_chinese(chars: &[char], start: usize, percent: bool) -> Option<(St
             // 星期一号线, 礼拜三天: the digit belongs to the word before it.
             let bound = matches!(before, Some('期' | '拜' | '周')) && !percent;
             let value = digit(*single)?;
-            (counts && !bound).then(|| (value.to_string(), end))
+            (counts && !bound).then(|| (Spelled::Anew(value.to_string()), end))
         }
         _ if run.iter().all(|c| digit(*c).is_some()) => {
             // 二零二四 is a year; 五六 is five or six.
             let spelled = run.len() >= 3 && !run.contains(&'两');
             let digits = run.iter().filter_map(|c| digit(*c)).map(|d| d.to_string());
-            spelled.then(|| (digits.collect(), end))
+            spelled.then(|| (Spelled::Anew(digits.collect()), end))
         }
-        _ => Some((value(run)?.to_string(), end)),
+        _ => Some((Spelled::Anew(value(run)?.to_string()), end)),
     }
 }
 
