@@ -32,7 +32,7 @@ pub trait Beside: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned 
     /// The first field that breaks a limit, with the limit.
     fn validate(&self) -> Result<(), EntryError>;
 
-    /// Why there are too many of them altogether, if there are.
+    /// How many there are and may be, if there are too many of them altogether: `120 regexes, at most 100 are allowed`.
     fn too_many<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<String>;
 }
 
@@ -193,7 +193,8 @@ pub fn plan<T: Beside>(
         Mode::Replace => BTreeMap::new(),
     };
     outcome.extend(read.iter().map(by_id));
-    if let (Some(reason), Some(last)) = (T::too_many(outcome.values()), plan.rows.last_mut()) {
+    if let (Some(count), Some(last)) = (T::too_many(outcome.values()), plan.rows.last_mut()) {
+        let reason = format!("with it there are {count}");
         last.verdict = Verdict::Error { column: None, reason };
     }
     if plan.is_applicable() {

@@ -86,8 +86,7 @@ impl Beside for Category {
 
     fn too_many<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<String> {
         let count = all.count();
-        (count > MAX_CATEGORIES)
-            .then(|| format!("with it there are {count} categories, at most {MAX_CATEGORIES} are allowed"))
+        (count > MAX_CATEGORIES).then(|| format!("{count} categories, at most {MAX_CATEGORIES} are allowed"))
     }
 }
 

@@ -192,17 +192,13 @@ async fn set(config: &Config, put: Put) -> Result<Exit, Failure> {
         category.tidy();
         let invalid = |error| Failure::report(Exit::BadData, format!("nothing was written: {error}"));
         category.validate().map_err(invalid)?;
-        let others = existing.iter().filter(|set| set.category != category.category);
-        if let Some(reason) = Category::too_many(others.chain([&category])) {
-            return Err(Failure::report(Exit::BadData, format!("nothing was written: {reason}")));
-        }
         let change = BankChange {
             put_categories: from_ref(&category),
             made_from: Some(put.made_from.unwrap_or(revision)),
             ..BankChange::default()
         };
         let revision = edit(&database, change).await?;
-        Ok((category.category, revision))
+        Ok::<_, Failure>((category.category, revision))
     }
     .await;
     database.close().await;

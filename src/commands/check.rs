@@ -12,6 +12,7 @@ use crate::app::{self, AppError, Missing, Sources};
 use crate::bank::beside::Beside;
 use crate::bank::category::{counts, upwards};
 use crate::bank::duplicates::duplicates;
+use crate::bank::history::Subject;
 use crate::bank::{Answer, Category, Entry, Rule, TextKind};
 use crate::config::Config;
 use crate::matching::text::normalize;
@@ -277,9 +278,7 @@ async fn categories(database: &Database, entries: &[Entry]) -> Vec<Finding> {
             ));
         }
     }
-    if let Some(reason) = Category::too_many(set.iter()) {
-        findings.push(wrong("categories", reason, Exit::BadData));
-    }
+    findings.extend(too_many(&set));
     let warnings = category::warnings(&set, entries)
         .into_iter()
         .map(|warning| warning.to_string());
@@ -322,6 +321,7 @@ async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
             findings.push(finding("rules", Verdict::Warning { detail }));
         }
     }
+    findings.extend(too_many(&rules));
     findings.extend(mute_accounts(config, &rules));
     for problem in media::rule_problems(media::Shelf::of(config), &rules) {
         findings.push(wrong("media", problem.to_string(), Exit::BadData));
@@ -334,6 +334,16 @@ async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
         Err(error) => findings.push(wrong("rules", error.to_string(), error.exit())),
     }
     findings
+}
+
+/// A database can hold more than any command writes: what a restore brought, say.
+fn too_many<T: Beside>(things: &[T]) -> Option<Finding> {
+    let count = T::too_many(things.iter())?;
+    let subject = match T::SUBJECT {
+        Subject::Category => "categories",
+        _ => "rules",
+    };
+    Some(wrong(subject, format!("there are {count}"), Exit::BadData))
 }
 
 /// Accounts whose followers a rule answers with a file that only other accounts can upload.

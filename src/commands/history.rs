@@ -388,7 +388,7 @@ async fn revert_to(database: &Database, args: &RevertArgs) -> Result<(u64, Vec<C
         ..back.change()
     };
     if args.dry_run || changed.is_empty() {
-        let looked = database.look_for_duplicates(change, normalize).await;
+        let looked = database.try_edit(change, normalize).await;
         looked.map_err(ImportError::from)?;
         return Ok((current, changed));
     }

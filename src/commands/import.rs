@@ -115,6 +115,7 @@ impl From<&intake::ImportError> for Exit {
                 ApplyError::Ahead { .. }
                 | ApplyError::PutBack { .. }
                 | ApplyError::Repeated(_)
+                | ApplyError::TooMany(_)
                 | ApplyError::Overtaken(_)
                 | ApplyError::Duplicates(_),
             ) => Self::BadData,

@@ -1,8 +1,11 @@
 //! The bank's history with the real binary: who changed what, as it was, and back again.
 
 use crate::support::daemon::{configuration, free_port, run};
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, Connection};
 use std::fs;
 use tempfile::TempDir;
+use wxfaq::bank::category::MAX_CATEGORIES;
 use wxfaq::bank::{Answer, Entry, EntryId};
 use wxfaq::store::sql::{Author, Database, sqlite_url};
 
@@ -96,6 +99,83 @@ fn a_revision_that_is_still_to_come_is_refused_however_it_is_asked_for() {
         bench.refused(&[&["show"], what, &["--revision", "3"]].concat(), 65, said);
     }
     bench.did(&["show", "a", "--revision", "2"], "怎么开户");
+}
+
+/// One rule a line, each with ten regexes.
+fn regex_rules(letter: char, count: usize) -> String {
+    let regexes = |rule: usize| (0..10).map(move |n| format!(r#"{{"regex":"{letter}{rule}{n}"}}"#));
+    let rule = |n: usize| {
+        let keywords = regexes(n).collect::<Vec<_>>().join(",");
+        format!("{{\"id\":\"{letter}{n}\",\"trigger\":{{\"keywords\":[{keywords}]}},\"replies\":[\"一\"]}}\n")
+    };
+    (0..count).map(rule).collect()
+}
+
+#[test]
+fn going_back_keeps_to_the_limits_of_all_rules_and_categories() {
+    let bench = Bench::new();
+    bench.write("first.jsonl", &regex_rules('a', 6));
+    bench.write("second.jsonl", &regex_rules('b', 6));
+    bench.did(&["rule", "import", "first.jsonl", "--mode", "replace"], "revision 3");
+    bench.did(&["rule", "import", "second.jsonl", "--mode", "replace"], "revision 4");
+    for n in 0..4 {
+        bench.did(&["revert", &format!("rule/a{n}"), "--to", "3"], "back again");
+    }
+    let said = "nothing was written: with it there are 110 regexes, at most 100 are allowed";
+    bench.refused(&["revert", "rule/a4", "--to", "3", "--dry-run"], 65, said);
+    bench.refused(&["revert", "rule/a4", "--to", "3"], 65, said);
+    // What the whole change leaves is what counts.
+    bench.did(
+        &["revert", "--bank", "--to", "3"],
+        "8 changed; the bank is at revision 9",
+    );
+
+    let categories = |letter: char| -> String {
+        let line = |n: usize| format!("{{\"category\":\"{letter}{n}\",\"title\":\"一\"}}\n");
+        (0..MAX_CATEGORIES).map(line).collect()
+    };
+    bench.write("first.jsonl", &categories('a'));
+    bench.write("second.jsonl", &categories('b'));
+    bench.did(&["category", "import", "first.jsonl"], "revision 10");
+    bench.did(
+        &["category", "import", "second.jsonl", "--mode", "replace"],
+        "revision 11",
+    );
+    let said = "nothing was written: with it there are 1001 categories, at most 1000 are allowed";
+    bench.refused(&["category", "put", "c", "--title", "一"], 65, said);
+    bench.refused(&["revert", "category/a0", "--to", "10", "--dry-run"], 65, said);
+    bench.refused(&["revert", "category/a0", "--to", "10"], 65, said);
+}
+
+#[tokio::test]
+async fn check_tells_of_more_rules_and_categories_than_are_allowed() {
+    let bench = Bench::new();
+    bench.write("rules.jsonl", &regex_rules('a', 6));
+    bench.did(&["rule", "import", "rules.jsonl"], "revision 3");
+    bench.did(&["category", "put", "a", "--title", "一"], "revision 4");
+    // As an older build, or a backup, may have left them.
+    let more = [
+        "INSERT INTO reply_rule SELECT replace(id, 'a', 'b'), replace(definition, '\"id\":\"a', '\"id\":\"b'), created_at, created_by, \
+         updated_at, updated_by, revision FROM reply_rule WHERE id LIKE 'a%'",
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) \
+         INSERT INTO category SELECT id || n, replace(definition, '\"a\"', '\"a' || n || '\"'), created_at, created_by, \
+         updated_at, updated_by, revision FROM category, n",
+    ];
+    sqlx::any::install_default_drivers();
+    let options: AnyConnectOptions = sqlite_url(&bench.0.path().join("data/wxfaq.db")).parse().unwrap();
+    let mut connection = AnyConnection::connect_with(&options).await.unwrap();
+    for more in more {
+        sqlx::query(more).execute(&mut connection).await.unwrap();
+    }
+    let (code, said) = bench.wxfaq(&["check", "--offline"]);
+    assert_eq!(code, Some(65));
+    for wrong in [
+        "WRONG    rules: there are 120 regexes, at most 100 are allowed",
+        "WRONG    categories: there are 1001 categories, at most 1000 are allowed",
+    ] {
+        assert!(said.lines().any(|line| line == wrong), "{wrong}");
+    }
+    bench.did(&["category", "remove", "a"], "nothing is set for a any more");
 }
 
 #[test]

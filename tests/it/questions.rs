@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::slice::from_ref;
 use wxfaq::bank::history::{Subject, Thing};
+use wxfaq::bank::rule::Trigger;
 use wxfaq::bank::{Answer, Category, Channel, Entry, EntryId, Rule, RuleId, State, beside, rule};
 use wxfaq::store::StoreError;
 use wxfaq::store::sql::{ApplyError, Author, BankChange, Changes, Database, OpenError, Questions, Rules};
@@ -399,6 +400,16 @@ async fn rules_contract(bank: &Questions, rules: &Rules, other: &Rules) {
     assert_eq!(rules.load().await.unwrap(), (3, vec![changed]));
 
     let many: Vec<Rule> = (0..1_203).map(|n| rule(&format!("n{n:04}"), "词", "答")).collect();
+    let refused = apply_rules(rules, &many, &[rule_id("a")], 3).await;
+    let is_told = matches!(&refused, Err(ApplyError::TooMany(count)) if count.starts_with("1203 regexes, "));
+    assert!(is_told && other.load().await.unwrap().0 == 3, "{refused:?}");
+    let many: Vec<Rule> = many
+        .into_iter()
+        .map(|rule| Rule {
+            trigger: Trigger::Default,
+            ..rule
+        })
+        .collect();
     assert_eq!(apply_rules(rules, &many, &[rule_id("a")], 3).await.unwrap(), 4);
     assert_eq!(rules.load().await.unwrap(), (4, many));
 }

@@ -104,14 +104,10 @@ impl Beside for Rule {
             })
             .sum();
         if count > MAX_RULES {
-            return Some(format!(
-                "with it there are {count} rules, at most {MAX_RULES} are allowed"
-            ));
+            return Some(format!("{count} rules, at most {MAX_RULES} are allowed"));
         }
         if regexes > MAX_REGEXES {
-            return Some(format!(
-                "with it there are {regexes} regexes, at most {MAX_REGEXES} are allowed"
-            ));
+            return Some(format!("{regexes} regexes, at most {MAX_REGEXES} are allowed"));
         }
         let places = |rule: &Rule| rule.regex_places();
         let all = rules.clone().map(places).fold(0, u64::saturating_add);
@@ -119,7 +115,7 @@ impl Beside for Rule {
         (all > MAX_REGEX_PLACES).then(|| {
             let (id, most) = (&dearest.id, places(dearest));
             format!(
-                "with it the regexes of all rules have {all} places, at most {MAX_REGEX_PLACES} are allowed; {id} has {most} of them"
+                "{all} places in the regexes of all rules, at most {MAX_REGEX_PLACES} are allowed; {id} has {most} of them"
             )
         })
     }

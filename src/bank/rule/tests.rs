@@ -412,7 +412,7 @@ fn there_is_a_limit_to_what_all_expressions_cost_a_message() {
     let refused = plan(&[], file::read::<Rule>(&lines(100)), Mode::Append);
     let said = refused.rows.last().unwrap().to_string();
     assert!(
-        said.contains("20200 places, at most 2000") && said.contains("r0 has 202 of them"),
+        said.contains("20200 places in the regexes of all rules, at most 2000") && said.contains("r0 has 202 of them"),
         "{said}"
     );
     let nested = complaint(&keywords(r#"{"regex":"(?:a{50}b){50}"}"#)).unwrap();

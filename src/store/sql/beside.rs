@@ -45,6 +45,24 @@ impl Tabled for Category {
     }
 }
 
+/// Who only takes away may leave too many, which a restore can have brought.
+fn refuse_too_many<T: Tabled>(
+    before: &BTreeMap<T::Id, Stored<T>>,
+    put: &[&T],
+    remove: &[&T::Id],
+) -> Result<(), ApplyError> {
+    if put.is_empty() {
+        return Ok(());
+    }
+    let mut after: BTreeMap<&T::Id, &T> = before.iter().map(|(id, stored)| (id, &stored.thing)).collect();
+    after.retain(|id, _| !remove.contains(id));
+    after.extend(put.iter().map(|thing| (thing.id(), *thing)));
+    match T::too_many(after.values().copied()) {
+        None => Ok(()),
+        Some(count) => Err(ApplyError::TooMany(count)),
+    }
+}
+
 /// The things of one kind on one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Things<T> {
@@ -138,7 +156,7 @@ impl<T: Tabled> Things<T> {
         put: &[T],
         remove: &[T::Id],
         edit: Edit<'_>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, ApplyError> {
         if put.is_empty() && remove.is_empty() {
             return Ok(false);
         }
@@ -149,8 +167,20 @@ impl<T: Tabled> Things<T> {
         if put.is_empty() && remove.is_empty() {
             return Ok(false);
         }
+        refuse_too_many(&before, &put, &remove)?;
         self.write_change(transaction, &put, &remove, &before, edit).await?;
         Ok(true)
+    }
+
+    /// Whether a change would leave more of them than are allowed; writes nothing.
+    pub(super) async fn look_for_too_many(&self, put: &[T], remove: &[T::Id]) -> Result<(), ApplyError> {
+        if put.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.database.begin_read().await?;
+        let before = self.stored(&mut transaction).await?;
+        let (put, remove): (Vec<&T>, Vec<&T::Id>) = (put.iter().collect(), remove.iter().collect());
+        refuse_too_many(&before, &put, &remove)
     }
 
     async fn write_change(

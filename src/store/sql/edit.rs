@@ -53,15 +53,17 @@ impl Database {
         }
     }
 
-    /// Whether [`Database::edit`] would refuse the change because of what it publishes; writes nothing.
+    /// Whether [`Database::edit`] would refuse the change because of what it publishes, or because there would be too many
+    /// of something; writes nothing.
     ///
     /// # Errors
-    /// [`ApplyError::Duplicates`].
-    pub async fn look_for_duplicates(
-        &self,
-        change: BankChange<'_>,
-        normalise: fn(&str) -> String,
-    ) -> Result<(), ApplyError> {
+    /// [`ApplyError::Duplicates`] and [`ApplyError::TooMany`].
+    pub async fn try_edit(&self, change: BankChange<'_>, normalise: fn(&str) -> String) -> Result<(), ApplyError> {
+        let (rules, categories) = (self.rules(), self.categories());
+        rules.look_for_too_many(change.put_rules, change.remove_rules).await?;
+        categories
+            .look_for_too_many(change.put_categories, change.remove_categories)
+            .await?;
         let published = published_by(change);
         if published.is_empty() {
             return Ok(());

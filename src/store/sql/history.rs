@@ -67,6 +67,9 @@ pub enum ApplyError {
     /// The change speaks of one thing twice.
     #[error("{0} is changed twice")]
     Repeated(String),
+    /// With it there would be more rules, regexes or categories than are allowed.
+    #[error("nothing was written: with it there are {0}")]
+    TooMany(String),
     /// Somebody else changed the very thing since it was shown.
     #[error(transparent)]
     Overtaken(#[from] Box<Overtaken>),
@@ -193,7 +196,7 @@ impl Database {
     ///
     /// # Errors
     /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
-    /// process this very moment. [`ApplyError::Overtaken`] and [`ApplyError::PutBack`] as [`BankChange::made_from`] says. [`StoreError::Busy`]
+    /// process this very moment. [`ApplyError::TooMany`]. [`ApplyError::Overtaken`] and [`ApplyError::PutBack`] as [`BankChange::made_from`] says. [`StoreError::Busy`]
     /// when another writer holds the lock for longer than 200 ms in SQLite, 5 seconds on a server.
     pub async fn change(
         &self,
