@@ -15,6 +15,7 @@ mod wechat_commands;
 mod fallback;
 mod questions;
 mod databases;
+mod looking;
 mod history;
 mod texts;
 mod import;

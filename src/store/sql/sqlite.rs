@@ -5,15 +5,15 @@ use super::{ACQUIRE_TIMEOUT, MAX_CONNECTIONS, Migrated, OpenError, Place, Purpos
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Row};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// What each connection to SQLite is set to. FULL, because in WAL mode NORMAL loses acknowledged writes on power loss.
-/// The busy timeout comes last: until then sqlx's longer one lets a connection wait for the recovery after a crash.
-const SQLITE_PRAGMAS: [&str; 5] = [
-    "PRAGMA journal_mode = WAL",
+/// What each connection to SQLite is set to; nothing of it changes the file. FULL, because in WAL mode NORMAL loses
+/// acknowledged writes on power loss. The busy timeout comes last: until then sqlx's longer one lets a connection wait for the
+/// recovery after a crash.
+const SETTINGS: [&str; 4] = [
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     // What is erased is gone from the file, too.
@@ -21,10 +21,14 @@ const SQLITE_PRAGMAS: [&str; 5] = [
     "PRAGMA busy_timeout = 200",
 ];
 
+/// Changes the file for good: only of a database that is ours to change.
+const WRITE_AHEAD: &str = "PRAGMA journal_mode = WAL";
+
 /// What every file of SQLite that is not empty begins with.
 pub(super) const SQLITE_HEAD: &[u8] = b"SQLite format 3\0";
 
-/// Opens the file and brings its schema up to date.
+/// Opens the file and brings its schema up to date. Who does not make a database leaves a file that holds no bank as it is,
+/// and who only reads makes nothing beside it either.
 pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, OpenError> {
     let path = sqlite_path(place.url)?;
     let dialect = Dialect::Sqlite;
@@ -47,42 +51,26 @@ pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, 
         .into());
     }
     let about = |error: &dyn std::fmt::Display| dialect.unavailable(format!("{shown}: {error}"));
-    let created = tokio::task::spawn_blocking(move || create_and_lock(&path));
-    let (file, lock) = created
+    let path = std::path::absolute(&path).map_err(|error| about(&error))?;
+    if purpose != Purpose::Create {
+        let reader = open_as_it_is(&path, &shown, purpose).await?;
+        if !purpose.migrates() {
+            return Ok(reader);
+        }
+        reader.close().await;
+    }
+    let locked = path.clone();
+    let locking = tokio::task::spawn_blocking(move || create_and_lock(&locked));
+    let lock = locking
         .await
         .map_err(|error| about(&error))?
-        .map_err(|error| about(&error))?;
-
-    sqlx::any::install_default_drivers();
-    let options: AnyConnectOptions = sqlite_url(&file)
-        .parse()
-        .map_err(|error| OpenError::Configuration(format!("{error}")))?;
-    let pool = AnyPoolOptions::new()
-        .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                for pragma in SQLITE_PRAGMAS {
-                    sqlx::query(pragma).execute(&mut *connection).await?;
-                }
-                Ok(())
-            })
-        })
-        .connect_with(options.disable_statement_logging())
-        .await
-        .map_err(|error| about(&error))?;
+        .map_err(|reason| dialect.unavailable(reason))?;
+    let pool = connect(&path, &shown, &[WRITE_AHEAD]).await?;
     let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
-    if !purpose.migrates() {
-        if !schema::is_there(dialect, &mut connection).await? {
-            return Err(OpenError::Absent(format!("question bank in {shown}")));
-        }
-        schema::look(dialect, &mut connection, purpose).await?;
-        return Ok(pool);
-    }
     let pending = schema::begin(dialect, &mut connection).await?;
     let mut kept = None;
     if let Some(pending) = pending {
-        let copy = keep::beside(&file, pending.next, &mut connection).await;
+        let copy = keep::beside(&path, pending.next, &mut connection).await;
         kept = Some(copy.map_err(|error| about(&error))?);
     }
     schema::run(dialect, &mut connection).await?;
@@ -92,6 +80,62 @@ pub(super) async fn open(place: Place<'_>, purpose: Purpose) -> Result<AnyPool, 
     drop(lock);
     drop(connection);
     Ok(pool)
+}
+
+/// Connects to a bank that is there, without changing anything.
+///
+/// # Errors
+/// [`OpenError::Absent`] when the file holds none, and what [`schema::look`] says.
+async fn open_as_it_is(path: &Path, shown: &str, purpose: Purpose) -> Result<AnyPool, OpenError> {
+    let dialect = Dialect::Sqlite;
+    let about = |error: &dyn std::fmt::Display| dialect.unavailable(format!("{shown}: {error}"));
+    let locked = path.to_owned();
+    // Who is just migrating it is to be done with that; its lock says so, if there is one for us.
+    let waited = tokio::task::spawn_blocking(move || {
+        let lock = File::open(lock_path(&locked)).ok()?;
+        lock.lock_shared().ok().map(|()| lock)
+    });
+    let lock = waited.await.map_err(|error| about(&error))?;
+    let pool = connect(path, shown, &[]).await?;
+    let looked = async {
+        let mut connection = pool.acquire().await.map_err(|error| dialect.error(&error))?;
+        if !schema::is_there(dialect, &mut connection).await? {
+            return Err(OpenError::Absent(format!("question bank in {shown}")));
+        }
+        match purpose {
+            Purpose::Read | Purpose::Look => schema::look(dialect, &mut connection, purpose).await,
+            Purpose::Create | Purpose::Change => Ok(()),
+        }
+    };
+    let looked = looked.await;
+    drop(lock);
+    if looked.is_err() {
+        // What SQLite keeps beside a file goes with its last connection.
+        pool.close().await;
+    }
+    looked.map(|()| pool)
+}
+
+/// Connections to a file that is there; each is set to `first` before all that every one is set to.
+async fn connect(path: &Path, shown: &str, first: &'static [&'static str]) -> Result<AnyPool, OpenError> {
+    sqlx::any::install_default_drivers();
+    let options: AnyConnectOptions = sqlite_url(path)
+        .parse()
+        .map_err(|error| OpenError::Configuration(format!("{error}")))?;
+    let pool = AnyPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                for pragma in first.iter().chain(&SETTINGS) {
+                    sqlx::query(*pragma).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .connect_with(options.disable_statement_logging());
+    let pool = pool.await;
+    Ok(pool.map_err(|error| Dialect::Sqlite.unavailable(format!("{shown}: {error}")))?)
 }
 
 /// An empty database that is nowhere, with its schema. A second connection would have another one.
@@ -168,22 +212,60 @@ fn is_something_else(path: &Path) -> bool {
     read.is_ok() && !head.is_empty() && head != SQLITE_HEAD
 }
 
-/// Creates the file if it is not there, and returns its absolute path and a lock beside it, held until dropped: SQLite
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock = path.to_owned().into_os_string();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// Creates the file at an absolute path if it is not there, and returns a lock beside it, held until dropped: SQLite
 /// has none of its own for migrations, so two instances starting together would both run them.
-fn create_and_lock(path: &Path) -> io::Result<(PathBuf, File)> {
-    let path = std::path::absolute(path)?;
+///
+/// # Errors
+/// What is wrong, with the path it is wrong with.
+fn create_and_lock(path: &Path) -> Result<File, String> {
+    let at = |path: &Path| {
+        let shown = path.display().to_string();
+        move |error: io::Error| format!("{shown}: {error}")
+    };
     let folder = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut lock_path = path.clone().into_os_string();
-    lock_path.push(".lock");
-    let owner_only = |options: &mut OpenOptions, path: &Path| options.mode(0o600).open(path);
-    let lock = owner_only(OpenOptions::new().write(true).create(true), Path::new(&lock_path))?;
-    lock.lock()?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(at(folder))?;
+    let lock_path = lock_path(path);
+    let lock = open_lock(path, &lock_path).and_then(|lock| lock.lock().map(|()| lock));
+    let lock = lock.map_err(|error| {
+        let shown = lock_path.display();
+        format!("{shown}: {error}; this file keeps two programs from migrating the database at once, who owns that must own it")
+    })?;
     if !path.exists() {
-        owner_only(OpenOptions::new().write(true).create_new(true), &path)?;
-        File::open(folder)?.sync_all()?;
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.map_err(at(path))?;
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(at(folder))?;
     }
-    Ok((path, lock))
+    Ok(lock)
+}
+
+/// The lock of the database at `path`. A new one is for whoever the database is for, whoever makes it: root, who looked
+/// after the bank once, would keep the daemon out for good.
+fn open_lock(path: &Path, lock_path: &Path) -> io::Result<File> {
+    let new = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(lock_path);
+    match (new, fs::metadata(path)) {
+        (Ok(lock), Ok(database)) => {
+            lock.set_permissions(Permissions::from_mode(0o600 | database.mode() & 0o666))?;
+            // Who is not root may not give it away; the lock still does for them.
+            let _ = fchown(&lock, Some(database.uid()), Some(database.gid()));
+            Ok(lock)
+        }
+        (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(lock_path)
+        }
+        (new, _) => new,
+    }
 }
 
 #[cfg(test)]
