@@ -38,6 +38,7 @@ mod text_commands;
 mod feedback;
 mod query_log;
 mod backup;
+mod forged_backups;
 mod conversations_played;
 mod daemon;
 mod api;

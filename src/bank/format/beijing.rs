@@ -44,9 +44,9 @@ pub fn parse(text: &str) -> Result<i64, String> {
     }
 }
 
-/// The inverse of [`parse`], in its first form with seconds.
+/// The inverse of [`parse`], in its first form with seconds; any number is a time.
 pub fn format(unix_seconds: i64) -> String {
-    let local = unix_seconds + OFFSET_SECONDS;
+    let local = unix_seconds.saturating_add(OFFSET_SECONDS);
     let date = date(local.div_euclid(DAY_SECONDS));
     let second = local.rem_euclid(DAY_SECONDS);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);

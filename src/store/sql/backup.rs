@@ -25,6 +25,9 @@ const OWN_TABLES: [&str; 2] = ["_sqlx_migrations", "bank_id"];
 /// Its one row is the lock of all who change the bank, so it never goes; the revision it holds is said in a backup's head, too.
 const LOCK_TABLE: &str = "bank_revision";
 
+/// No bank ever comes so far, and one that is there can still grow: revisions are BIGINT.
+const MOST_REVISIONS: u64 = 1 << 62;
+
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Contents {
@@ -128,6 +131,14 @@ struct Head {
 struct TableHead {
     table: String,
     columns: Vec<String>,
+}
+
+impl TableHead {
+    /// What a row of the table says of the bank's revision, if the table is the one that holds it.
+    fn held_revision<'r>(&self, row: &'r [Value]) -> Option<&'r Value> {
+        let at = self.columns.iter().position(|column| column == "revision");
+        row.get(at.filter(|_| self.table == LOCK_TABLE)?)
+    }
 }
 
 /// The last line.
@@ -518,11 +529,23 @@ pub fn check_backup(mut file: impl BufRead) -> Result<Contents, BackupError> {
     }
     let mut reader = Reader::new(file);
     let head = reader.head()?;
-    let (mut rows, mut columns) = (0, None);
+    if head.revision > MOST_REVISIONS {
+        let revision = head.revision;
+        return Err(reader.damaged(format!(
+            "names revision {revision}, at most {MOST_REVISIONS} is one of a bank"
+        )));
+    }
+    let (mut rows, mut table) = (0, None::<TableHead>);
     loop {
         match reader.line()? {
-            Line::Table(table) => columns = Some(table.columns.len()),
-            Line::Row(row) if columns == Some(row.len()) => rows += 1,
+            Line::Table(head) => table = Some(head),
+            Line::Row(row) if table.as_ref().is_some_and(|table| table.columns.len() == row.len()) => {
+                let held = table.as_ref().and_then(|table| table.held_revision(&row));
+                if held.is_some_and(|held| held.as_u64() != Some(head.revision)) {
+                    return Err(reader.damaged("is of another revision than the first line says"));
+                }
+                rows += 1;
+            }
             Line::Row(_) => return Err(reader.damaged("has not as many values as its table has columns")),
             Line::End(end) => {
                 let state = reader.sums.state;
