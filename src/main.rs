@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match runtime.block_on(cli::run(cli, inherited)) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(failure) => {
-            eprintln!("wxfaq: {failure}");
+            eprintln!("wxfaq: {}", failure.on_terminal());
             ExitCode::from(failure.exit().code())
         }
     }

@@ -5,6 +5,7 @@
 //! its states field by field. Keeping them is `store::sql`'s work.
 
 use super::format::beijing;
+use super::terminal::one_line;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -285,11 +286,6 @@ fn text_difference(before: &str, after: &str) -> Vec<Difference> {
     }]
 }
 
-/// A line for a terminal, whatever somebody typed.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// Somebody else changed a thing since it was shown to who now wants to change it, or it is there though it was shown to
 /// nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -310,11 +306,11 @@ impl fmt::Display for Overtaken {
         }
         self.changes.iter().try_for_each(|change| {
             let (thing, revision, by, source) = (&change.thing, change.revision, &change.changed_by, &change.source);
-            write!(
-                f,
-                "; {thing} by {by} ({source}) in revision {revision}: {}",
+            let told = format!(
+                "{thing} by {by} ({source}) in revision {revision}: {}",
                 change.summary()
-            )
+            );
+            write!(f, "; {}", one_line(&told))
         })
     }
 }

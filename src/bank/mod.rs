@@ -11,6 +11,7 @@ pub mod dictionary;
 mod entry;
 pub mod media;
 mod review;
+pub mod terminal;
 pub mod history;
 pub mod duplicates;
 pub mod format;

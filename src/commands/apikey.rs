@@ -6,6 +6,7 @@
 use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
+use crate::bank::terminal::one_line;
 use crate::store::api_key::{ApiKey, KeyScope, KeySecret, random_id};
 use crate::store::sql::{Database, OpenError, Revocation};
 use serde_json::{Value, json};
@@ -126,7 +127,7 @@ impl Made {
             self.key.id,
             scopes(&self.key),
             self.key.per_minute,
-            self.key.name
+            one_line(&self.key.name)
         );
     }
 }
@@ -139,7 +140,7 @@ fn list(keys: &[ApiKey], as_json: bool) {
     for key in keys {
         let state = match &key.revoked {
             None => "good".to_owned(),
-            Some((at, by)) => format!("revoked {} by {by}", beijing::format(*at)),
+            Some((at, by)) => format!("revoked {} by {}", beijing::format(*at), one_line(by)),
         };
         say!(
             "{}  {}  {}/min  made {} by {}  {state}  {}",
@@ -147,8 +148,8 @@ fn list(keys: &[ApiKey], as_json: bool) {
             scopes(key),
             key.per_minute,
             beijing::format(key.created_at),
-            key.created_by,
-            key.name
+            one_line(&key.created_by),
+            one_line(&key.name)
         );
     }
     if keys.is_empty() {

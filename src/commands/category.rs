@@ -9,6 +9,7 @@ use super::{Exit, Failure, operator, unix_seconds};
 use crate::app::{self, AppError, Missing};
 use crate::bank::beside::{self as file, Beside};
 use crate::bank::category::{Category, Node, Warning, counts, is_within, review, tree, upwards};
+use crate::bank::terminal::one_line;
 use crate::bank::{Entry, State};
 use crate::config::Config;
 use crate::dialog::CategoryBook;
@@ -129,7 +130,7 @@ fn print(nodes: &[Node], settings: &[Category], depth: usize) {
         let set = settings.iter().find(|set| set.category == node.category);
         let title = match set.map_or("", |set| set.title.as_str()) {
             "" => String::new(),
-            title => format!("  {title}"),
+            title => format!("  {}", one_line(title)),
         };
         let reply = set
             .filter(|set| !set.reply.is_empty())

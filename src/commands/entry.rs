@@ -8,6 +8,7 @@ use super::{Exit, Failure, operator, unix_seconds};
 use crate::app::{self, AppError, Missing};
 use crate::bank::duplicates::{duplicates, merge};
 use crate::bank::format::{self, beijing};
+use crate::bank::terminal::one_line;
 use crate::bank::{Entry, EntryId, State};
 use crate::matching::text::normalize;
 use crate::store::sql::{Author, BankChange, Database, StoredEntry};
@@ -121,11 +122,15 @@ async fn show(database: &Database, id: &EntryId, is_json: bool) -> Result<Exit, 
     }
     let when = beijing::format;
     say!("{line}");
-    say!("made     {} by {}", when(stored.created_at), stored.created_by);
+    say!(
+        "made     {} by {}",
+        when(stored.created_at),
+        one_line(&stored.created_by)
+    );
     say!(
         "changed  {} by {}, revision {}",
         when(stored.updated_at),
-        stored.updated_by,
+        one_line(&stored.updated_by),
         stored.revision
     );
     Ok(Exit::Ok)

@@ -3,6 +3,7 @@
 use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
+use crate::bank::terminal::one_line;
 use crate::store::sql::{Database, EntryFeedback, Given};
 use serde_json::json;
 use std::path::PathBuf;
@@ -79,17 +80,12 @@ fn print_table(entries: &[EntryFeedback], words: Option<&[Given]>) {
             entry.rate() * 100.0,
             entry.comments,
             entry.entry,
-            entry.question.as_deref().unwrap_or("(no longer in the bank)")
+            one_line(entry.question.as_deref().unwrap_or("(no longer in the bank)"))
         );
     }
     for word in words.unwrap_or_default() {
         let verdict = if word.useful { "useful" } else { "useless" };
-        // One line a word, whatever somebody typed.
-        let comment: String = word
-            .comment
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let comment = one_line(&word.comment);
         say!(
             "{}  {}  {verdict:<7}  {comment}",
             beijing::format(word.given_at),

@@ -11,7 +11,8 @@ use crate::app::{self, AppError, Missing};
 use crate::bank::beside::{self, Beside};
 use crate::bank::category::is_within;
 use crate::bank::format::{self, beijing};
-use crate::bank::history::{Difference, Recorded, Subject, Thing, differences, one_line};
+use crate::bank::history::{Difference, Recorded, Subject, Thing, differences};
+use crate::bank::terminal::one_line;
 use crate::bank::{Category, Entry, EntryError, EntryId, Rule, RuleId, Text, TextKind, TextName};
 use crate::matching::text::normalize;
 use crate::store::StoreError;
@@ -137,10 +138,10 @@ fn line(change: &Recorded) -> String {
         ..
     } = change;
     let when = beijing::format(*changed_at);
-    format!(
-        "{revision:>6}  {when}  {changed_by} ({source})  {thing}: {}",
-        change.summary()
-    )
+    let summary = change.summary();
+    one_line(&format!(
+        "{revision:>6}  {when}  {changed_by} ({source})  {thing}: {summary}"
+    ))
 }
 
 /// `wxfaq show`

@@ -38,6 +38,7 @@ pub mod fake_wechat;
 pub mod apikey;
 
 use crate::app::{self, AppError};
+use crate::bank::terminal::{self, one_line};
 use crate::config::{Account, Config};
 use crate::store::StoreError;
 use crate::store::sql::{Database, OpenError, Place};
@@ -45,6 +46,9 @@ use crate::wechat_api::{ApiError, Client, Remedy};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_util::task::TaskTracker;
+
+/// Of an operator; the databases take 255.
+const MOST_NAME_CHARS: usize = 64;
 
 /// How a command ended, in the numbers of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +119,11 @@ impl Failure {
     /// A failure in words.
     pub fn report(exit: Exit, text: impl std::fmt::Display) -> Self {
         Self::Report(exit, text.to_string())
+    }
+
+    /// Its text, whatever it repeats of others'.
+    pub fn on_terminal(&self) -> String {
+        terminal::lines(&self.to_string())
     }
 
     /// With which code the command ends.
@@ -217,13 +226,15 @@ pub fn write_out(bytes: &[u8]) {
     std::process::exit(Exit::CannotCreate.code().into());
 }
 
-/// Who runs the command, for records of what was done.
+/// Who runs the command, for records of what was done: one line of at most 64 characters.
 pub fn operator() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
-        .filter_map(|name| std::env::var(name).ok());
-    let mut named = named.filter(|name| !name.is_empty());
-    named.next().unwrap_or_else(|| "command line".to_owned())
+        .filter_map(std::env::var_os);
+    let named = named.map(|name| one_line(&name.to_string_lossy()));
+    let mut named = named.map(|name| name.trim().chars().take(MOST_NAME_CHARS).collect::<String>());
+    let found = named.find(|name| !name.is_empty());
+    found.unwrap_or_else(|| "command line".to_owned())
 }
 
 /// For records of what was done.

@@ -3,7 +3,7 @@
 use super::{Exit, Failure};
 use crate::app::{self, AppError, Missing, Sources};
 use crate::bank::format::beijing;
-use crate::bank::history::one_line;
+use crate::bank::terminal::one_line;
 use crate::bot::{Clock, SystemClock};
 use crate::matching::Analyzer;
 use crate::matching::grouping::{self, Group};

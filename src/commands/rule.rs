@@ -9,6 +9,7 @@ use super::{Exit, Failure, media, unix_seconds};
 use crate::app::{self, Missing};
 use crate::bank::format::RowError;
 use crate::bank::rule::{Warning, review};
+use crate::bank::terminal::one_line;
 use crate::bank::{Rule, State};
 use crate::matching::text::normalize;
 use crate::store::sql::Database;
@@ -60,7 +61,7 @@ pub async fn run(file: Option<PathBuf>, args: Args) -> Result<Exit, Failure> {
                 return Ok(Exit::Ok);
             }
             for rule in &rules {
-                say!("{}", summary(rule));
+                say!("{}", one_line(&summary(rule)));
             }
             if rules.is_empty() {
                 say!("there are no rules; `wxfaq rule import FILE` brings some");

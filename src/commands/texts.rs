@@ -11,6 +11,7 @@ use super::{Exit, Failure, operator, unix_seconds, write_out};
 use crate::app::sources::{Layers, Live, Sources, TextFile, alone, faults, files_in, known};
 use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
+use crate::bank::terminal::one_line;
 use crate::bank::{Text, TextFault, TextKind, TextName};
 use crate::store::sql::{Author, BankChange, Database, StoredText};
 use serde_json::{Value, json};
@@ -376,8 +377,8 @@ fn place(live: &Live<'_>) -> String {
             updated_at,
             ..
         }) => {
-            let when = beijing::format(*updated_at);
-            format!("from the database (revision {revision}, {updated_by}, {when})")
+            let (when, by) = (beijing::format(*updated_at), one_line(updated_by));
+            format!("from the database (revision {revision}, {by}, {when})")
         }
         Live::Folder(file) => format!("from {}", file.path.display()),
         Live::Embedded(_) => "as embedded".to_owned(),

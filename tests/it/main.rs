@@ -34,6 +34,7 @@ mod privacy;
 mod rule_commands;
 mod category_commands;
 mod history_commands;
+mod names;
 mod text_commands;
 mod feedback;
 mod query_log;
