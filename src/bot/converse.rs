@@ -11,7 +11,7 @@ use super::matches::Lookup;
 use super::queries::Answered;
 use super::seals::hex;
 use super::{Bot, DEPTH, Snapshot};
-use crate::bank::{Channel, Entry, EntryId};
+use crate::bank::{Channel, Entry, EntryId, RuleId};
 use crate::dialog::link::Tap;
 use crate::dialog::{self, Desk, Feedback, Given, Outcome, Plan, Session, Told, Verdict};
 use crate::store::conversations::{Arrival, Begun, Follower, SessionChange};
@@ -215,7 +215,8 @@ impl Bot {
         });
         let (account, decision) = (&follower.account, outcome.told.name());
         let elapsed_us = u64::try_from(page.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(account, decision, elapsed_us, "answered a page");
+        let rule = outcome.rule.as_deref().map(RuleId::as_str);
+        tracing::info!(account, decision, rule, elapsed_us, "answered a page");
         metrics::counter!("wxfaq_asked_total", "account" => account.clone(), "decision" => decision).increment(1);
     }
 

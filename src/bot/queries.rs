@@ -59,7 +59,7 @@ impl Bot {
             Told::Choice(id) => (Some(id.to_string()), None),
             Told::List(_)
             | Told::NotFound
-            | Told::Rule(_)
+            | Told::Rule
             | Told::Refused
             | Told::Human
             | Told::Sourced

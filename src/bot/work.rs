@@ -14,7 +14,7 @@ use super::matches::Lookup;
 use super::queries::Answered;
 use super::turns::TurnGuard;
 use super::{Answer, Bot, WECHAT_WAITS, seals};
-use crate::bank::{Channel, EntryId};
+use crate::bank::{Channel, EntryId, RuleId};
 use crate::dialog::{self, Desk, Outcome, Plan, Session, Told};
 use crate::matching::{Matches, Scope};
 use crate::store::conversations::{Arrival, Begun, Finished, Follower, OWN_BYTES, SessionChange};
@@ -432,15 +432,11 @@ impl Work {
         if let Told::Answer(id, _) | Told::Choice(id) = &outcome.told {
             self.bot.asked.note(id);
         }
-        let rule = match &outcome.told {
-            Told::Rule(id) => Some(id.as_str()),
-            _ => None,
-        };
         tracing::info!(
             account,
             follower,
             decision = told,
-            rule,
+            rule = outcome.rule.as_deref().map(RuleId::as_str),
             entry,
             score,
             elapsed_us = self.elapsed_us(),

@@ -108,9 +108,9 @@ fn ruled(question: &str, snapshot: &Snapshot, scope: Scope<'_>) -> Option<(Strin
     let Plan::Say(outcome) = dialog::plan(&inbound, Session::default(), desk) else {
         return None;
     };
-    let rule = match outcome.told {
-        Told::Rule(id) => format!("rule {id}"),
-        Told::Refused => "sensitive words".to_owned(),
+    let rule = match (&outcome.told, &outcome.rule) {
+        (Told::Rule, Some(id)) => format!("rule {id}"),
+        (Told::Refused, _) => "sensitive words".to_owned(),
         _ => return None,
     };
     Some((rule, outcome.reply))

@@ -13,6 +13,7 @@ use crate::app::{self, AppError, Missing};
 use crate::bank::format::beijing;
 use crate::bank::terminal::one_line;
 use crate::bank::{Text, TextFault, TextKind, TextName};
+use crate::dialog::rules_before;
 use crate::store::sql::{Author, BankChange, Database, StoredText};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -178,9 +179,27 @@ impl Shelf<'_> {
         }
     }
 
+    /// Says which of the texts followers will not see because rules answer first.
+    async fn warn_of_rules(&self, texts: &[Text]) -> Result<(), Failure> {
+        if self.kind != TextKind::Template {
+            return Ok(());
+        }
+        let (_, rules) = self.database.rules().load().await.map_err(AppError::from)?;
+        for Text { name, .. } in texts {
+            let ids = rules_before(&name.file, &rules);
+            if ids.is_empty() {
+                continue;
+            }
+            let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            say!("warning: followers get {name} only where no rule answers first: {ids} (`wxfaq rule list`)");
+        }
+        Ok(())
+    }
+
     async fn put(&self, name: &str, file: &Path, made_from: u64) -> Result<Done, Failure> {
         let layers = self.find(name).await?.1;
         let text = read(layers.name.clone(), file)?;
+        self.warn_of_rules(std::slice::from_ref(&text)).await?;
         Self::warn_of_emptied(&[layers], std::slice::from_ref(&text));
         let change = BankChange {
             put_texts: std::slice::from_ref(&text),
@@ -277,6 +296,7 @@ impl Shelf<'_> {
             ..BankChange::default()
         };
         Self::warn_of_emptied(&all, &texts);
+        self.warn_of_rules(&texts).await?;
         let counts = format!("{} changed, {} same", texts.len(), found - texts.len());
         if care.dry_run {
             let looked = self.database.look_for_overtaking(change).await;

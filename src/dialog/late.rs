@@ -219,7 +219,7 @@ fn asks(own: &Outcome, text: &str, desk: Desk<'_>) -> bool {
     let normalize = |text: &str| desk.index.analyzer().normalize(text);
     match &own.told {
         Told::Answer(..) => moves_on(own, desk),
-        Told::Choice(_) | Told::Rule(_) | Told::List(_) | Told::Part | Told::Human => true,
+        Told::Choice(_) | Told::Rule | Told::List(_) | Told::Part | Told::Human => true,
         Told::NotFound => {
             let text = normalize(text);
             // 查看答案, 任意内容: copied from what asks for it.
@@ -232,7 +232,7 @@ fn asks(own: &Outcome, text: &str, desk: Desk<'_>) -> bool {
 
 /// Whether `outcome` answers: it neither asks back nor says that the answer's file is not to be had.
 fn is_direct(outcome: &Outcome) -> bool {
-    outcome.lacks.is_none() && matches!(outcome.told, Told::Answer(..) | Told::Choice(_) | Told::Rule(_))
+    outcome.lacks.is_none() && matches!(outcome.told, Told::Answer(..) | Told::Choice(_) | Told::Rule)
 }
 
 /// `text` in parts of at most `max_bytes`, cut at safe places; at least one.

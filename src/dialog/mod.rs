@@ -20,7 +20,7 @@ pub mod templates;
 pub use categories::{CategoryBook, Topic, topic};
 pub use desk::{Desk, Habits, Handoff, MediaIds, NoMedia};
 pub use outcome::{Feedback, Given, Outcome, Told};
-pub use rules::{RuleBook, sensitive_in};
+pub use rules::{RuleBook, rules_before, sensitive_in};
 pub use session::{Answered, Session};
 pub use templates::{TemplateError, Templates};
 pub use wish::Verdict;

@@ -17,6 +17,8 @@ pub struct Outcome {
     pub shown: Range<usize>,
     /// What happened, for logs and counts.
     pub told: Told,
+    /// Whose words are in the reply, be they a greeting, a hint or a refusal; `None`: no rule's.
+    pub rule: Option<Box<RuleId>>,
     /// A template that failed on this message's values; the embedded one's words stand in the reply.
     pub fault: Option<Box<TemplateError>>,
     /// What the follower thinks of an answer, to be kept.
@@ -50,6 +52,7 @@ impl Outcome {
             session,
             shown: 0..0,
             told,
+            rule: None,
             fault: None,
             feedback: None,
             lacks: None,
@@ -78,7 +81,7 @@ pub enum Told {
     /// The bank does not know.
     NotFound,
     /// What a rule answers to key words, a menu button or a QR code.
-    Rule(RuleId),
+    Rule,
     /// That the subject is not talked about.
     Refused,
     /// A human, or that there is none.
@@ -110,7 +113,7 @@ impl Told {
             Self::Choice(_) => "choice",
             Self::Part => "more",
             Self::NotFound => "none",
-            Self::Rule(_) => "rule",
+            Self::Rule => "rule",
             Self::Refused => "refused",
             Self::Human => "human",
             Self::Feedback => "feedback",

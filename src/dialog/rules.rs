@@ -10,7 +10,7 @@ use super::wish::wants_human;
 use super::{Desk, Outcome, Plan, Session, Told, UNSUPPORTED_TEXT, exact, question};
 use crate::bank::limits::MAX_ARTICLES;
 use crate::bank::rule::{Keyword, MessageKind, Pick, Rule, RuleReply, Trigger, compile_regex};
-use crate::bank::{Answer, Entry, State};
+use crate::bank::{Answer, Entry, RuleId, State};
 use crate::matching::text::{normalize, plain};
 use crate::wechat::message::MediaKind;
 use crate::wechat::{Event, Inbound, Reply};
@@ -153,6 +153,21 @@ pub fn sensitive_in<'a>(words: &'a [String], text: &str) -> Vec<&'a str> {
     found.map(String::as_str).collect()
 }
 
+/// The published rules that followers hear in the place of a template's words, wherever they apply; in the order of `rules`.
+pub fn rules_before<'r>(template: &str, rules: &'r [Rule]) -> Vec<&'r RuleId> {
+    let is_before = |rule: &&Rule| {
+        let stands_for = match rule.trigger {
+            Trigger::Subscribe(_) => "greeting.txt",
+            Trigger::Default => "not_found.txt",
+            Trigger::Unsupported(_) => "unsupported.txt",
+            Trigger::Sensitive(_) => "refused.txt",
+            Trigger::Keywords(_) | Trigger::Click(_) | Trigger::Scan(_) | Trigger::OffHours => return false,
+        };
+        rule.state == State::Published && stands_for == template
+    };
+    rules.iter().filter(is_before).map(|rule| &rule.id).collect()
+}
+
 /// What a rule says to an event, to a message without words, or to one with a sensitive word; `None`: the conversation
 /// goes on as without rules.
 pub(super) fn answer(inbound: &Inbound, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
@@ -166,7 +181,7 @@ pub(super) fn answer(inbound: &Inbound, session: &Session, desk: Desk<'_>) -> Op
                 let kind = kind_of(inbound)?;
                 let named = book.by(|trigger| matches!(trigger, Trigger::Unsupported(kinds) if kinds.contains(&kind)));
                 let rest = book.by(|trigger| matches!(trigger, Trigger::Unsupported(kinds) if kinds.is_empty()));
-                first(named.chain(rest), session, |_| Told::Hint, desk)
+                first(named.chain(rest), session, &Told::Hint, desk)
             }
         },
     }
@@ -174,7 +189,6 @@ pub(super) fn answer(inbound: &Inbound, session: &Session, desk: Desk<'_>) -> Op
 
 fn plan_event(event: &Event, session: &Session, desk: Desk<'_>) -> Option<Outcome> {
     let book = desk.rules;
-    let told = |rule: &Rule| Told::Rule(rule.id.clone());
     // What was left of an answer before is over.
     let resting = Session {
         rest: None,
@@ -187,15 +201,15 @@ fn plan_event(event: &Event, session: &Session, desk: Desk<'_>) -> Option<Outcom
                 matches!((trigger, scene), (Trigger::Subscribe(scenes), Some(scene)) if scenes.contains(scene))
             });
             let rest = book.by(|trigger| matches!(trigger, Trigger::Subscribe(scenes) if scenes.is_empty()));
-            first(named.chain(rest), &Session::default(), |_| Told::Greeting, desk)
+            first(named.chain(rest), &Session::default(), &Told::Greeting, desk)
         }
         Event::Click { key } => {
             let rules = book.by(|trigger| matches!(trigger, Trigger::Click(keys) if keys.contains(key)));
-            first(rules, &resting, told, desk)
+            first(rules, &resting, &Told::Rule, desk)
         }
         Event::Scan { scene } => {
             let rules = book.by(|trigger| matches!(trigger, Trigger::Scan(scenes) if scenes.contains(scene)));
-            first(rules, &resting, told, desk)
+            first(rules, &resting, &Told::Rule, desk)
         }
         Event::Unsubscribe | Event::Revoked | Event::Other { .. } => None,
     }
@@ -216,7 +230,7 @@ pub(super) fn refusal(text: &str, session: &Session, desk: Desk<'_>) -> Option<O
         _ => false,
     };
     let applying = own.into_iter().chain(general).filter(|rule| applies(rule, desk));
-    let mut all = applying.filter_map(|rule| say(rule, session, Told::Refused, desk));
+    let mut all = applying.filter_map(|rule| say(rule, session, &Told::Refused, desk));
     let said = all.find(|outcome| !echoes(outcome));
     Some(said.unwrap_or_else(|| Say { desk }.refused(session.clone())))
 }
@@ -254,15 +268,14 @@ pub(super) fn equals(text: &str, desk: Desk<'_>) -> Option<Outcome> {
 }
 
 fn by_word(numbers: impl IntoIterator<Item = u32>, desk: Desk<'_>) -> Option<Outcome> {
-    let told = |rule: &Rule| Told::Rule(rule.id.clone());
-    first(desk.rules.numbered(numbers), &Session::default(), told, desk)
+    first(desk.rules.numbered(numbers), &Session::default(), &Told::Rule, desk)
 }
 
 /// What is said when the bank does not know: by a rule, or by the template.
 pub(super) fn not_found(session: Session, desk: Desk<'_>) -> Outcome {
     let (say, session) = (Say { desk }, session.missed());
     let rules = desk.rules.by(|trigger| *trigger == Trigger::Default);
-    match first(rules, &session, |_| Told::NotFound, desk) {
+    match first(rules, &session, &Told::NotFound, desk) {
         Some(said) => say.not_found_by_rule(said),
         None => say.not_found(session),
     }
@@ -285,7 +298,7 @@ pub(super) fn off_hours(outcome: Outcome, desk: Desk<'_>) -> Outcome {
     }
     let rules = desk.rules.by(|trigger| *trigger == Trigger::OffHours);
     let session = outcome.session.clone().unwrap_or_default();
-    let Some(said) = first(rules, &session, |_| outcome.told.clone(), desk) else {
+    let Some(said) = first(rules, &session, &outcome.told, desk) else {
         return outcome;
     };
     if !is_handoff
@@ -295,6 +308,7 @@ pub(super) fn off_hours(outcome: Outcome, desk: Desk<'_>) -> Outcome {
         let content = format!("{fallback}\n\n{hours}");
         return Outcome {
             reply: Reply::Text { content },
+            rule: outcome.rule.or(said.rule),
             ..outcome
         };
     }
@@ -305,11 +319,11 @@ pub(super) fn off_hours(outcome: Outcome, desk: Desk<'_>) -> Outcome {
 fn first<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     session: &Session,
-    told: impl Fn(&Rule) -> Told,
+    told: &Told,
     desk: Desk<'_>,
 ) -> Option<Outcome> {
     let mut applying = rules.into_iter().filter(|rule| applies(rule, desk));
-    applying.find_map(|rule| say(rule, session, told(rule), desk))
+    applying.find_map(|rule| say(rule, session, told, desk))
 }
 
 fn applies(rule: &Rule, desk: Desk<'_>) -> bool {
@@ -319,7 +333,15 @@ fn applies(rule: &Rule, desk: Desk<'_>) -> bool {
 }
 
 /// The rule's replies as one; `None` when all of them are entries that followers cannot see now.
-fn say(rule: &Rule, session: &Session, told: Told, desk: Desk<'_>) -> Option<Outcome> {
+fn say(rule: &Rule, session: &Session, told: &Told, desk: Desk<'_>) -> Option<Outcome> {
+    let said = words(rule, session, told.clone(), desk)?;
+    Some(Outcome {
+        rule: Some(Box::new(rule.id.clone())),
+        ..said
+    })
+}
+
+fn words(rule: &Rule, session: &Session, told: Told, desk: Desk<'_>) -> Option<Outcome> {
     let seen = |reply: &'_ RuleReply| match reply {
         RuleReply::Own(answer) => Some((None, answer.clone())),
         RuleReply::Entry(id) => {

@@ -106,6 +106,17 @@ fn a_running_daemon_takes_rules_over_and_answers_by_them() {
         log.contains("decision=\"refused\"") || log.contains("\"refused\""),
         "{log}"
     );
+    for rule in [
+        "greeting", "poster", "scan", "button", "whole", "human", "refusal", "media", "night",
+    ] {
+        let names = [format!("rule=\"{rule}\""), format!("\"rule\":\"{rule}\"")];
+        assert!(names.iter().any(|name| log.contains(name)), "{rule}: {log}");
+    }
+    fs::write(daemon.path("greeting.txt"), "您好").unwrap();
+    let put = ["template", "put", "greeting.txt", "greeting.txt"];
+    let (code, said) = wxfaq(daemon.folder.path(), &put);
+    let told = "warning: followers get template/greeting.txt only where no rule answers first: greeting, poster (";
+    assert!(code == Some(0) && said.contains(told), "{said}");
     for word in ["坏词", "内幕", "拒绝"] {
         assert!(!log.contains(word), "{word} stands in the log");
     }
