@@ -199,12 +199,23 @@ async fn set(config: &Config, put: Put) -> Result<Exit, Failure> {
             ..BankChange::default()
         };
         let revision = edit(&database, change).await?;
-        Ok::<_, Failure>((category.category, revision))
+        let (_, entries) = database.questions().load().await.map_err(AppError::from)?;
+        let set: Vec<Category> = existing
+            .into_iter()
+            .filter(|set| set.category != category.category)
+            .chain([category.clone()])
+            .collect();
+        let own = warnings(&set, &entries).into_iter();
+        let own: Vec<Warning> = own.filter(|warning| warning.category == category.category).collect();
+        Ok::<_, Failure>((category.category, revision, own))
     }
     .await;
     database.close().await;
-    let (category, revision) = done?;
+    let (category, revision, warnings) = done?;
     app::announce_revision(config, revision).await;
+    for warning in warnings {
+        say!("warning: {warning}");
+    }
     say!("{category} is set; the bank is at revision {revision}");
     Ok(Exit::Ok)
 }

@@ -247,7 +247,11 @@ async fn check_looks_at_categories_as_at_the_rest() {
     );
     assert!(!checked.contains("warning  categories"), "{checked}");
     did(folder, &["category", "put", "开户", "--reply", "一"], "revision 2");
-    did(folder, &["category", "put", "基金", "--title", "理财"], "revision 3");
+    let put = did(folder, &["category", "put", "基金", "--title", "理财"], "revision 3");
+    assert!(
+        put.contains("warning: 基金: no entry stands in it or below it\n"),
+        "{put}"
+    );
     let checked = did(
         folder,
         &["check", "--offline"],
