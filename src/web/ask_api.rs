@@ -57,7 +57,11 @@ struct Judgement {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Answer)]
 pub struct AskBody {
+    /// Goes with the next text.
     session: String,
+    /// What the text got: `answer`, `suggest` (a list), `choice` (from a list), `more` (the next part), `none` (the bank does not
+    /// know), `rule`, `refused` (a sensitive word), `human`, `feedback` (thanks for a verdict), `hint` (how to go on), `source`
+    /// and `late` (from a slow source, in time or after it), `searching` (still being looked for).
     decision: &'static str,
     /// `kind` and, by kind, `text` or WeChat's field names.
     reply: Value,
@@ -65,7 +69,9 @@ pub struct AskBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     entry: Option<EntryId>,
+    /// What the reply lists, by number.
     choices: Vec<ChoiceBody>,
+    /// Whether 更多 goes on.
     more: bool,
 }
 

@@ -4,6 +4,7 @@
 //! `webhook`. The JSON API answers [`ApiError`].
 
 use super::description::{ErrorBody, ErrorText};
+use crate::store::api_key::KeyScope;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -69,18 +70,34 @@ impl ApiError {
 }
 
 impl ApiError {
-    /// One of each kind that every path may answer.
+    /// One of each kind that every path may answer: each has an account, and each a scope, here that of the searches.
     pub(super) fn everywhere() -> [Self; 5] {
-        let reason = "1–500 characters are accepted".to_owned();
+        let reason = "is not known".to_owned();
+        let name = "account";
         [
-            Self::BadParameter { name: "q", reason },
+            Self::BadParameter { name, reason },
             Self::Unauthorized,
-            Self::Forbidden { scope: "ask" },
+            Self::Forbidden {
+                scope: KeyScope::Search.as_str(),
+            },
             Self::TooOften {
                 wait: Duration::from_secs(2),
             },
             Self::Overloaded,
         ]
+    }
+
+    /// What all failures of this kind have in common.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::BadParameter { .. } => {
+                "a parameter or a field is missing or not as it is described; the message names it".to_owned()
+            }
+            Self::TooOften { .. } => {
+                "too many requests; `Retry-After` says in how many seconds the next may come".to_owned()
+            }
+            other => other.to_string(),
+        }
     }
 
     /// What every refusal is called.

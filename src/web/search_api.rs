@@ -38,7 +38,7 @@ pub struct Searches {
 pub struct Body {
     query: String,
     normalized: String,
-    /// Whether the best hit is an answer, the hits are a list, or nothing fits: answer, suggest, none.
+    /// Whether the best hit is an answer, the hits are a list, or nothing fits: `answer`, `suggest`, `none`.
     #[schema(value_type = String)]
     decision: Decision,
     hits: Vec<HitBody>,

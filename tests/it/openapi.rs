@@ -135,6 +135,13 @@ fn every_path_is_described_and_answers_as_described() {
             let content = response(&api, method, path, status);
             check(&api, &content["schema"], &answer.body, path);
         }
+        let operation = &api["paths"][path][method];
+        let scope = operation["security"][0]["key"][0].as_str().unwrap();
+        let forbidden = operation["responses"]["403"]["description"].as_str().unwrap();
+        assert!(
+            forbidden.ends_with(&format!("the scope {scope}")),
+            "{path}: {forbidden}"
+        );
         for (status, described) in api["paths"][path][method]["responses"].as_object().unwrap() {
             let content = &described["content"]["application/json"];
             assert!(content["schema"].is_object(), "{path} {status}");
@@ -176,6 +183,17 @@ async fn the_page_for_people_needs_nothing_from_elsewhere_and_runs_no_script() {
         "SearchResult",
     ] {
         assert!(page.contains(path), "{path}: {page}");
+    }
+    for shown in [
+        "name=\"viewport\"",
+        "POST /api/v1/ask",
+        "<code>searching</code>",
+        "Choice[]",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    for raw in ["`", "null"] {
+        assert!(!page.contains(raw), "{raw}: {page}");
     }
     for foreign in ["<script", "http://", "https://", "src=", "@import", "style=\""] {
         assert!(!page.contains(foreign), "{foreign}");
