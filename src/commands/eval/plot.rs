@@ -35,7 +35,7 @@ const STRIP: f64 = 40.0;
 const STRIP_END: f64 = 96.0;
 /// Right of the reliability field.
 const SECOND: f64 = 580.0;
-const STYLE: &str = "text{font:13px sans-serif;fill:#333}.t{font-size:16px;font-weight:bold}.s{font-size:11px;fill:#666}\
+const STYLE: &str = "text{font:13px sans-serif;fill:#333}.t{font-size:16px;font-weight:bold}.s{font-size:11px;fill:#666}.n{font-size:9px;fill:#666}\
     .e{text-anchor:end}.m{text-anchor:middle}.g{stroke:#ddd}.a{stroke:#888;fill:none}.d{stroke:#999;stroke-dasharray:4 4}\
     .h{fill:#dbe6f2}.w{stroke:#1f5a99}.p{fill:#1f5a99}.l{fill:none;stroke-width:2}.c1{stroke:#1f5a99}.c2{stroke:#2a8a4a}\
     .c3{stroke:#c0392b}.k{stroke:#c98a00;stroke-dasharray:2 3}";
@@ -121,7 +121,7 @@ impl Plot<'_> {
         let unknown = self.judged.len() - known;
         writeln!(
             out,
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">"#
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="xMidYMin" width="100%">"#
         )?;
         writeln!(
             out,
@@ -184,7 +184,7 @@ impl Plot<'_> {
             )?;
             writeln!(
                 out,
-                r#"<text class="s m" x="{x:.1}" y="{:.1}">{}</text>"#,
+                r#"<text class="n m" x="{x:.1}" y="{:.1}">{}</text>"#,
                 bottom + STRIP_END + 13.0,
                 brief(questions)
             )?;
@@ -266,11 +266,15 @@ impl Plot<'_> {
     }
 }
 
-/// A count in few characters.
+/// A count in four characters, for which there is room below a bin; a hundred million and more in five.
 fn brief(count: usize) -> String {
+    let count = count as f64;
     match count {
-        0..1_000 => count.to_string(),
-        _ => format!("{:.1}k", count as f64 / 1_000.0),
+        ..1_000.0 => count.to_string(),
+        ..9_950.0 => format!("{:.1}k", count / 1e3),
+        ..99_500.0 => format!("{:.0}k", count / 1e3),
+        ..9_950_000.0 => format!("{:.1}M", count / 1e6),
+        _ => format!("{:.0}M", count / 1e6),
     }
 }
 
@@ -341,6 +345,36 @@ mod tests {
         assert!(svg.contains("a&lt;b &amp; c.jsonl"));
         assert_eq!(svg.matches("<polyline").count(), 3);
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn counts_have_room_below_their_bins() {
+        for (count, written) in [
+            (0, "0"),
+            (999, "999"),
+            (1_049, "1.0k"),
+            (9_949, "9.9k"),
+            (9_950, "10k"),
+            (99_499, "99k"),
+            (99_500, "0.1M"),
+            (9_949_999, "9.9M"),
+            (9_950_000, "10M"),
+        ] {
+            assert_eq!(brief(count), written);
+        }
+        let svg = svg(&[Judged {
+            best: Some(Score::new(0.9)),
+            sure: Score::new(0.9),
+            guard: None,
+            rank: Some(1),
+            in_scope: true,
+        }]);
+        let (head, _) = svg.split_once('>').unwrap();
+        assert!(
+            head.contains("viewBox=\"0 0 1040 630\"") && head.ends_with("width=\"100%\""),
+            "{head}"
+        );
+        assert!(svg.contains("<text class=\"n m\""), "small print");
     }
 
     #[test]
