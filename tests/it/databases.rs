@@ -368,6 +368,15 @@ async fn the_schema_is_the_same_everywhere() {
 }
 
 #[tokio::test]
+async fn an_error_names_no_line_of_the_servers_own_source() {
+    let place = TestDatabase::postgres().await;
+    let rules = place.open().await.rules();
+    place.tamper("DROP TABLE reply_rule").await;
+    let error = rules.load().await.unwrap_err().to_string();
+    assert!(error.ends_with("relation \"reply_rule\" does not exist"), "{error}");
+}
+
+#[tokio::test]
 async fn a_migration_that_was_interrupted_is_run_again() {
     let place = TestDatabase::mariadb().await;
     let database = place.open().await;

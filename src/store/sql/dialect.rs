@@ -5,6 +5,7 @@ use super::{OpenError, StoreError};
 use sqlx::AssertSqlSafe;
 use sqlx::error::ErrorKind;
 use sqlx::mysql::MySqlDatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,20 +101,21 @@ impl Dialect {
             sqlx::Error::PoolTimedOut => return self.unavailable("no connection was to be had in time"),
             _ => Fault::Other,
         };
+        let told = told(error);
         match fault {
             Fault::Damage => StoreError::Corrupt {
                 backend: self.name(),
-                reason: error.to_string(),
+                reason: told,
             },
             // The text of MySQL's repeats the value, which may say who somebody is.
             Fault::Taken => self.unavailable("there is a row with that key already"),
             Fault::Busy => StoreError::Busy {
                 backend: self.name(),
-                reason: error.to_string(),
+                reason: told,
             },
-            Fault::Full => self.unavailable(format!("it has no room left: {error}")),
-            Fault::ReadOnly => self.unavailable(format!("it takes no changes: {error}")),
-            Fault::Other => self.unavailable(error),
+            Fault::Full => self.unavailable(format!("it has no room left: {told}")),
+            Fault::ReadOnly => self.unavailable(format!("it takes no changes: {told}")),
+            Fault::Other => self.unavailable(told),
         }
     }
 
@@ -161,6 +163,18 @@ impl Dialect {
                 _ => Fault::Other,
             },
         }
+    }
+}
+
+/// An error in words. PostgreSQL's end with a line of the server's own source, which sends operators looking in theirs.
+fn told(error: &sqlx::Error) -> String {
+    let database = match error {
+        sqlx::Error::Database(database) => database.try_downcast_ref::<PgDatabaseError>(),
+        _ => None,
+    };
+    match database {
+        Some(database) => format!("error returned from database: {}", database.message()),
+        None => error.to_string(),
     }
 }
 
