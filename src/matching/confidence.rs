@@ -6,7 +6,7 @@
 //! is shown at or above 0.6, a right entry is among the shown in 80 %.
 
 use super::index::Candidate;
-use super::tokenizer::{Analysis, Analyzer, Unit};
+use super::tokenizer::{Analysis, Analyzer};
 use super::{Guard, Matches, Score};
 
 /// Where answering and showing begin. Both in 0–1; `suggest` ≤ `answer`.
@@ -139,7 +139,7 @@ pub(super) fn guard(query: &Analysis, candidates: &[Candidate], analyzer: &Analy
     let names_all = best.features.phrasing_units >= WHOLE && best.features.query_units >= WHOLE;
     if best.features.contrast > 0.0 || best.features.numbers_differ >= 1.0 {
         Some(Guard::Contrast)
-    } else if informative_chars(query, analyzer) < 2 {
+    } else if !is_informative(query, analyzer) {
         Some(Guard::TooShort)
     } else if query.words.len() <= FEW_WORDS && !names_all && !query.text.contains(|c| SENTENCE.contains(c)) {
         match best.features.query_units >= HELD {
@@ -173,16 +173,15 @@ impl Sureness {
         let Some((best, rivals)) = candidates.split_first() else {
             return Self::default();
         };
-        let rivals = rivals.iter().filter(|rival| rival.features.contrast == 0.0);
-        let mut alike = Vec::with_capacity(candidates.len());
-        alike.extend(rivals.map(|rival| rival.standing.likeness));
-        let more = |a: &f64, b: &f64| b.total_cmp(a);
-        if alike.len() > CROWD.end {
-            alike.select_nth_unstable_by(CROWD.end, more);
-            alike.truncate(CROWD.end);
+        // The likenesses that are most, in order.
+        let mut most = [0.0_f64; CROWD.end];
+        for rival in rivals.iter().filter(|rival| rival.features.contrast == 0.0) {
+            let mut likeness = rival.standing.likeness;
+            for most in &mut most {
+                (*most, likeness) = (most.max(likeness), most.min(likeness));
+            }
         }
-        alike.sort_unstable_by(more);
-        let crowd: f64 = alike.iter().skip(CROWD.start).sum();
+        let crowd: f64 = most[CROWD].iter().sum();
         let (score, sounds) = (best.raw, SOUNDING * best.features.sounds);
         let crowd = -CROWDED * (crowd / CROWD.len() as f64).max(LEAST_CROWD);
         let confidence = match best.score {
@@ -198,18 +197,11 @@ impl Sureness {
     }
 }
 
-/// Characters that are neither stop words nor mere question.
-fn informative_chars(query: &Analysis, analyzer: &Analyzer) -> usize {
+/// Whether at least two characters of the query are neither stop words nor mere question.
+fn is_informative(query: &Analysis, analyzer: &Analyzer) -> bool {
     let texts = (0..query.units.len()).map(|at| query.unit_text(at));
     let informs = |text: &&str| !analyzer.is_stopword(text) && !text.contains(|c| SENTENCE.contains(c));
-    let length = |text: &str| {
-        if Unit::new(text).as_char().is_some() {
-            1
-        } else {
-            text.chars().count()
-        }
-    };
-    texts.filter(informs).map(length).sum()
+    texts.filter(informs).flat_map(str::chars).nth(1).is_some()
 }
 
 #[cfg(test)]

@@ -117,8 +117,9 @@ fn after_face_name(text: &str) -> Option<&str> {
 
 /// NFKC, lower case, simplified characters, and the variants those leave.
 fn fold(text: &str) -> String {
+    let table = &**FOLDED;
     let alone = |c: char| {
-        let folded = FOLDED
+        let folded = table
             .get(c as usize)
             .and_then(|folded| char::from_u32(u32::from(*folded)));
         folded.filter(|folded| *folded != NEEDS_NEIGHBOURS)
@@ -180,13 +181,12 @@ fn separate(text: &str) -> String {
         effort::spend(1);
         let (before, after) = (last.replace(c), chars.peek().copied());
         if is_han(c) || c.is_alphanumeric() || belongs(c, before, after) {
-            let previous = kept.chars().next_back();
-            let apart = match gap {
+            let apart = |previous: char| match gap {
                 Gap::None => false,
-                Gap::Space => !(is_han(c) && previous.is_some_and(is_han)),
+                Gap::Space => !(is_han(c) && is_han(previous)),
                 Gap::Sign => true,
             };
-            if apart && previous.is_some() {
+            if gap != Gap::None && kept.chars().next_back().is_some_and(apart) {
                 kept.push(' ');
             }
             kept.push(c);
@@ -454,7 +454,10 @@ fn without_opening(text: &str) -> Option<&str> {
     let apart = |opening: &&str| text.strip_prefix(*opening).filter(|rest| rest.starts_with(' '));
     let mut openings = POLITE_OPENINGS.of(text.chars().next());
     let rest = openings.find_map(|opening| text.strip_prefix(opening));
-    rest.or_else(|| OPENINGS_APART.iter().find_map(apart))
+    match rest {
+        None if text.contains(' ') => OPENINGS_APART.iter().find_map(apart),
+        _ => rest,
+    }
 }
 
 fn without_ending(text: &str) -> Option<&str> {

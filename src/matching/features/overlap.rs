@@ -129,39 +129,49 @@ impl CommonSounds {
 
 /// A word of the query.
 pub(super) struct QueryWord {
+    idf: u32,
     /// Where its units stand, as bits: the first and, from there, which.
     first: u32,
     places: u64,
-    idf: u32,
-    /// One by their number, in 1/2^32, rounded up.
-    inverse: u64,
+    /// What having only some of the first units is worth, by which, as bits: of the rarity the share of the units, rounded
+    /// down. Hardly a word has more units than there is room for here.
+    shares: [u32; 1 << QueryWord::SHORT],
 }
 
 impl QueryWord {
+    const SHORT: u32 = 4;
+
     /// Of a word with its units at `places`.
     pub(super) fn new(places: u64, idf: u32) -> Self {
-        let units = u64::from(places.count_ones().max(1));
         let first = places.trailing_zeros() % u64::BITS;
-        Self {
+        let mut word = Self {
+            idf,
             first,
             places: places >> first,
-            idf,
-            inverse: (1 << 32) / units + 1,
+            shares: [0; 1 << Self::SHORT],
+        };
+        if !word.is_long() {
+            word.shares = std::array::from_fn(|held| word.divided(held as u64));
         }
+        word
     }
 
-    /// What having only the units at `covered` is worth: of its rarity the share of its units, rounded down. Dividing takes too
-    /// long; the product is exact far beyond any rarity.
-    fn share(&self, covered: u64) -> u64 {
-        /// How many of four bits are set, four bits each.
-        const COUNTS: u64 = 0x4332_3221_3221_2110;
+    fn is_long(&self) -> bool {
+        self.places >> Self::SHORT != 0
+    }
+
+    /// What having only the units at `covered` is worth.
+    fn share(&self, covered: u64) -> u32 {
         let held = (covered >> self.first) & self.places;
-        // Counting 64 bits takes three times as long, and hardly a word is so long.
-        let units = match self.places {
-            0..16 => COUNTS >> (4 * held) & 0xf,
-            _ => held.count_ones().into(),
-        };
-        (u64::from(self.idf) * units * self.inverse) >> 32
+        if self.is_long() {
+            return self.divided(held);
+        }
+        self.shares[held as usize % self.shares.len()]
+    }
+
+    fn divided(&self, held: u64) -> u32 {
+        let units = self.places.count_ones();
+        (self.idf * held.count_ones()).checked_div(units).unwrap_or_default()
     }
 }
 
@@ -193,14 +203,13 @@ impl CommonWords {
         common.mass = scales.rarity.of_all(&frequencies);
         for (at, word) in own.iter().enumerate() {
             // Without a branch: what a phrasing has is anyone's guess.
-            let [held, lacked] = match common.places & bit(at) {
-                0 => [0, u64::MAX],
-                _ => [u64::MAX, 0],
+            let (matched, in_part) = match common.places & bit(at) {
+                0 => (0, word.share(covered)),
+                _ => (word.idf, word.idf),
             };
-            common.matched += u64::from(word.idf) & held;
-            common.in_part += word.share(covered) & lacked;
+            common.matched += u64::from(matched);
+            common.in_part += u64::from(in_part);
         }
-        common.in_part += common.matched;
         common
     }
 }
@@ -222,7 +231,7 @@ mod tests {
                     let held = (places & covered).count_ones();
                     let expected = (idf * held).checked_div(units).unwrap_or_default();
                     let share = QueryWord::new(places, idf).share(covered);
-                    assert_eq!(share, u64::from(expected), "{idf} with {held} of {units}");
+                    assert_eq!(share, expected, "{idf} with {held} of {units}");
                 }
             }
         }
