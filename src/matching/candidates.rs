@@ -170,10 +170,14 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
         let mut best = Best::new(count, self.weights[0], |place: Place| {
             self.segments[place.segment as usize].ties[place.doc as usize]
         });
-        // As fine as the sum of all leaves room for.
+        // As fine as the sum of all leaves room for. A term may be left without a point where it is worth less than a 2^16th of
+        // the query: no document is found by such a term alone.
         let all: u64 = wanted.iter().map(|wanted| u64::from(wanted.points)).sum();
         let coarse = (u64::BITS - all.leading_zeros()).saturating_sub(Points::BITS);
         BLOCKS.with_borrow_mut(|block| {
+            if std::mem::replace(&mut block.in_use, true) {
+                block.points.fill(0);
+            }
             for (number, segment) in self.segments.iter().enumerate() {
                 let lists: Vec<_> = wanted
                     .iter()
@@ -195,6 +199,7 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
                     lists.retain(|list| !list.rest.is_empty());
                 }
             }
+            block.in_use = false;
         });
         best.places()
     }
@@ -231,13 +236,18 @@ impl<V: Fn(Place) -> bool> Reader<'_, V> {
 
 thread_local! {
     /// Zeroing one for every query would cost more than reading the lists of most.
-    static BLOCKS: RefCell<Block> = RefCell::new(Block { points: zeros() });
+    static BLOCKS: RefCell<Block> = RefCell::new(Block {
+        points: zeros(),
+        in_use: false,
+    });
 }
 
 /// The points of some documents that stand side by side.
 struct Block {
     /// All zero between uses.
     points: Box<[Points; BLOCK]>,
+    /// Also when a panic has ended the last use: then the points are anything.
+    in_use: bool,
 }
 
 impl Block {

@@ -43,7 +43,7 @@ pub struct Features {
     pub sound_sequence: f64,
     /// Shorter by longer length.
     pub length: f64,
-    /// 1 when both have the same units in the same order.
+    /// 1 when both have the same units in the same order, at most 64.
     pub same: f64,
     /// Share of the query's idf mass of words that the answer has; less where the phrasing has little of the query.
     pub answer: f64,

@@ -4,8 +4,11 @@
 //! entries, or of other segments, without analysing anything anew. Its documents stand in flat arrays: a row of numbers
 //! each for ranking, and inverted lists for finding. What the whole bank says about terms is `vocabulary`'s subject.
 
+mod answer_words;
 mod by_hash;
 mod filing;
+
+pub use answer_words::AnswerWords;
 
 use super::drafts::{Draft, Drafts, distinct_syllables};
 use super::postings::{Lists, PackedLists};
@@ -13,6 +16,7 @@ use super::spelling::Lexicon;
 use super::tokenizer::{Bigram, Contrasted, SoundBigram, Word};
 use super::vocabulary::{KnownUnit, Terms, Vocabulary};
 use crate::bank::{Entry, State};
+use answer_words::Sieve;
 use by_hash::ByHash;
 use filing::{Pace, number_units, number_words};
 use std::borrow::Cow;
@@ -101,52 +105,6 @@ pub struct Row<'a> {
     pub contrasts: &'a [u32],
     /// Whether it denies something.
     pub denies: bool,
-}
-
-/// The words of an answer.
-#[derive(Debug, Clone, Copy)]
-pub struct AnswerWords<'a> {
-    sieve: Sieve,
-    /// Their numbers, ascending.
-    numbers: &'a [u32],
-}
-
-/// Holds back most numbers that a set does not have: each number has one of 64 bits.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sieve(u64);
-
-impl Sieve {
-    fn bit(number: u32) -> u64 {
-        1 << (number.wrapping_mul(0x9e37_79b9) >> 26)
-    }
-
-    /// `false`: the set does not have the number.
-    pub fn may_hold(self, number: u32) -> bool {
-        self.0 & Self::bit(number) != 0
-    }
-}
-
-impl FromIterator<u32> for Sieve {
-    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
-        Self(numbers.into_iter().fold(0, |bits, number| bits | Self::bit(number)))
-    }
-}
-
-impl AnswerWords<'_> {
-    /// Whether the word with that number is among them.
-    #[inline]
-    pub fn hold(self, number: u32) -> bool {
-        self.sieve.may_hold(number) && self.have(number)
-    }
-
-    fn have(self, number: u32) -> bool {
-        /// Looking at all of a short list, several at a time, beats a search that waits for each step.
-        const SHORT: usize = 64;
-        match self.numbers.len() {
-            ..=SHORT => self.numbers.contains(&number),
-            _ => self.numbers.binary_search(&number).is_ok(),
-        }
-    }
 }
 
 impl Segment {
@@ -430,7 +388,8 @@ impl Segment {
     pub fn touch(&self, doc: u32) -> u32 {
         let ends = |numbers: &[u32]| match numbers {
             [first, .., last] => first ^ last,
-            _ => 0,
+            [only] => *only,
+            [] => 0,
         };
         let doc = self.doc(doc);
         ends(self.whole_row(doc)) ^ ends(self.answer(doc.item).numbers)
