@@ -32,8 +32,50 @@ pub trait Beside: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned 
     /// The first field that breaks a limit, with the limit.
     fn validate(&self) -> Result<(), EntryError>;
 
-    /// How many there are and may be, if there are too many of them altogether: `120 regexes, at most 100 are allowed`.
-    fn too_many<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<String>;
+    /// What of all of them together is limited, always the same in the same order, the one to be told first before the others.
+    fn amounts<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Vec<Amount>;
+}
+
+/// How much there is of something that is limited over all things of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amount {
+    /// Of them there are.
+    pub count: u64,
+    /// Of them there may be.
+    pub most: u64,
+    /// Many of them: `regexes`.
+    pub what: &'static str,
+    /// What helps to find them; may be empty.
+    pub hint: String,
+}
+
+impl Amount {
+    fn excess(&self) -> u64 {
+        self.count.saturating_sub(self.most)
+    }
+}
+
+/// `120 regexes, at most 100 are allowed`.
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, most, what, .. } = self;
+        write!(f, "{count} {what}, at most {most} are allowed")?;
+        match self.hint.as_str() {
+            "" => Ok(()),
+            hint => write!(f, "; {hint}"),
+        }
+    }
+}
+
+/// Of what there are too many in `after`, and more of them than in `before`: what is too much already hinders nobody who makes
+/// it no more.
+pub fn too_many<'a, T: Beside>(
+    before: impl Iterator<Item = &'a T> + Clone,
+    after: impl Iterator<Item = &'a T> + Clone,
+) -> Option<Amount> {
+    let mut amounts = T::amounts(before).into_iter().zip(T::amounts(after));
+    let grown = amounts.find(|(before, after)| after.excess() > before.excess());
+    grown.map(|(_, after)| after)
 }
 
 /// What an import would do.
@@ -193,7 +235,7 @@ pub fn plan<T: Beside>(
         Mode::Replace => BTreeMap::new(),
     };
     outcome.extend(read.iter().map(by_id));
-    if let (Some(count), Some(last)) = (T::too_many(outcome.values()), plan.rows.last_mut()) {
+    if let (Some(count), Some(last)) = (too_many(existing.iter(), outcome.values()), plan.rows.last_mut()) {
         let reason = format!("with it there are {count}");
         last.verdict = Verdict::Error { column: None, reason };
     }

@@ -3,7 +3,7 @@
 //! Any node may be named by an entry; a [`Category`] is needed only for a title, an order or a default reply. [`tree`] puts
 //! both together, [`review`] says which settings do nothing. What a default reply stands for is `dialog`'s subject.
 
-use super::beside::Beside;
+use super::beside::{Amount, Beside};
 use super::history::Subject;
 use super::limits::{check_category, check_characters, check_length, check_text, tidy_path, tidy_text};
 use super::{Entry, EntryError};
@@ -84,9 +84,13 @@ impl Beside for Category {
         check_characters("reply", "", &self.reply, &['\n', '\t'])
     }
 
-    fn too_many<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Option<String> {
-        let count = all.count();
-        (count > MAX_CATEGORIES).then(|| format!("{count} categories, at most {MAX_CATEGORIES} are allowed"))
+    fn amounts<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Vec<Amount> {
+        vec![Amount {
+            count: all.count() as u64,
+            most: MAX_CATEGORIES as u64,
+            what: "categories",
+            hint: String::new(),
+        }]
     }
 }
 

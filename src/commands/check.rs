@@ -9,10 +9,11 @@ mod wechat;
 use super::{Exit, Failure, category, media, rule, texts};
 use crate::app::sources::{Layers, Live};
 use crate::app::{self, AppError, Missing, Sources};
-use crate::bank::beside::Beside;
+use crate::bank::beside::{self, Beside};
 use crate::bank::category::{counts, upwards};
 use crate::bank::duplicates::duplicates;
 use crate::bank::history::Subject;
+use crate::bank::terminal::lines;
 use crate::bank::{Answer, Category, Entry, Rule, TextKind};
 use crate::config::Config;
 use crate::matching::text::normalize;
@@ -338,7 +339,7 @@ async fn rules(config: &Config, database: &Database) -> Vec<Finding> {
 
 /// A database can hold more than any command writes: what a restore brought, say.
 fn too_many<T: Beside>(things: &[T]) -> Option<Finding> {
-    let count = T::too_many(things.iter())?;
+    let count = beside::too_many([].iter(), things.iter())?;
     let subject = match T::SUBJECT {
         Subject::Category => "categories",
         _ => "rules",
@@ -378,10 +379,11 @@ fn print(findings: &[Finding], json: bool) {
         return;
     }
     for Finding { subject, verdict } in findings {
-        match verdict {
-            Verdict::Good { detail } => say!("ok       {subject}: {detail}"),
-            Verdict::Warning { detail } => say!("warning  {subject}: {detail}"),
-            Verdict::Wrong { detail, .. } => say!("WRONG    {subject}: {detail}"),
-        }
+        let (word, detail) = match verdict {
+            Verdict::Good { detail } => ("ok", detail),
+            Verdict::Warning { detail } => ("warning", detail),
+            Verdict::Wrong { detail, .. } => ("WRONG", detail),
+        };
+        say!("{word:<7}  {subject}: {}", lines(detail));
     }
 }

@@ -175,7 +175,22 @@ async fn check_tells_of_more_rules_and_categories_than_are_allowed() {
     ] {
         assert!(said.lines().any(|line| line == wrong), "{wrong}");
     }
+    // Whatever makes it no more is taken.
+    bench.did(&["category", "put", "a", "--title", "二"], "a is set");
+    bench.refused(
+        &["category", "put", "b", "--title", "二"],
+        65,
+        "there are 1002 categories",
+    );
     bench.did(&["category", "remove", "a"], "nothing is set for a any more");
+    let few = r#"{"id":"b0","trigger":{"keywords":[{"regex":"b"}]},"replies":["二"]}"#;
+    bench.write("fewer.jsonl", few);
+    bench.did(&["rule", "import", "fewer.jsonl", "--dry-run"], "1 changed");
+    bench.did(&["rule", "import", "fewer.jsonl"], "1 changed");
+    bench.did(&["revert", "rule/a0", "--to", "2"], "rule/a0: removed again");
+    let back = "nothing was written: with it there are 111 regexes, at most 100 are allowed";
+    bench.refused(&["revert", "rule/a0", "--to", "3", "--dry-run"], 65, back);
+    bench.refused(&["revert", "rule/a0", "--to", "3"], 65, back);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a rule may hold: lengths, counts, expressions that compile, answers WeChat can show.
 
 use super::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
-use crate::bank::beside::Beside;
+use crate::bank::beside::{Amount, Beside};
 use crate::bank::entry::is_id;
 use crate::bank::history::Subject;
 use crate::bank::limits::{
@@ -91,8 +91,7 @@ impl Beside for Rule {
         Self::validate(self)
     }
 
-    fn too_many<'a>(rules: impl Iterator<Item = &'a Self> + Clone) -> Option<String> {
-        let count = rules.clone().count();
+    fn amounts<'a>(rules: impl Iterator<Item = &'a Self> + Clone) -> Vec<Amount> {
         let regexes: usize = rules
             .clone()
             .map(|rule| match &rule.trigger {
@@ -103,21 +102,23 @@ impl Beside for Rule {
                 _ => 0,
             })
             .sum();
-        if count > MAX_RULES {
-            return Some(format!("{count} rules, at most {MAX_RULES} are allowed"));
-        }
-        if regexes > MAX_REGEXES {
-            return Some(format!("{regexes} regexes, at most {MAX_REGEXES} are allowed"));
-        }
         let places = |rule: &Rule| rule.regex_places();
-        let all = rules.clone().map(places).fold(0, u64::saturating_add);
-        let dearest = rules.min_by_key(|rule| Reverse(places(rule)))?;
-        (all > MAX_REGEX_PLACES).then(|| {
-            let (id, most) = (&dearest.id, places(dearest));
-            format!(
-                "{all} places in the regexes of all rules, at most {MAX_REGEX_PLACES} are allowed; {id} has {most} of them"
-            )
-        })
+        let dearest = rules.clone().min_by_key(|rule| Reverse(places(rule)));
+        let amount = |what, count, most| Amount {
+            count,
+            most,
+            what,
+            hint: String::new(),
+        };
+        let all_places = rules.clone().map(places).fold(0, u64::saturating_add);
+        vec![
+            amount("rules", rules.count() as u64, MAX_RULES as u64),
+            amount("regexes", regexes as u64, MAX_REGEXES as u64),
+            Amount {
+                hint: dearest.map_or_else(String::new, |rule| format!("{} has {} of them", rule.id, places(rule))),
+                ..amount("places in the regexes of all rules", all_places, MAX_REGEX_PLACES)
+            },
+        ]
     }
 }
 

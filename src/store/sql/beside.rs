@@ -45,21 +45,35 @@ impl Tabled for Category {
     }
 }
 
-/// Who only takes away may leave too many, which a restore can have brought.
-fn refuse_too_many<T: Tabled>(
-    before: &BTreeMap<T::Id, Stored<T>>,
-    put: &[&T],
-    remove: &[&T::Id],
-) -> Result<(), ApplyError> {
-    if put.is_empty() {
-        return Ok(());
+/// What of a change would change anything.
+struct Differing<'a, T: Beside> {
+    put: Vec<&'a T>,
+    remove: Vec<&'a T::Id>,
+}
+
+impl<'a, T: Tabled> Differing<'a, T> {
+    fn of(before: &BTreeMap<T::Id, Stored<T>>, put: &'a [T], remove: &'a [T::Id]) -> Self {
+        let differs = |thing: &&T| before.get(thing.id()).is_none_or(|stored| stored.thing != **thing);
+        Self {
+            put: put.iter().filter(differs).collect(),
+            remove: remove.iter().filter(|id| before.contains_key(*id)).collect(),
+        }
     }
-    let mut after: BTreeMap<&T::Id, &T> = before.iter().map(|(id, stored)| (id, &stored.thing)).collect();
-    after.retain(|id, _| !remove.contains(id));
-    after.extend(put.iter().map(|thing| (thing.id(), *thing)));
-    match T::too_many(after.values().copied()) {
-        None => Ok(()),
-        Some(count) => Err(ApplyError::TooMany(count)),
+
+    fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.remove.is_empty()
+    }
+
+    /// What a restore brought may be too much already: then whatever makes it no more is taken.
+    fn refuse_too_many(&self, before: &BTreeMap<T::Id, Stored<T>>) -> Result<(), ApplyError> {
+        let all: BTreeMap<&T::Id, &T> = before.iter().map(|(id, stored)| (id, &stored.thing)).collect();
+        let mut after = all.clone();
+        after.retain(|id, _| !self.remove.contains(id));
+        after.extend(self.put.iter().map(|thing| (thing.id(), *thing)));
+        match beside::too_many(all.values().copied(), after.values().copied()) {
+            None => Ok(()),
+            Some(count) => Err(ApplyError::TooMany(count.to_string())),
+        }
     }
 }
 
@@ -161,14 +175,12 @@ impl<T: Tabled> Things<T> {
             return Ok(false);
         }
         let before = self.stored(transaction).await?;
-        let differs = |thing: &&T| before.get(thing.id()).is_none_or(|stored| stored.thing != **thing);
-        let put: Vec<&T> = put.iter().filter(differs).collect();
-        let remove: Vec<&T::Id> = remove.iter().filter(|id| before.contains_key(*id)).collect();
-        if put.is_empty() && remove.is_empty() {
+        let differing = Differing::of(&before, put, remove);
+        if differing.is_empty() {
             return Ok(false);
         }
-        refuse_too_many(&before, &put, &remove)?;
-        self.write_change(transaction, &put, &remove, &before, edit).await?;
+        differing.refuse_too_many(&before)?;
+        self.write_change(transaction, &differing, &before, edit).await?;
         Ok(true)
     }
 
@@ -179,15 +191,13 @@ impl<T: Tabled> Things<T> {
         }
         let mut transaction = self.database.begin_read().await?;
         let before = self.stored(&mut transaction).await?;
-        let (put, remove): (Vec<&T>, Vec<&T::Id>) = (put.iter().collect(), remove.iter().collect());
-        refuse_too_many(&before, &put, &remove)
+        Differing::of(&before, put, remove).refuse_too_many(&before)
     }
 
     async fn write_change(
         &self,
         transaction: &mut Transaction<'static, Any>,
-        put: &[&T],
-        remove: &[&T::Id],
+        Differing { put, remove }: &Differing<'_, T>,
         before: &BTreeMap<T::Id, Stored<T>>,
         edit: Edit<'_>,
     ) -> Result<(), StoreError> {

@@ -196,8 +196,9 @@ impl Database {
     ///
     /// # Errors
     /// [`ApplyError::Conflict`] when the bank is not at `expected_revision`, also when it was changed by another
-    /// process this very moment. [`ApplyError::TooMany`]. [`ApplyError::Overtaken`] and [`ApplyError::PutBack`] as [`BankChange::made_from`] says. [`StoreError::Busy`]
-    /// when another writer holds the lock for longer than 200 ms in SQLite, 5 seconds on a server.
+    /// process this very moment. [`ApplyError::TooMany`] when it leaves more of what is limited than is allowed, and more
+    /// than there was. [`ApplyError::Overtaken`] and [`ApplyError::PutBack`] as [`BankChange::made_from`] says.
+    /// [`StoreError::Busy`] when another writer holds the lock for longer than 200 ms in SQLite, 5 seconds on a server.
     pub async fn change(
         &self,
         change: BankChange<'_>,
