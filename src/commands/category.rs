@@ -9,7 +9,7 @@ use super::{Exit, Failure, operator, unix_seconds};
 use crate::app::{self, AppError, Missing};
 use crate::bank::beside::{self as file, Beside};
 use crate::bank::category::{Category, Node, Warning, counts, is_within, review, tree, upwards};
-use crate::bank::terminal::one_line;
+use crate::bank::terminal::{lines, one_line};
 use crate::bank::{Entry, State};
 use crate::config::Config;
 use crate::dialog::CategoryBook;
@@ -121,7 +121,7 @@ fn list(bank: &Bank, is_json: bool) {
     }
     print(&nodes, &bank.categories, 0);
     for warning in warnings(&bank.categories, &bank.entries) {
-        say!("warning: {warning}");
+        say!("warning: {}", one_line(&warning.to_string()));
     }
 }
 
@@ -135,7 +135,7 @@ fn print(nodes: &[Node], settings: &[Category], depth: usize) {
         let reply = set
             .filter(|set| !set.reply.is_empty())
             .map_or("", |_| "  default reply");
-        let last = crate::bank::category::last_part(&node.category);
+        let last = one_line(crate::bank::category::last_part(&node.category));
         say!(
             "{}{last}{title}  {} entries, {} with those below{reply}",
             "  ".repeat(depth),
@@ -170,7 +170,7 @@ fn show(bank: &Bank, category: &str, is_json: bool) -> Result<Exit, Failure> {
     match reply {
         None => say!("reply    none, nor above it"),
         Some(set) if set.category == category => say!("reply    its own"),
-        Some(set) => say!("reply    that of {}: {}", set.category, set.reply),
+        Some(set) => say!("reply    that of {}: {}", one_line(&set.category), lines(&set.reply)),
     }
     Ok(Exit::Ok)
 }
@@ -199,25 +199,36 @@ async fn set(config: &Config, put: Put) -> Result<Exit, Failure> {
             ..BankChange::default()
         };
         let revision = edit(&database, change).await?;
-        let (_, entries) = database.questions().load().await.map_err(AppError::from)?;
-        let set: Vec<Category> = existing
-            .into_iter()
-            .filter(|set| set.category != category.category)
-            .chain([category.clone()])
-            .collect();
-        let own = warnings(&set, &entries).into_iter();
-        let own: Vec<Warning> = own.filter(|warning| warning.category == category.category).collect();
-        Ok::<_, Failure>((category.category, revision, own))
+        app::announce_revision(config, revision).await;
+        warn_of(&database, &category, existing).await;
+        let category = one_line(&category.category);
+        say!("{category} is set; the bank is at revision {revision}");
+        Ok(Exit::Ok)
     }
     .await;
     database.close().await;
-    let (category, revision, warnings) = done?;
-    app::announce_revision(config, revision).await;
-    for warning in warnings {
-        say!("warning: {warning}");
+    done
+}
+
+/// Says what of the category's settings does nothing, beside what was set before them. They are set by now, whatever the bank
+/// has to say of it.
+async fn warn_of(database: &Database, category: &Category, before: Vec<Category>) {
+    let entries = match database.questions().load().await {
+        Ok((_, entries)) => entries,
+        Err(error) => {
+            say!(
+                "warning: whether entries stand in it is not known: {}",
+                lines(&error.to_string())
+            );
+            return;
+        }
+    };
+    let others = before.into_iter().filter(|set| set.category != category.category);
+    let set: Vec<Category> = others.chain([category.clone()]).collect();
+    let own = warnings(&set, &entries).into_iter();
+    for warning in own.filter(|warning| warning.category == category.category) {
+        say!("warning: {}", one_line(&warning.to_string()));
     }
-    say!("{category} is set; the bank is at revision {revision}");
-    Ok(Exit::Ok)
 }
 
 async fn remove(config: &Config, category: String, made_from: Option<u64>) -> Result<Exit, Failure> {
@@ -241,6 +252,7 @@ async fn remove(config: &Config, category: String, made_from: Option<u64>) -> Re
     database.close().await;
     let revision = done?;
     app::announce_revision(config, revision).await;
+    let category = one_line(&category);
     say!("nothing is set for {category} any more; the bank is at revision {revision}");
     Ok(Exit::Ok)
 }

@@ -180,11 +180,20 @@ impl Shelf<'_> {
     }
 
     /// Says which of the texts followers will not see because rules answer first.
-    async fn warn_of_rules(&self, texts: &[Text]) -> Result<(), Failure> {
-        if self.kind != TextKind::Template {
-            return Ok(());
+    async fn warn_of_rules(&self, texts: &[Text]) {
+        if self.kind != TextKind::Template || texts.is_empty() {
+            return;
         }
-        let (_, rules) = self.database.rules().load().await.map_err(AppError::from)?;
+        let rules = match self.database.rules().load().await {
+            Ok((_, rules)) => rules,
+            Err(error) => {
+                say!(
+                    "warning: which rules answer first is not known: {}",
+                    one_line(&error.to_string())
+                );
+                return;
+            }
+        };
         for Text { name, .. } in texts {
             let ids = rules_before(&name.file, &rules);
             if ids.is_empty() {
@@ -193,13 +202,12 @@ impl Shelf<'_> {
             let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             say!("warning: followers get {name} only where no rule answers first: {ids} (`wxfaq rule list`)");
         }
-        Ok(())
     }
 
     async fn put(&self, name: &str, file: &Path, made_from: u64) -> Result<Done, Failure> {
         let layers = self.find(name).await?.1;
         let text = read(layers.name.clone(), file)?;
-        self.warn_of_rules(std::slice::from_ref(&text)).await?;
+        self.warn_of_rules(std::slice::from_ref(&text)).await;
         Self::warn_of_emptied(&[layers], std::slice::from_ref(&text));
         let change = BankChange {
             put_texts: std::slice::from_ref(&text),
@@ -296,7 +304,7 @@ impl Shelf<'_> {
             ..BankChange::default()
         };
         Self::warn_of_emptied(&all, &texts);
-        self.warn_of_rules(&texts).await?;
+        self.warn_of_rules(&texts).await;
         let counts = format!("{} changed, {} same", texts.len(), found - texts.len());
         if care.dry_run {
             let looked = self.database.look_for_overtaking(change).await;

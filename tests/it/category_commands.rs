@@ -290,3 +290,43 @@ async fn check_looks_at_categories_as_at_the_rest() {
         "categories: sqlite holds something unreadable: category 开户",
     );
 }
+
+#[tokio::test]
+async fn what_was_set_is_told_though_the_bank_cannot_be_read() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::write(folder.join("wxfaq.toml"), configuration(free_port(), free_port(), "")).unwrap();
+    let bank = r#"{"id":"a","question":"怎么开户","answer":"一","category":"开户"}"#;
+    fs::write(folder.join("bank.jsonl"), bank).unwrap();
+    did(folder, &["import", "bank.jsonl"], "1 new");
+    let rule = r#"{"id":"r","trigger":"default","replies":["一"]}"#;
+    fs::write(folder.join("rules.jsonl"), rule).unwrap();
+    did(folder, &["rule", "import", "rules.jsonl"], "1 new");
+    sqlx::any::install_default_drivers();
+    let options: sqlx::any::AnyConnectOptions = sqlite_url(&folder.join("data/wxfaq.db")).parse().unwrap();
+    let mut connection = <sqlx::AnyConnection as sqlx::Connection>::connect_with(&options)
+        .await
+        .unwrap();
+    for spoil in ["UPDATE entry SET state = '?'", "UPDATE reply_rule SET definition = '{'"] {
+        sqlx::query(spoil).execute(&mut connection).await.unwrap();
+    }
+    let said = did(
+        folder,
+        &["category", "put", "开户", "--title", "一"],
+        "开户 is set; the bank is at revision 3",
+    );
+    assert!(
+        said.contains("warning: whether entries stand in it is not known: sqlite holds something unreadable"),
+        "{said}"
+    );
+    fs::write(folder.join("greeting.txt"), "您好").unwrap();
+    let said = did(
+        folder,
+        &["template", "put", "greeting.txt", "greeting.txt"],
+        "the bank is at revision 4",
+    );
+    assert!(
+        said.contains("warning: which rules answer first is not known: sqlite holds something unreadable"),
+        "{said}"
+    );
+}
