@@ -374,6 +374,12 @@ async fn an_error_names_no_line_of_the_servers_own_source() {
     place.tamper("DROP TABLE reply_rule").await;
     let error = rules.load().await.unwrap_err().to_string();
     assert!(error.ends_with("relation \"reply_rule\" does not exist"), "{error}");
+    let url = postgres().await.database().await.replace(CANARY, "another");
+    let refused = Database::open(&url).await.unwrap_err().to_string();
+    assert!(
+        refused.ends_with("password authentication failed for user \"wxfaq_test\""),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ impl Dialect {
 }
 
 /// An error in words. PostgreSQL's end with a line of the server's own source, which sends operators looking in theirs.
-fn told(error: &sqlx::Error) -> String {
+pub(super) fn told(error: &sqlx::Error) -> String {
     let database = match error {
         sqlx::Error::Database(database) => database.try_downcast_ref::<PgDatabaseError>(),
         _ => None,

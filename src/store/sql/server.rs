@@ -1,6 +1,6 @@
 //! The database on a server: its address, what a connection is set to, and what to do when there is no such database.
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, told};
 use super::{
     ACQUIRE_TIMEOUT, Database, MAX_CONNECTIONS, Migrated, OpenError, Place, Purpose, StoreError, keep, schema,
 };
@@ -187,7 +187,7 @@ impl Address {
                 .is_some_and(|error| matches!(error.number(), 1044 | 1049)),
         });
         if !no_database {
-            return self.unavailable(dialect, &error.to_string()).into();
+            return self.unavailable(dialect, &told(error)).into();
         }
         let Self { name, .. } = self;
         let user = percent_encoding::percent_decode_str(self.options.database_url.username()).decode_utf8_lossy();
