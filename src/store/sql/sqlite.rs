@@ -256,9 +256,10 @@ fn open_lock(path: &Path, lock_path: &Path) -> io::Result<File> {
         .open(lock_path);
     match (new, fs::metadata(path)) {
         (Ok(lock), Ok(database)) => {
-            lock.set_permissions(Permissions::from_mode(0o600 | database.mode() & 0o666))?;
-            // Who is not root may not give it away; the lock still does for them.
-            let _ = fchown(&lock, Some(database.uid()), Some(database.gid()));
+            lock.set_permissions(Permissions::from_mode(0o600 | database.mode() & 0o660))?;
+            // Who is not root may not give it away, but to a group of theirs; the lock still does for them.
+            let given = fchown(&lock, Some(database.uid()), Some(database.gid()));
+            let _ = given.or_else(|_| fchown(&lock, None, Some(database.gid())));
             Ok(lock)
         }
         (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => {
