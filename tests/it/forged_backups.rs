@@ -84,6 +84,37 @@ fn a_revision_that_no_bank_has_is_refused_and_the_bank_goes_on() {
 }
 
 #[test]
+fn nothing_is_of_a_revision_that_the_bank_has_not_had() {
+    let (bench, lines) = Bench::new();
+    bench.did(&["entry", "draft", "a"], "revision 2");
+    for table in ["entry", "history"] {
+        let begin = format!(r#"{{"table":"{table}","columns":"#);
+        let at = lines.iter().position(|line| line.starts_with(&begin)).unwrap();
+        let head: serde_json::Value = serde_json::from_str(&lines[at]).unwrap();
+        let columns = head["columns"].as_array().unwrap();
+        let column = columns.iter().position(|column| column == "revision").unwrap();
+        for revision in [2, i64::MAX, -1] {
+            let mut forged = lines.clone();
+            let mut row: Vec<serde_json::Value> = serde_json::from_str(&lines[at + 1]).unwrap();
+            assert_eq!(row[column], 1);
+            row[column] = revision.into();
+            forged[at + 1] = serde_json::to_string(&row).unwrap();
+            bench.forge(&forged);
+            let (code, said) = bench.wxfaq(&RESTORE);
+            let expected = format!(
+                "line {}: is of a revision that the bank of the first line has not had",
+                at + 2
+            );
+            assert!(
+                code == Some(65) && said.contains(&expected),
+                "{table} {revision}: {code:?} {said}"
+            );
+        }
+    }
+    bench.did(&["entry", "publish", "a"], "revision 3");
+}
+
+#[test]
 fn any_number_is_a_time() {
     let (bench, lines) = Bench::new();
     let (before, after) = lines[0].split_once(r#""taken_at":"#).unwrap();

@@ -134,10 +134,17 @@ struct TableHead {
 }
 
 impl TableHead {
-    /// What a row of the table says of the bank's revision, if the table is the one that holds it.
-    fn held_revision<'r>(&self, row: &'r [Value]) -> Option<&'r Value> {
-        let at = self.columns.iter().position(|column| column == "revision");
-        row.get(at.filter(|_| self.table == LOCK_TABLE)?)
+    /// Why a row cannot be one of a bank at `revision`.
+    fn refused_revision(&self, row: &[Value], revision: u64) -> Option<&'static str> {
+        let at = self.columns.iter().position(|column| column == "revision")?;
+        let found = row.get(at)?.as_u64();
+        match self.table == LOCK_TABLE {
+            true if found != Some(revision) => Some("is of another revision than the first line says"),
+            false if found.is_none_or(|found| found > revision) => {
+                Some("is of a revision that the bank of the first line has not had")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -540,9 +547,11 @@ pub fn check_backup(mut file: impl BufRead) -> Result<Contents, BackupError> {
         match reader.line()? {
             Line::Table(head) => table = Some(head),
             Line::Row(row) if table.as_ref().is_some_and(|table| table.columns.len() == row.len()) => {
-                let held = table.as_ref().and_then(|table| table.held_revision(&row));
-                if held.is_some_and(|held| held.as_u64() != Some(head.revision)) {
-                    return Err(reader.damaged("is of another revision than the first line says"));
+                let refused = table
+                    .as_ref()
+                    .and_then(|table| table.refused_revision(&row, head.revision));
+                if let Some(reason) = refused {
+                    return Err(reader.damaged(reason));
                 }
                 rows += 1;
             }
