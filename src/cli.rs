@@ -7,6 +7,7 @@ use crate::app::{self, Missing};
 use crate::bank::TextKind;
 use crate::bank::format::Layout;
 use crate::bank::import::Mode;
+use crate::bank::terminal::lines;
 use crate::commands::console_rules::{Edited, Effect};
 use crate::commands::import::{ImportError, ImportOptions};
 use crate::commands::{
@@ -266,7 +267,7 @@ async fn import(config: Option<PathBuf>, args: &ImportArgs) -> Result<Exit, Fail
             }
             say!("{}", serde_json::to_string_pretty(&told).unwrap_or_default());
         }
-        (false, Ok(report)) => say!("{report}"),
+        (false, Ok(report)) => say!("{}", lines(&report.to_string())),
         // The failure says it.
         (false, Err(_)) => {}
     }

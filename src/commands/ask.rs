@@ -2,6 +2,7 @@
 
 use super::{Exit, Failure};
 use crate::app::{self, Missing, Sources, first_snapshot};
+use crate::bank::terminal::{lines, one_line};
 use crate::bank::{Answer, Channel};
 use crate::bot::Snapshot;
 use crate::dialog::link::without_taps;
@@ -132,9 +133,9 @@ impl Found<'_> {
         if let Some(rule) = self.rule() {
             say!("answered by {rule}, before the bank is asked; the bank would find:\n");
         }
-        say!("{trace}");
+        say!("{}", lines(&trace.to_string()));
         if let Some(topic) = &self.topic {
-            say!("{topic}:\n{}", topic.reply);
+            say!("{}:\n{}", one_line(&topic.to_string()), lines(topic.reply));
         }
     }
 
@@ -156,25 +157,26 @@ impl Found<'_> {
         match (&self.ruled, &self.topic) {
             (Some((rule, reply)), _) => {
                 match reply {
-                    Reply::Text { content } => say!("{}", without_taps(content)),
-                    other => say!("{}", json!(other)),
+                    Reply::Text { content } => say!("{}", lines(&without_taps(content))),
+                    other => say!("{}", one_line(&json!(other).to_string())),
                 }
                 say!("\n({rule})\n");
             }
-            (None, Some(topic)) => say!("{}\n\n({topic})", topic.reply),
+            (None, Some(topic)) => say!("{}\n\n({})", lines(topic.reply), one_line(&topic.to_string())),
             (None, None) => self.print_decision(),
         }
         say!("");
         for hit in self.matches.hits.iter().take(TOP) {
-            say!("{:.4}  {}  {}", hit.score.get(), hit.entry.id, hit.entry.question);
+            let question = one_line(&hit.entry.question);
+            say!("{:.4}  {}  {question}", hit.score.get(), hit.entry.id);
         }
     }
 
     fn print_decision(&self) {
         match (self.decision, self.matches.hits.first()) {
             (Decision::Answer, Some(best)) => match &best.entry.answer {
-                Answer::Text(text) => say!("{text}"),
-                other => say!("[{}] {}", other.kind(), other.content()),
+                Answer::Text(text) => say!("{}", lines(text)),
+                other => say!("[{}] {}", other.kind(), lines(&other.content())),
             },
             (Decision::Suggest, _) => say!("(a list)"),
             _ => say!("(the bank does not know)"),

@@ -8,6 +8,7 @@ use crate::app::{self, AppError};
 use crate::bank::beside::{self, Beside, Row, Verdict, plan};
 use crate::bank::format::{RowError, decode};
 use crate::bank::import::Mode;
+use crate::bank::terminal::lines;
 use crate::config::Config;
 use crate::store::sql::{Author, BankChange, Database, Tabled, Things};
 use serde::Serialize;
@@ -218,7 +219,7 @@ pub async fn import_file<T: Tabled, W: fmt::Display + Serialize>(
     }
     match args.json {
         true => say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
-        false => say!("{report}"),
+        false => say!("{}", lines(&report.to_string())),
     }
     Ok(report.exit())
 }

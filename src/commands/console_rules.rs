@@ -12,6 +12,7 @@ use crate::app::{self, AppError, Missing};
 use crate::bank::format::{Format, Layout};
 use crate::bank::import::Mode;
 use crate::bank::rule::{Keyword, Pick, Rule, RuleId, RuleReply, Trigger};
+use crate::bank::terminal::{lines, one_line};
 use crate::bank::{Answer, Article, Entry, EntryId, State, Video};
 use crate::store::StoreError;
 use crate::store::sql::Database;
@@ -147,9 +148,9 @@ pub async fn run(file: Option<PathBuf>, account: &str, options: Options<'_>) -> 
         );
     }
     for reason in &conversion.left_out {
-        say!("left out  {reason}");
+        say!("left out  {}", one_line(reason));
     }
-    say!("{report}");
+    say!("{}", lines(&report.to_string()));
     if let Some(path) = options.entries {
         let (file, count) = (path.display(), conversion.entries.len());
         let by_words = |rule: &&Rule| matches!(rule.trigger, Trigger::Keywords(_));

@@ -213,7 +213,9 @@ async fn show_duplicates(database: &Database, is_json: bool) -> Result<Exit, Fai
     let found = duplicates(&bank, &normalize);
     match is_json {
         true => say!("{}", serde_json::to_string_pretty(&found).unwrap_or_default()),
-        false => found.iter().for_each(|duplicate| say!("{duplicate}")),
+        false => found
+            .iter()
+            .for_each(|duplicate| say!("{}", one_line(&duplicate.to_string()))),
     }
     if found.is_empty() && !is_json {
         say!("no phrasing stands in two entries");

@@ -291,7 +291,7 @@ pub async fn diff(file: Option<PathBuf>, args: DiffArgs) -> Result<Exit, Failure
 }
 
 fn print(changed: &Changed) {
-    let thing = &changed.thing;
+    let thing = one_line(&changed.thing.to_string());
     match (&changed.before, &changed.after) {
         (None, _) => say!("{thing}: made"),
         (_, None) => say!("{thing}: removed"),
@@ -368,6 +368,7 @@ pub async fn revert(file: Option<PathBuf>, args: RevertArgs) -> Result<Exit, Fai
         thing, before, after, ..
     } in &changed
     {
+        let thing = one_line(&thing.to_string());
         match (before, after) {
             (None, _) => say!("{thing}: removed again"),
             (_, None) => say!("{thing}: back again"),

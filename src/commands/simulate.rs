@@ -8,6 +8,7 @@
 use super::script::{self, Cast, Played, Said, Script, ScriptError, Stage};
 use super::{Exit, Failure, account_named};
 use crate::app::{self, Missing};
+use crate::bank::terminal::lines;
 use crate::config::{Account, Config, Listen};
 use crate::wechat::Head;
 use crate::wechat::platform::{self, Answer};
@@ -163,7 +164,7 @@ fn print_played(files: &[PathBuf], all: &[Played], json: bool) {
     }
     for (path, played) in files.iter().zip(all) {
         for mismatch in &played.mismatches {
-            say!("{}:{}: {mismatch}", path.display(), mismatch.line);
+            say!("{}:{}: {}", path.display(), mismatch.line, lines(&mismatch.to_string()));
         }
     }
     let sum = |count: fn(&Played) -> usize| all.iter().map(count).sum::<usize>();
@@ -352,8 +353,8 @@ fn print(delivered: &[Delivered], json: bool) {
         match &delivery.reply {
             None if delivery.hung_up => say!("(hung up: no answer within {} seconds)", PATIENCE.as_secs()),
             None => say!("(success: the follower sees nothing)"),
-            Some(Shown { text: Some(text), .. }) => say!("{text}"),
-            Some(Shown { kind, xml, .. }) => say!("[{kind}] {xml}"),
+            Some(Shown { text: Some(text), .. }) => say!("{}", lines(text)),
+            Some(Shown { kind, xml, .. }) => say!("[{kind}] {}", lines(xml)),
         }
     }
 }

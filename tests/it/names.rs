@@ -11,7 +11,63 @@ const NAME: &str = "ev\u{1b}[31mil\u{1b}]0;title\u{7}\n\u{202e}nib";
 const SHOWN: &str = "ev [31mil ]0;title   nib";
 
 fn acts(c: char) -> bool {
-    (c.is_control() && c != '\n') || c == '\u{202e}'
+    (c.is_control() && c != '\n') || matches!(c, '\u{202e}' | '\u{2066}' | '\u{2028}')
+}
+
+#[test]
+fn what_the_bank_says_only_shows_on_the_terminal() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    write("wxfaq.toml", &configuration(free_port(), free_port(), ""));
+    let turned = r#"{"id":"a","question":"怎么\u202e开户","answer":"请\u2066到\u2028网点","category":"开\u202e户"}"#;
+    write("bank.jsonl", turned);
+    write(
+        "second.jsonl",
+        r#"{"id":"b","question":"怎么\u202e开户","answer":"二"}"#,
+    );
+    write(
+        "rules.jsonl",
+        r#"{"id":"r","trigger":{"keywords":[{"equals":"你好"}]},"replies":["您\u202e好"]}"#,
+    );
+    let reply = ["--reply", "在\u{2066}这里", "--title", "开\u{202e}户"];
+    let category = "开\u{202e}户";
+    for (arguments, code, shown) in [
+        (&["import", "bank.jsonl"][..], 0, "1 new"),
+        (&["import", "second.jsonl"], 65, "row 1, column question"),
+        (&["rule", "import", "rules.jsonl"], 0, "1 new"),
+        (
+            &[&["category", "put", category][..], &reply].concat(),
+            0,
+            "开 户 is set",
+        ),
+        (
+            &["category", "put", "别\u{202e}的", "--title", "一"],
+            0,
+            "别 的: no entry",
+        ),
+        (&["category", "list"], 0, "开 户  开 户  1 entries"),
+        (
+            &["category", "show", &format!("{category}/下")],
+            66,
+            "no entry stands in 开 户/下",
+        ),
+        (&["ask", "怎么开户"], 0, "请 到 网点"),
+        (&["ask", "怎么开户"], 0, "a  怎么 开户"),
+        (&["ask", "怎么开户", "--trace"], 0, "怎么 开户"),
+        (&["ask", "你好"], 0, "您 好"),
+        (&["ask", category], 0, "在 这里"),
+        (&["check", "--offline"], 0, "别 的: no entry"),
+        (&["category", "remove", category], 0, "nothing is set for 开 户"),
+    ] {
+        let output = run(folder, &[&["--config", "wxfaq.toml"], arguments].concat());
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(
+            output.status.code() == Some(code) && said.contains(shown),
+            "{arguments:?}: {said:?}"
+        );
+        assert!(!said.contains(acts), "{arguments:?}: {said:?}");
+    }
 }
 
 #[tokio::test]
