@@ -164,6 +164,7 @@ pub fn with_own(
         let content = content.trim_end().to_owned();
         return Brought::Told(Outcome {
             reply: Reply::Text { content },
+            rule: late.rule.or(own.rule),
             fault: late.fault.or(own.fault).or(fault.map(Box::new)),
             ..own
         });
@@ -179,6 +180,7 @@ pub fn with_own(
     let (content, fault) = render(content, "");
     Brought::Told(Outcome {
         shown: late.shown.clone(),
+        rule: late.rule,
         fault: late.fault.or(fault.map(Box::new)),
         ..Say { desk }.text(&content, session, late.told)
     })

@@ -17,7 +17,8 @@ pub struct Outcome {
     pub shown: Range<usize>,
     /// What happened, for logs and counts.
     pub told: Told,
-    /// Whose words are in the reply, be they a greeting, a hint or a refusal; `None`: no rule's.
+    /// Whose words are in the reply, be they a greeting, a hint or a refusal, and of two the one
+    /// whose words come first; `None`: no rule's.
     pub rule: Option<Box<RuleId>>,
     /// A template that failed on this message's values; the embedded one's words stand in the reply.
     pub fault: Option<Box<TemplateError>>,

@@ -290,7 +290,7 @@ pub(super) fn off_hours_plan(plan: Plan, desk: Desk<'_>) -> Plan {
 }
 
 /// The outcome, unless it needs a human while nobody is there: a hand-off is replaced by the rule's reply, and what is
-/// said when the bank does not know is followed by it.
+/// said when the bank does not know is followed by it. Where that is a rule's, too, it is the one that the outcome names.
 pub(super) fn off_hours(outcome: Outcome, desk: Desk<'_>) -> Outcome {
     let is_handoff = matches!(outcome.reply, Reply::Transfer { .. });
     if !is_handoff && outcome.told != Told::NotFound {

@@ -1,6 +1,7 @@
 //! A waiting answer, told to a message that may ask something itself.
 
 use super::*;
+use wxfaq::bank::rule;
 use wxfaq::dialog::late::{Brought, FileAnswer, Finding, tell, with_own};
 
 const WAITED: &str = "晚到的答案。";
@@ -57,6 +58,25 @@ fn only_a_direct_answer_in_words_stands_beside_a_waiting_one() {
     assert!(matches!(outcome.told, Told::Answer(..)), "{outcome:?}");
     for text in ["你好", "谢谢", "2", "？", "有用"] {
         assert_eq!(told(&mut sample, &waited(), "", text).0, WAITED, "{text}");
+    }
+}
+
+#[test]
+fn the_rule_is_named_whose_words_a_waiting_answer_has() {
+    let line = r#"{"id":"quiet","trigger":{"sensitive":["坏词"]},"replies":["不谈这个。"]}"#;
+    let found = Finding::of_words(Some("坏词".to_owned()));
+    for (finding, text, named) in [
+        (&found, "你好", Some("quiet")),
+        (&found, "科创板开户要什么条件", Some("quiet")),
+        (&found, "基金赎回", Some("quiet")),
+        (&waited(), "科创板开户要什么条件", None),
+    ] {
+        let mut talk = Talk::with(&SAMPLE);
+        talk.rules = RuleBook::new([rule::file::from_line(line).unwrap()], &[]);
+        let (said, outcome) = told(&mut talk, finding, "", text);
+        assert_eq!(said.contains("不谈这个。"), named.is_some(), "{said}");
+        let rule = outcome.rule.map(|rule| rule.to_string());
+        assert_eq!(rule.as_deref(), named, "{text}");
     }
 }
 
