@@ -188,10 +188,13 @@ fn kind(schema: &Value) -> String {
     let any_of = ["oneOf", "anyOf", "allOf"]
         .into_iter()
         .find_map(|word| schema[word].as_array());
+    let written = |one: &str| match one {
+        "array" => format!("{}[]", kind(&schema["items"])),
+        one => one.to_owned(),
+    };
     let kinds: Vec<String> = match (&schema["type"], any_of) {
-        (Value::String(one), _) if one == "array" => vec![format!("{}[]", kind(&schema["items"]))],
-        (Value::String(one), _) => vec![one.clone()],
-        (Value::Array(several), _) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        (Value::String(one), _) => vec![written(one)],
+        (Value::Array(several), _) => several.iter().filter_map(Value::as_str).map(written).collect(),
         (_, Some(several)) => several.iter().map(kind).collect(),
         _ => vec!["any".to_owned()],
     };
@@ -244,6 +247,10 @@ mod tests {
             (
                 json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Hit"}]}),
                 "Hit",
+            ),
+            (
+                json!({"type": ["array", "null"], "items": {"type": "string"}}),
+                "string[]",
             ),
             (json!({}), "any"),
         ] {

@@ -266,13 +266,13 @@ impl Plot<'_> {
     }
 }
 
-/// A count in four characters, for which there is room below a bin; a hundred million and more in five.
+/// A count in four characters, for which there is room below a bin; a thousand million and more in five.
 fn brief(count: usize) -> String {
     let count = count as f64;
     match count {
         ..1_000.0 => count.to_string(),
         ..9_950.0 => format!("{:.1}k", count / 1e3),
-        ..99_500.0 => format!("{:.0}k", count / 1e3),
+        ..999_500.0 => format!("{:.0}k", count / 1e3),
         ..9_950_000.0 => format!("{:.1}M", count / 1e6),
         _ => format!("{:.0}M", count / 1e6),
     }
@@ -356,7 +356,10 @@ mod tests {
             (9_949, "9.9k"),
             (9_950, "10k"),
             (99_499, "99k"),
-            (99_500, "0.1M"),
+            (99_500, "100k"),
+            (149_999, "150k"),
+            (999_499, "999k"),
+            (999_500, "1.0M"),
             (9_949_999, "9.9M"),
             (9_950_000, "10M"),
         ] {
