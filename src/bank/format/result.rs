@@ -53,18 +53,18 @@ pub fn write<'a>(
     rows: impl Iterator<Item = Outcome<'a>>,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    if format == Format::Jsonl {
-        for row in rows {
-            writeln!(out, "{}", Value::Object(object(&row, others)))?;
+    let fit: Fit = match format {
+        Format::Jsonl => {
+            for row in rows {
+                writeln!(out, "{}", Value::Object(object(&row, others)))?;
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
+        Format::Xlsx => xlsx::cut,
+        Format::Csv => csv::shown,
+    };
     let ours = COLUMNS.iter().map(|(_, name, _)| *name);
     let added = OUTCOME.map(|(name, _)| name);
-    let fit: Fit = match format {
-        Format::Xlsx => xlsx::cut,
-        Format::Csv | Format::Jsonl => csv::shown,
-    };
     let others: Vec<_> = others.iter().map(|heading| fit(heading.into())).collect();
     let headings: Vec<&str> = ours.chain(others.iter().map(AsRef::as_ref)).chain(added).collect();
     let width = headings.len();
