@@ -100,7 +100,7 @@ impl Drafts {
             self.contrasts.extend(&analysis.contrasts);
             self.docs.push(DraftDoc {
                 normalized: Word::new(&normalized),
-                denies: denies(&analysis.units),
+                denies: denies(&analysis),
                 units: analysis.units.len(),
                 words: analysis.words.len(),
                 contrasts: analysis.contrasts.len(),

@@ -184,7 +184,7 @@ impl<'a> Query<'a> {
             latin: Runs::at(places_of(&|at| own[at].is_latin() && known.units[at].doc_freq() > 0)),
             unknown: ratio(unseen, mass.words),
             heard: sounding.len(),
-            denies: denies(own),
+            denies: denies(analysis),
             read: (read as f64 / analysis.units.len().max(1) as f64).min(1.0),
             words,
             answer_words,
@@ -264,15 +264,24 @@ struct CommonAnswer {
     adds: u64,
 }
 
-/// Whether something is denied (不, 没 …); 能不能 and 有没有 only ask.
-pub fn denies(units: &[Unit]) -> bool {
-    const DENIALS: [char; 6] = ['不', '没', '无', '未', '非', '别'];
+/// Whether something is denied (不, 没 …); 能不能 and 有没有 only ask, and the 别 of 区别 denies nothing.
+pub fn denies(text: &Analysis) -> bool {
+    const DENIALS: [char; 5] = ['不', '没', '无', '未', '非'];
+    /// Denies only where it is no part of a longer word.
+    const ALONE: char = '别';
+    let units = &text.units;
     let asks = |at: usize| {
         let (before, after) = (at.checked_sub(1).and_then(|at| units.get(at)), units.get(at + 1));
         before.is_some_and(|before| after == Some(before))
     };
-    let denial = |unit: &Unit| DENIALS.iter().any(|c| u32::from(*c) == unit.0);
-    (0..units.len()).any(|at| denial(&units[at]) && !asks(at))
+    let is_alone = |at: usize| {
+        let start = text.unit_starts[at];
+        let mut words = text.word_spans.iter();
+        !words.any(|(from, to)| (*from..*to).contains(&start) && to - from > ALONE.len_utf8() as u32)
+    };
+    let is = |at: usize, c: char| Unit::of_char(c) == units[at];
+    let denial = |at: usize| DENIALS.iter().any(|c| is(at, *c)) || (is(at, ALONE) && is_alone(at));
+    (0..units.len()).any(|at| denial(at) && !asks(at))
 }
 
 /// The units within a byte range, as bits.
@@ -307,4 +316,22 @@ fn ratio(part: u64, whole: u64) -> f64 {
     // Masses are far below 2^63, and signed numbers become floating ones at once.
     let float = |mass: u64| mass.cast_signed() as f64;
     if whole == 0 { 0.0 } else { float(part) / float(whole) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bank::Dictionaries;
+    use crate::matching::Analyzer;
+
+    #[test]
+    fn what_denies_is_told_from_what_only_has_the_character() {
+        let analyzer = Analyzer::new(&Dictionaries::default());
+        for text in ["收不到验证码", "别扣我的钱", "非会员怎么买", "没有到账", "无法登录"] {
+            assert!(denies(&analyzer.analyze(text)), "{text}");
+        }
+        for text in ["有什么区别", "能不能买", "有没有手续费", "特别处理是什么", "怎么开户"] {
+            assert!(!denies(&analyzer.analyze(text)), "{text}");
+        }
+    }
 }
