@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use wxfaq::wechat::platform::{self, Answer};
@@ -40,7 +40,20 @@ pub struct Daemon {
 
 /// A port nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    /// Below those that a connection is given to go out by: one of these would be taken before it is listened on.
+    const FIRST: u32 = 18_000;
+    const PORTS: u32 = 14_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Two runs at a time begin at different places.
+        let next = NEXT
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(std::process::id().wrapping_mul(97));
+        let port = (FIRST + next % PORTS) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The credentials of the account `safe`, `compatible` or `plain` that [`configuration`] writes.
