@@ -274,11 +274,22 @@ pub fn denies(text: &Analysis) -> bool {
         let (before, after) = (at.checked_sub(1).and_then(|at| units.get(at)), units.get(at + 1));
         before.is_some_and(|before| after == Some(before))
     };
-    let is_alone = |at: usize| {
-        let start = text.unit_starts[at];
-        let mut words = text.word_spans.iter();
-        !words.any(|(from, to)| (*from..*to).contains(&start) && to - from > ALONE.len_utf8() as u32)
+    // A word is listed where it comes first only, so every place of it is looked at.
+    let words = text
+        .word_spans
+        .iter()
+        .map(|(from, to)| &text.text[*from as usize..*to as usize]);
+    let longer: Vec<&str> = words
+        .filter(|word| word.contains(ALONE) && word.chars().count() > 1)
+        .collect();
+    let is_within = |at: usize, word: &str| {
+        let place = text.unit_starts[at] as usize;
+        let mut begins = word
+            .match_indices(ALONE)
+            .filter_map(|(inside, _)| place.checked_sub(inside));
+        begins.any(|begin| text.text.get(begin..).is_some_and(|rest| rest.starts_with(word)))
     };
+    let is_alone = |at: usize| !longer.iter().any(|word| is_within(at, word));
     let is = |at: usize, c: char| Unit::of_char(c) == units[at];
     let denial = |at: usize| DENIALS.iter().any(|c| is(at, *c)) || (is(at, ALONE) && is_alone(at));
     (0..units.len()).any(|at| denial(at) && !asks(at))
@@ -330,7 +341,14 @@ mod tests {
         for text in ["收不到验证码", "别扣我的钱", "非会员怎么买", "没有到账", "无法登录"] {
             assert!(denies(&analyzer.analyze(text)), "{text}");
         }
-        for text in ["有什么区别", "能不能买", "有没有手续费", "特别处理是什么", "怎么开户"] {
+        for text in [
+            "有什么区别",
+            "区别一和区别二",
+            "能不能买",
+            "有没有手续费",
+            "特别处理是什么",
+            "怎么开户",
+        ] {
             assert!(!denies(&analyzer.analyze(text)), "{text}");
         }
     }

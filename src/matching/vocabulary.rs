@@ -20,18 +20,18 @@ use super::tokenizer::{Analysis, Bigram, Unit};
 #[expect(missing_docs, reason = "a field each")]
 pub struct KnownUnit {
     pub unit: Unit,
-    pub runs: Runs,
+    pub runs: RunCounts,
     pub readings: Readings,
 }
 
 /// How many runs there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Runs {
+pub struct RunCounts {
     /// Of letters above the lower half, of digits in it: both are counted at once.
     both: u32,
 }
 
-impl Runs {
+impl RunCounts {
     /// In a unit.
     fn of(unit: Unit) -> Self {
         let both = u32::from(unit.is_number()) | u32::from(unit.is_latin()) << 16;
@@ -49,7 +49,7 @@ impl Runs {
     }
 }
 
-impl std::ops::AddAssign for Runs {
+impl std::ops::AddAssign for RunCounts {
     fn add_assign(&mut self, more: Self) {
         self.both += more.both;
     }
@@ -115,7 +115,7 @@ impl Default for KnownUnit {
     fn default() -> Self {
         Self {
             unit: Unit(0),
-            runs: Runs::default(),
+            runs: RunCounts::default(),
             readings: Readings::default(),
         }
     }
@@ -186,7 +186,7 @@ impl Vocabulary {
         if number as usize >= known {
             *self.units.more_mut(number) = KnownUnit {
                 unit,
-                runs: Runs::of(unit),
+                runs: RunCounts::of(unit),
                 readings: unit.readings(),
             };
         }

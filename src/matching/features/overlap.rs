@@ -6,7 +6,7 @@
 use super::bit;
 use super::room::{Heard, Room};
 use crate::matching::pinyin::{Readings, Syllable};
-use crate::matching::vocabulary::{Frequencies, IDF_STEPS, Runs, Scales, Sound, Vocabulary};
+use crate::matching::vocabulary::{Frequencies, IDF_STEPS, RunCounts, Scales, Sound, Vocabulary};
 
 /// Units.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(super) struct CommonUnits {
     /// The same, each for all of its kind.
     pub named: u64,
     /// The phrasing's.
-    pub runs: Runs,
+    pub runs: RunCounts,
     pub matched: u64,
     pub mass: u64,
     /// Pairs of neighbours.
@@ -133,8 +133,8 @@ pub(super) struct QueryWord {
     /// Where its units stand, as bits: the first and, from there, which.
     first: u32,
     places: u64,
-    /// What having only some of the first units is worth, by which, as bits: of the rarity the share of the units, rounded
-    /// down. Hardly a word has more units than there is room for here.
+    /// What having only some of its units is worth, by which, as bits: of its rarity their share, rounded down. Hardly a word
+    /// has more units than there is room for here; for a longer one it is worked out each time.
     shares: [u32; 1 << QueryWord::SHORT],
 }
 
