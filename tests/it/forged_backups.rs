@@ -51,6 +51,17 @@ impl Bench {
             "{arguments:?}: {code:?} {said}"
         );
     }
+
+    /// A backup of these lines is not restored.
+    #[track_caller]
+    fn refuses(&self, lines: &[String], expected: &str) {
+        self.forge(lines);
+        let (code, said) = self.wxfaq(&RESTORE);
+        assert!(
+            code == Some(65) && said.contains(expected),
+            "{expected}: {code:?} {said}"
+        );
+    }
 }
 
 const RESTORE: [&str; 3] = ["restore", "forged.backup", "--replace"];
@@ -69,16 +80,11 @@ fn a_revision_that_no_bank_has_is_refused_and_the_bank_goes_on() {
         if line == 1 {
             forged[at + 1] = format!("[{revision}]");
         }
-        bench.forge(&forged);
-        let (code, said) = bench.wxfaq(&RESTORE);
         let expected = match line {
             1 => format!("line 1: names revision {revision}, at most 4611686018427387904 is one of a bank"),
             _ => format!("line {}: is of another revision than the first line says", at + 2),
         };
-        assert!(
-            code == Some(65) && said.contains(&expected),
-            "{revision}: {code:?} {said}"
-        );
+        bench.refuses(&forged, &expected);
     }
     bench.did(&["entry", "draft", "a"], "revision 3");
 }
@@ -99,16 +105,11 @@ fn nothing_is_of_a_revision_that_the_bank_has_not_had() {
             assert_eq!(row[column], 1);
             row[column] = revision.into();
             forged[at + 1] = serde_json::to_string(&row).unwrap();
-            bench.forge(&forged);
-            let (code, said) = bench.wxfaq(&RESTORE);
             let expected = format!(
                 "line {}: is of a revision that the bank of the first line has not had",
                 at + 2
             );
-            assert!(
-                code == Some(65) && said.contains(&expected),
-                "{table} {revision}: {code:?} {said}"
-            );
+            bench.refuses(&forged, &expected);
         }
     }
     bench.did(&["entry", "publish", "a"], "revision 3");
